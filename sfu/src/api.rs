@@ -1,0 +1,224 @@
+//! What can be asked of the media core and what it tells: the whole interface to the crates above.
+//!
+//! Calling contract: a room is created, participants negotiate into it (the first offer creates the participant), tracks
+//! they publish are announced by events, and a *slot* (a media line on which a participant receives) forwards whatever
+//! track it is pointed at. **Nothing is forwarded unless a slot was pointed at it**: deny by default.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::ids::{Mid, ParticipantId, RoomId, TrackId};
+use crate::media::{Kind, Layer, Target};
+
+/// The server's answer to an offer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The SDP answer, complete: all candidates inside, nothing to trickle.
+    pub sdp: String,
+    /// Tracks this participant publishes after this negotiation, one for each line it sends on. Ids are stable over re-offers.
+    pub published: Vec<PublishedTrack>,
+    /// Lines this participant receives on after this negotiation.
+    pub slots: Vec<Slot>,
+    /// The server's ICE credentials, for a WHIP `ETag`.
+    pub ice: IceCredentials,
+}
+
+/// A track as it was negotiated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PublishedTrack {
+    /// Its id, chosen by the media core.
+    pub track: TrackId,
+    /// The publisher's media line.
+    pub mid: Mid,
+    /// Audio or video.
+    pub kind: Kind,
+}
+
+/// A media line on which a participant can receive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// The receiver's media line.
+    pub mid: Mid,
+    /// Audio or video.
+    pub kind: Kind,
+}
+
+/// One side's ICE user name fragment and password (RFC 8445 §5.3).
+#[derive(Clone, PartialEq, Eq)]
+pub struct IceCredentials {
+    /// `a=ice-ufrag`, 4 to 256 characters.
+    pub ufrag: String,
+    /// `a=ice-pwd`, 22 to 256 characters. A secret: never logged, hence no derived `Debug`.
+    pub pwd: String,
+}
+
+impl std::fmt::Debug for IceCredentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IceCredentials")
+            .field("ufrag", &self.ufrag)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why an offer was refused. The text says what was wrong and is fit to be shown to whoever wrote the client.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NegotiateError {
+    /// Not SDP at all, or over the limits.
+    #[error("the offer is not valid SDP: {0}")]
+    Malformed(String),
+    /// Well-formed, but asks for something this server does not do.
+    #[error("the offer cannot be answered: {0}")]
+    Unsupported(String),
+    /// A re-offer that contradicts what was negotiated before.
+    #[error("the new offer does not fit the session: {0}")]
+    Conflict(String),
+    /// No such room, or it has ended.
+    #[error("the room does not exist or has ended")]
+    NoSuchRoom,
+    /// No such participant.
+    #[error("the participant does not exist or has left")]
+    NoSuchParticipant,
+    /// The room or the shard is full.
+    #[error("the room is full: at most {limit} participants")]
+    Full {
+        /// The limit that was reached.
+        limit: usize,
+    },
+    /// The shard's command queue is full or the shard has stopped.
+    #[error("the media server is too busy; try again in a moment")]
+    Busy,
+}
+
+/// What the media core tells of its own accord. Delivered over a bounded queue, in order per room.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// ICE and DTLS are done: media can flow. Sent once per transport.
+    Connected {
+        /// The room.
+        room: RoomId,
+        /// The participant.
+        participant: ParticipantId,
+        /// From the first answered check to here.
+        handshake: Duration,
+        /// IANA name of the SRTP protection profile in use, e.g. `SRTP_AEAD_AES_256_GCM`.
+        srtp_profile: &'static str,
+    },
+    /// No consent (RFC 7675) for the time in `limits`; media stopped. The participant stays until removed; an ICE restart revives it.
+    Disconnected {
+        /// The room.
+        room: RoomId,
+        /// The participant.
+        participant: ParticipantId,
+    },
+    /// A connection that was disconnected is alive again.
+    Reconnected {
+        /// The room.
+        room: RoomId,
+        /// The participant.
+        participant: ParticipantId,
+    },
+    /// The peer closed DTLS, its handshake failed, or it never connected: the participant is gone from the media core.
+    Closed {
+        /// The room.
+        room: RoomId,
+        /// The participant.
+        participant: ParticipantId,
+        /// A word for logs and metrics.
+        reason: &'static str,
+    },
+    /// The first media packet of a track arrived, or its negotiation took it away.
+    Track {
+        /// The room.
+        room: RoomId,
+        /// The publisher.
+        participant: ParticipantId,
+        /// The track.
+        track: PublishedTrack,
+        /// What happened to it.
+        change: TrackChange,
+    },
+    /// What a slot is sent has changed.
+    Sending {
+        /// The room.
+        room: RoomId,
+        /// The receiver.
+        participant: ParticipantId,
+        /// The receiver's line.
+        mid: Mid,
+        /// What is wanted for it.
+        target: Target,
+        /// What flows: `None` until the first key frame, and for audio-only.
+        layer: Option<Layer>,
+    },
+    /// A broken invariant ended this room. All its participants are gone.
+    RoomFailed {
+        /// The room.
+        room: RoomId,
+    },
+}
+
+/// What happened to a published track.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrackChange {
+    /// Its first packet arrived.
+    Started,
+    /// It was negotiated away or its publisher left.
+    Ended,
+}
+
+/// A participant's figures at one moment, for quality pages, tests and metrics. Counters since the participant joined.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ParticipantStats {
+    /// Where the selected path leads, if there is one. Never above DEBUG in logs.
+    pub remote: Option<SocketAddr>,
+    /// Round trip by RTCP, if one was measured.
+    pub rtt: Option<Duration>,
+    /// What it publishes.
+    pub published: Vec<PublishedStats>,
+    /// What it receives.
+    pub slots: Vec<SlotStats>,
+}
+
+/// Figures of one published layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PublishedStats {
+    /// The track.
+    pub track: TrackId,
+    /// `None` for audio.
+    pub layer: Option<Layer>,
+    /// Media packets received, repaired ones included, duplicates not.
+    pub packets: u64,
+    /// Their RTP bytes.
+    pub bytes: u64,
+    /// Packets that never came (RFC 3550 cumulative loss, after repair).
+    pub lost: u64,
+    /// Packets repaired by retransmission.
+    pub repaired: u64,
+    /// Interarrival jitter (RFC 3550 §6.4.1).
+    pub jitter: Duration,
+    /// Width and height read from the last key frame, where the codec shows it.
+    pub size: Option<(u16, u16)>,
+    /// Key frames seen.
+    pub key_frames: u64,
+}
+
+/// Figures of one slot.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SlotStats {
+    /// The receiver's line.
+    pub mid: Mid,
+    /// The track it is pointed at.
+    pub source: Option<TrackId>,
+    /// What is wanted.
+    pub target: Target,
+    /// What flows.
+    pub layer: Option<Layer>,
+    /// Packets sent, without retransmissions.
+    pub packets: u64,
+    /// Their RTP bytes.
+    pub bytes: u64,
+    /// Retransmissions sent.
+    pub resent: u64,
+    /// Loss the receiver last reported, 0.0..=1.0.
+    pub loss: f32,
+}

@@ -1,0 +1,125 @@
+//! The handle by which everything above the media core speaks to it. Cheap to clone; every call is a bounded queue entry.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::api::{Answer, IceCredentials, NegotiateError, ParticipantStats};
+use crate::command::Command;
+use crate::driver::ShardHandle;
+use crate::ids::{Mid, ParticipantId, RoomId, TrackId};
+use crate::media::Target;
+
+/// The media core.
+#[derive(Clone)]
+pub struct Sfu {
+    shards: Arc<[ShardHandle]>,
+}
+
+impl Sfu {
+    pub(crate) fn new(shards: Arc<[ShardHandle]>) -> Self {
+        Self { shards }
+    }
+
+    /// The shard a room lives on, for life.
+    fn shard(&self, room: RoomId) -> &ShardHandle {
+        let index = room.0 % self.shards.len() as u64;
+        &self.shards[index as usize]
+    }
+
+    async fn ask<T>(&self, room: RoomId, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.shard(room).send(command(reply)).ok()?;
+        answer.await.ok()
+    }
+
+    /// Opens a room for at most `max_participants`. A room that exists already keeps its limit.
+    ///
+    /// # Errors
+    /// [`NegotiateError::Busy`] when the shard's queue is full or the shard has stopped.
+    pub fn create_room(&self, room: RoomId, max_participants: usize) -> Result<(), NegotiateError> {
+        self.shard(room).send(Command::CreateRoom { room, max_participants })
+    }
+
+    /// Closes a room and everybody's transport in it. Closing an unknown room does nothing.
+    pub fn close_room(&self, room: RoomId) {
+        self.shard(room).send_or_count(Command::CloseRoom { room });
+    }
+
+    /// Answers an offer. The first offer of a participant creates it; a later one renegotiates (new lines, ICE restart).
+    ///
+    /// # Errors
+    /// See [`NegotiateError`]. A refused re-offer leaves the session as it was.
+    pub async fn negotiate(
+        &self,
+        room: RoomId,
+        participant: ParticipantId,
+        offer: String,
+    ) -> Result<Answer, NegotiateError> {
+        self.ask(room, |reply| Command::Negotiate {
+            room,
+            participant,
+            offer,
+            reply,
+        })
+        .await
+        .unwrap_or(Err(NegotiateError::Busy))
+    }
+
+    /// ICE restart without SDP (RFC 9725 §4.3.2, WHIP `PATCH`): takes the client's new credentials, returns the server's new ones.
+    ///
+    /// # Errors
+    /// [`NegotiateError::NoSuchRoom`], [`NegotiateError::NoSuchParticipant`], [`NegotiateError::Busy`].
+    pub async fn restart_ice(
+        &self,
+        room: RoomId,
+        participant: ParticipantId,
+        remote: IceCredentials,
+    ) -> Result<IceCredentials, NegotiateError> {
+        self.ask(room, |reply| Command::RestartIce {
+            room,
+            participant,
+            remote,
+            reply,
+        })
+        .await
+        .unwrap_or(Err(NegotiateError::Busy))
+    }
+
+    /// Removes a participant: transport, tracks, slots. Its tracks' [`crate::TrackChange::Ended`] events follow.
+    pub fn remove_participant(&self, room: RoomId, participant: ParticipantId) {
+        self.shard(room)
+            .send_or_count(Command::RemoveParticipant { room, participant });
+    }
+
+    /// Points a slot at a track, or at nothing. A track of another room or kind, or an unknown one, points it at nothing.
+    pub fn set_source(&self, room: RoomId, participant: ParticipantId, mid: Mid, source: Option<TrackId>) {
+        self.shard(room).send_or_count(Command::SetSource {
+            room,
+            participant,
+            mid,
+            source,
+        });
+    }
+
+    /// Says what a video slot should be sent. Switches at the next key frame, which is asked for.
+    pub fn set_target(&self, room: RoomId, participant: ParticipantId, mid: Mid, target: Target) {
+        self.shard(room).send_or_count(Command::SetTarget {
+            room,
+            participant,
+            mid,
+            target,
+        });
+    }
+
+    /// A participant's figures; `None` if there is no such participant.
+    pub async fn stats(&self, room: RoomId, participant: ParticipantId) -> Option<ParticipantStats> {
+        self.ask(room, |reply| Command::Stats {
+            room,
+            participant,
+            reply,
+        })
+        .await
+        .flatten()
+    }
+}

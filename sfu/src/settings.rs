@@ -1,0 +1,28 @@
+//! What the composition root decides for the media core.
+
+use std::net::{IpAddr, SocketAddr};
+
+/// Settings of the media core.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the first shard's UDP socket binds; further shards take the ports after it. Port 0 lets the kernel choose.
+    pub listen: SocketAddr,
+    /// Addresses put into answers as host candidates, in order of preference, e.g. the public one behind 1:1 NAT.
+    /// Empty: every usable address of this machine if `listen` is unspecified, else `listen` itself.
+    pub public_addresses: Vec<IpAddr>,
+    /// Shards (OS threads), at least 1.
+    pub shards: usize,
+    /// Bitrate the answer lets publishers start with, as a hint (`x-google-start-bitrate`), kbit/s.
+    pub start_kbps: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([0, 0, 0, 0], 8080)),
+            public_addresses: Vec::new(),
+            shards: 1,
+            start_kbps: 1_500,
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! The whole signalling protocol: two closed enums. `docs/protocol.md` shows each message once; `signaling/golden/*.json` holds
+//! the same examples for the tests in Rust and in the web client; `web-client/types/protocol.d.ts` is generated from these types.
+//!
+//! One JSON object per WebSocket text message, its kind in `type`. Unknown kinds and unknown fields are refused.
+//! The server sends the visit as a whole snapshot ([`ServerMessage::State`]) on every change, so that a client that missed
+//! something has converged after the next one.
+
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+/// What a client may say.
+#[derive(Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ClientMessage {
+    /// First message on every socket, within five seconds. `session` comes from `POST /api/session`; `resume` from an earlier
+    /// [`ServerMessage::Welcome`] when a dropped socket comes back. A patient who says hello is queued.
+    Hello {
+        session: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        resume: Option<String>,
+    },
+    /// An SDP offer. `id` is the client's count of its offers and returns in the answer. Allowed while waiting.
+    Offer { id: u32, sdp: String },
+    /// Points the client's receiving line `mid` at a track from the last state, or at nothing.
+    Subscribe { mid: String, track: Option<TrackRef> },
+    /// What the video line `mid` should be sent.
+    Target { mid: String, target: TargetName },
+    /// The person switched microphone or camera. The media itself is handled by the client; this tells the others.
+    Muted { microphone: bool, camera: bool },
+    /// Clinician or guest host: lets a waiting participant in.
+    Admit { participant: ParticipantRef },
+    /// Clinician: sends a waiting participant away with a word of reason (at most 200 characters).
+    Decline {
+        participant: ParticipantRef,
+        reason: String,
+    },
+    /// Leaves. `keep_place` keeps the place in the queue (a waiting patient) or the admission (anybody else).
+    Leave { keep_place: bool },
+    /// Clinician: ends the visit for everybody.
+    EndVisit,
+    /// Keeps the socket alive and measures it. Answered by [`ServerMessage::Pong`].
+    Ping { id: u32 },
+}
+
+/// What the server says.
+#[derive(Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ServerMessage {
+    /// Answer to hello. `resumed` false means that the server holds no connection for this client: build a new one.
+    Welcome {
+        you: ParticipantRef,
+        role: RoleName,
+        resume: String,
+        resumed: bool,
+        /// For `RTCPeerConnection`. Empty as long as the server needs none.
+        ice_servers: Vec<IceServer>,
+    },
+    /// Everything this person may know about the visit, as a whole, on every change.
+    State(VisitState),
+    /// Answer to an offer. `slots` are the lines on which the client can receive.
+    Answer { id: u32, sdp: String, slots: Vec<SlotInfo> },
+    /// An offer was refused; the session is as it was before.
+    OfferRefused { id: u32, message: String },
+    /// What a receiving video line is sent has changed.
+    Quality {
+        mid: String,
+        target: TargetName,
+        /// What flows, `audio_only` if no picture does.
+        sending: TargetName,
+        direction: Direction,
+        reason: QualityReason,
+    },
+    /// The visit or this person's part in it is over. The socket closes after it.
+    Ended { reason: EndReason, message: String },
+    /// Something this client sent could not be done; nothing else changed.
+    Error { code: ErrorCode, message: String },
+    /// Answer to ping.
+    Pong { id: u32 },
+}
+
+/// A participant, for the length of a stay. The same string as the last segment of a WHIP or WHEP `Location`.
+pub type ParticipantRef = String;
+/// A track, for as long as it is published.
+pub type TrackRef = String;
+
+/// A person's view of a visit.
+#[derive(Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(deny_unknown_fields)]
+pub struct VisitState {
+    /// Where this person is.
+    pub you: Place,
+    /// Whether and how the clinician is there.
+    pub clinician: ClinicianPresence,
+    /// Everybody admitted and present, oneself included. Empty for those who wait.
+    pub participants: Vec<ParticipantInfo>,
+    /// Who waits, longest first. Empty but for clinicians.
+    pub queue: Vec<WaitingInfo>,
+}
+
+/// Where a person is in a visit.
+#[derive(Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(tag = "place", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Place {
+    /// In the queue.
+    Waiting {
+        /// 1 is next.
+        position: u32,
+    },
+    /// In the visit.
+    Admitted,
+}
+
+/// What a waiting patient is told about the clinician.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum ClinicianPresence {
+    /// Not here yet.
+    NotStarted,
+    /// Here, in a call with somebody else.
+    WithAnotherPatient,
+    /// Here and free.
+    Ready,
+}
+
+/// Somebody in the visit.
+#[derive(Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(deny_unknown_fields)]
+pub struct ParticipantInfo {
+    pub participant: ParticipantRef,
+    pub role: RoleName,
+    pub name: String,
+    /// False while the socket is gone and the stay is kept for a return.
+    pub connected: bool,
+    /// True if the microphone is off.
+    pub microphone_muted: bool,
+    /// True if the camera is off.
+    pub camera_muted: bool,
+    pub tracks: Vec<TrackInfo>,
+}
+
+/// A published track.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(deny_unknown_fields)]
+pub struct TrackInfo {
+    pub track: TrackRef,
+    pub kind: KindName,
+}
+
+/// Somebody in the queue.
+#[derive(Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(deny_unknown_fields)]
+pub struct WaitingInfo {
+    pub participant: ParticipantRef,
+    pub name: String,
+    pub role: RoleName,
+    /// How long so far, in whole seconds at the time of sending.
+    pub waiting_seconds: u32,
+    /// False while the person is gone and the place is kept.
+    pub connected: bool,
+}
+
+/// A line the client can receive on.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(deny_unknown_fields)]
+pub struct SlotInfo {
+    pub mid: String,
+    pub kind: KindName,
+}
+
+/// An entry of `RTCConfiguration.iceServers`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(deny_unknown_fields)]
+pub struct IceServer {
+    pub urls: Vec<String>,
+    pub username: String,
+    pub credential: String,
+}
+
+/// Audio or video.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum KindName {
+    Audio,
+    Video,
+}
+
+/// What a video line is sent. Ordered by quality.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum TargetName {
+    AudioOnly,
+    P480,
+    P720,
+}
+
+/// A person's role in a visit.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum RoleName {
+    Patient,
+    Guest,
+    Clinician,
+}
+
+/// Which way a quality change went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    Up,
+    Down,
+    Same,
+}
+
+/// Why a quality change came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum QualityReason {
+    /// The client asked for it by [`ClientMessage::Target`].
+    Asked,
+    /// The publisher started or stopped sending that layer.
+    Publisher,
+}
+
+/// Why somebody's part in a visit is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// The clinician ended the visit.
+    VisitEnded,
+    /// The clinician declined; the message is the word of reason.
+    Declined,
+    /// This person left.
+    Left,
+    /// The same person joined from elsewhere.
+    Replaced,
+    /// The appointment was cancelled.
+    Cancelled,
+    /// The server is being stopped; come back in a moment.
+    ServerStopping,
+    /// The media core had to end the call; rejoin.
+    Failed,
+}
+
+/// What kind of thing went wrong with a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// Not a message of this protocol.
+    BadMessage,
+    /// Not allowed for this role or at this place.
+    NotAllowed,
+    /// Names a participant, line or track that is not there.
+    NotFound,
+    /// The session is unknown or has expired: get a new one.
+    SessionExpired,
+    /// Over a limit.
+    Limit,
+}
