@@ -5,7 +5,9 @@ mod command;
 mod driver;
 mod handle;
 mod ids;
+mod limits;
 mod media;
+mod sdp;
 mod settings;
 
 pub use api::{
