@@ -2,13 +2,23 @@
 
 mod api;
 mod command;
+#[allow(dead_code, reason = "the worker that uses it is on its way (#2)")]
+mod demux;
 mod driver;
+#[allow(dead_code, reason = "the worker that uses it is on its way (#2)")]
+mod dtls;
 mod handle;
+#[allow(dead_code, reason = "the worker that uses it is on its way (#2)")]
+mod ice;
 mod ids;
 mod limits;
 mod media;
+mod path;
 mod sdp;
 mod settings;
+pub mod srtp;
+#[allow(dead_code, reason = "the worker that uses it is on its way (#2)")]
+mod transport;
 
 pub use api::{
     Answer, Event, IceCredentials, NegotiateError, ParticipantStats, PublishedStats, PublishedTrack, Slot, SlotStats,
@@ -18,4 +28,5 @@ pub use driver::{Running, StartError, start};
 pub use handle::Sfu;
 pub use ids::{Mid, ParticipantId, PayloadType, Rid, RoomId, Ssrc, TrackId};
 pub use media::{Bitrate, Codec, Kind, Layer, Target};
+pub use path::Path;
 pub use settings::Settings;
