@@ -1,8 +1,24 @@
 //! Live visits: messages, waiting room, admit, leave, resume. Knows no HTTP and no SQL.
+//!
+//! The front door is [`Hub`]: it serves WebSockets and WHIP and WHEP requests that somebody else has accepted, asks a
+//! [`Portal`] who people are, has every change of a visit stored through it, and tells the media core what to forward.
 
-#![expect(
+mod error;
+mod frame;
+mod hub;
+mod ids;
+pub mod limits;
+mod media;
+#[expect(
     missing_docs,
-    reason = "the message fields speak for themselves until the protocol page is written"
+    reason = "the message fields speak for themselves; docs/protocol.md shows each message"
 )]
-
 pub mod message;
+mod portal;
+
+pub use error::{HttpError, JoinError};
+pub use frame::{CloseCode, Frame};
+pub use hub::{HttpJoin, HttpPatch, Hub, HubSettings, Waiting};
+pub use ids::{DisplayName, PersonId, StayId, VisitId};
+pub use media::Media;
+pub use portal::{AuthError, Change, Identity, Interruption, Leaving, Portal, RecordError, Via, VisitEvent, Who};

@@ -21,14 +21,21 @@ pub enum ClientMessage {
         resume: Option<String>,
     },
     /// An SDP offer. `id` is the client's count of its offers and returns in the answer. Allowed while waiting.
-    Offer { id: u32, sdp: String },
+    /// `fresh` is true on the first offer of every new `RTCPeerConnection`: the server then drops the one before.
+    Offer {
+        id: u32,
+        sdp: String,
+        #[serde(default, skip_serializing_if = "is_false")]
+        #[ts(optional, as = "Option<bool>")]
+        fresh: bool,
+    },
     /// Points the client's receiving line `mid` at a track from the last state, or at nothing.
     Subscribe { mid: String, track: Option<TrackRef> },
     /// What the video line `mid` should be sent.
     Target { mid: String, target: TargetName },
     /// The person switched microphone or camera. The media itself is handled by the client; this tells the others.
     Muted { microphone: bool, camera: bool },
-    /// Clinician or guest host: lets a waiting participant in.
+    /// Clinician: lets a waiting participant in.
     Admit { participant: ParticipantRef },
     /// Clinician: sends a waiting participant away with a word of reason (at most 200 characters).
     Decline {
@@ -71,12 +78,23 @@ pub enum ServerMessage {
         direction: Direction,
         reason: QualityReason,
     },
+    /// The server has lost this client's media connection: make a new `RTCPeerConnection` and offer with `fresh`. The place
+    /// in the visit is kept.
+    ConnectionLost,
     /// The visit or this person's part in it is over. The socket closes after it.
     Ended { reason: EndReason, message: String },
     /// Something this client sent could not be done; nothing else changed.
     Error { code: ErrorCode, message: String },
     /// Answer to ping.
     Pong { id: u32 },
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if hands a reference"
+)]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// A participant, for the length of a stay. The same string as the last segment of a WHIP or WHEP `Location`.
