@@ -1,6 +1,8 @@
 //! The media core: a selective forwarding unit without sockets, threads or clocks, and one thin driver that has them.
 
 mod api;
+#[doc(hidden)]
+pub mod clock;
 mod command;
 #[allow(dead_code, reason = "the worker that uses it is on its way (#2)")]
 mod demux;
