@@ -9,13 +9,19 @@ mod demux;
 mod driver;
 #[allow(dead_code, reason = "the worker that uses it is on its way (#2)")]
 mod dtls;
+#[cfg_attr(not(test), allow(dead_code, reason = "the receive side uses it (#2)"))]
+mod ext;
 mod handle;
 #[allow(dead_code, reason = "the worker that uses it is on its way (#2)")]
 mod ice;
 mod ids;
 mod limits;
 mod media;
+#[cfg_attr(not(test), allow(dead_code, reason = "the receive and send sides use it (#2)"))]
+mod ntp;
 mod path;
+#[cfg_attr(not(test), allow(dead_code, reason = "the receive side uses it (#2)"))]
+mod rtp;
 mod sdp;
 mod settings;
 pub mod srtp;
