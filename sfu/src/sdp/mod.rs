@@ -5,11 +5,13 @@
 //!
 //! * `offer` reads: text to a typed offer, no decision;
 //! * `negotiate` decides: which lines, codecs, layers and extensions are taken, and what contradicts the session;
+//! * `extension` knows the header extensions;
 //! * `write` prints the answer of a decided session;
 //! * `session` holds the types.
 //!
 //! `docs/sdp.md` tells the rules and why they are so.
 
+mod extension;
 mod negotiate;
 mod offer;
 mod session;

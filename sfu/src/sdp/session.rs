@@ -131,11 +131,19 @@ pub(crate) struct Receiving {
     pub(crate) ssrc: Ssrc,
     /// Of our retransmissions; `None` if the client does not take any (audio, or no RTX offered).
     pub(crate) rtx: Option<Ssrc>,
-    /// RTCP CNAME, and the `msid` stream: one for the n-th audio and the n-th video line together, so that a client that
-    /// points both at one participant gets one stream, with lip-sync.
-    pub(crate) stream: String,
+    /// Number of its media stream: the n-th audio and the n-th video line share one, so that a client that points both at
+    /// one participant gets one stream, with lip-sync. See [`Self::stream_id`].
+    pub(crate) stream: u8,
     /// Header extensions we may put on packets of this line.
     pub(crate) extensions: Extensions,
+}
+
+impl Receiving {
+    /// The stream's name: first part of `msid`, and the CNAME for RTCP.
+    #[must_use]
+    pub(crate) fn stream_id(&self) -> String {
+        format!("remote-{}", self.stream)
+    }
 }
 
 /// What a payload type stands for.
@@ -222,6 +230,11 @@ impl ExtensionId {
             1..=14 => Some(Self(id)),
             _ => None,
         }
+    }
+
+    /// Every one of them.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        (1..=14).map(Self)
     }
 
     /// The number.

@@ -1,0 +1,100 @@
+//! RTP header extensions in SDP (`a=extmap`, RFC 8285).
+
+use super::offer::Direction;
+use super::session::{ExtensionId, Extensions};
+
+/// A header extension this server makes use of. All others are refused, by not being repeated in the answer: above all the
+/// dependency descriptor, with which browsers strip VP8 of its picture ids, and video orientation, without which a phone
+/// turns the picture itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KnownExtension {
+    Mid,
+    Rid,
+    RepairedRid,
+    TransportCc,
+    AbsSendTime,
+    AudioLevel,
+}
+
+impl KnownExtension {
+    const ALL: [Self; 6] = [
+        Self::Mid,
+        Self::Rid,
+        Self::RepairedRid,
+        Self::TransportCc,
+        Self::AbsSendTime,
+        Self::AudioLevel,
+    ];
+
+    pub(super) const fn uri(self) -> &'static str {
+        match self {
+            Self::Mid => "urn:ietf:params:rtp-hdrext:sdes:mid",
+            Self::Rid => "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",
+            Self::RepairedRid => "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id",
+            Self::TransportCc => "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
+            Self::AbsSendTime => "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
+            Self::AudioLevel => "urn:ietf:params:rtp-hdrext:ssrc-audio-level",
+        }
+    }
+
+    /// True if we put it on packets we send; rids only name what publishers send.
+    const fn is_sent_by_us(self) -> bool {
+        !matches!(self, Self::Rid | Self::RepairedRid)
+    }
+}
+
+/// One `a=extmap` line of a known extension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OfferedExtension {
+    pub(super) kind: KnownExtension,
+    pub(super) id: ExtensionId,
+    /// As the client wrote it; most write none, which means both ways.
+    pub(super) direction: Option<Direction>,
+}
+
+impl OfferedExtension {
+    /// Reads the value of `a=extmap`. `None` for an unknown extension or an id that does not fit the one-byte form.
+    pub(super) fn parse(value: &str) -> Option<Self> {
+        let mut words = value.split_whitespace();
+        let (number, uri) = (words.next()?, words.next()?);
+        let (id, direction) = match number.split_once('/') {
+            Some((id, direction)) => (id, Some(Direction::parse(direction)?)),
+            None => (number, None),
+        };
+        Some(Self {
+            kind: KnownExtension::ALL.into_iter().find(|kind| kind.uri() == uri)?,
+            id: id.parse().ok().and_then(ExtensionId::new)?,
+            direction,
+        })
+    }
+
+    pub(super) fn client_may_send(self) -> bool {
+        self.direction.is_none_or(Direction::sends)
+    }
+
+    pub(super) fn server_may_send(self) -> bool {
+        self.kind.is_sent_by_us() && self.direction.is_none_or(Direction::receives)
+    }
+}
+
+impl Extensions {
+    pub(super) fn slot(&mut self, kind: KnownExtension) -> &mut Option<ExtensionId> {
+        match kind {
+            KnownExtension::Mid => &mut self.mid,
+            KnownExtension::Rid => &mut self.rid,
+            KnownExtension::RepairedRid => &mut self.repaired_rid,
+            KnownExtension::TransportCc => &mut self.transport_cc,
+            KnownExtension::AbsSendTime => &mut self.abs_send_time,
+            KnownExtension::AudioLevel => &mut self.audio_level,
+        }
+    }
+
+    pub(super) fn get(mut self, kind: KnownExtension) -> Option<ExtensionId> {
+        *self.slot(kind)
+    }
+
+    /// The known extension with this id, if there is one.
+    pub(super) fn by_id(self, id: ExtensionId) -> Option<KnownExtension> {
+        KnownExtension::ALL.into_iter().find(|kind| self.get(*kind) == Some(id))
+    }
+}
