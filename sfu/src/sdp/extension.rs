@@ -1,7 +1,7 @@
 //! RTP header extensions in SDP (`a=extmap`, RFC 8285).
 
 use super::offer::Direction;
-use super::session::{ExtensionId, Extensions};
+use crate::ext::ExtensionIds;
 
 /// A header extension this server makes use of. All others are refused, by not being repeated in the answer: above all the
 /// dependency descriptor, with which browsers strip VP8 of its picture ids, and video orientation, without which a phone
@@ -47,7 +47,8 @@ impl KnownExtension {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct OfferedExtension {
     pub(super) kind: KnownExtension,
-    pub(super) id: ExtensionId,
+    /// 1..=14: what fits the one-byte form, which is all we write.
+    pub(super) id: u8,
     /// As the client wrote it; most write none, which means both ways.
     pub(super) direction: Option<Direction>,
 }
@@ -63,7 +64,7 @@ impl OfferedExtension {
         };
         Some(Self {
             kind: KnownExtension::ALL.into_iter().find(|kind| kind.uri() == uri)?,
-            id: id.parse().ok().and_then(ExtensionId::new)?,
+            id: id.parse().ok().filter(|id| (1..=14).contains(id))?,
             direction,
         })
     }
@@ -77,24 +78,30 @@ impl OfferedExtension {
     }
 }
 
-impl Extensions {
-    pub(super) fn slot(&mut self, kind: KnownExtension) -> &mut Option<ExtensionId> {
-        match kind {
-            KnownExtension::Mid => &mut self.mid,
-            KnownExtension::Rid => &mut self.rid,
-            KnownExtension::RepairedRid => &mut self.repaired_rid,
-            KnownExtension::TransportCc => &mut self.transport_cc,
-            KnownExtension::AbsSendTime => &mut self.abs_send_time,
-            KnownExtension::AudioLevel => &mut self.audio_level,
-        }
+/// Where the id of a known extension is kept.
+pub(super) fn slot(ids: &mut ExtensionIds, kind: KnownExtension) -> &mut Option<u8> {
+    match kind {
+        KnownExtension::Mid => &mut ids.mid,
+        KnownExtension::Rid => &mut ids.rid,
+        KnownExtension::RepairedRid => &mut ids.repaired_rid,
+        KnownExtension::TransportCc => &mut ids.twcc,
+        KnownExtension::AbsSendTime => &mut ids.abs_send_time,
+        KnownExtension::AudioLevel => &mut ids.audio_level,
     }
+}
 
-    pub(super) fn get(mut self, kind: KnownExtension) -> Option<ExtensionId> {
-        *self.slot(kind)
-    }
+/// The known extension with this id, if there is one.
+pub(super) fn by_id(mut ids: ExtensionIds, id: u8) -> Option<KnownExtension> {
+    KnownExtension::ALL
+        .into_iter()
+        .find(|kind| *slot(&mut ids, *kind) == Some(id))
+}
 
-    /// The known extension with this id, if there is one.
-    pub(super) fn by_id(self, id: ExtensionId) -> Option<KnownExtension> {
-        KnownExtension::ALL.into_iter().find(|kind| self.get(*kind) == Some(id))
+/// Those extensions of a line that `wanted` picks.
+pub(super) fn collect(offered: &[OfferedExtension], wanted: fn(OfferedExtension) -> bool) -> ExtensionIds {
+    let mut ids = ExtensionIds::default();
+    for extension in offered.iter().filter(|extension| wanted(**extension)) {
+        *slot(&mut ids, extension.kind) = Some(extension.id);
     }
+    ids
 }

@@ -19,6 +19,5 @@ mod write;
 
 pub(crate) use negotiate::{AnswerParams, answer};
 pub(crate) use session::{
-    Codec, DeclaredSsrc, Encoding, ExtensionId, Extensions, Feedback, Fingerprint, Format, Formats, Line, MediaLine,
-    Publishing, Receiving, Refusal, Session,
+    Codec, DeclaredSsrc, Encoding, Feedback, Format, Formats, Line, MediaLine, Publishing, Receiving, Refusal, Session,
 };

@@ -4,13 +4,15 @@ use std::net::SocketAddr;
 
 use arrayvec::ArrayVec;
 
+use super::extension::{self, OfferedExtension};
 use super::offer::{Offer, OfferedFormat, OfferedLine, OfferedMedia, OfferedRid, unsupported};
 use super::session::{
-    Codec, Encoding, ExtensionId, Extensions, Feedback, Format, Formats, Line, MediaLine, Publishing, Receiving,
-    Refusal, Session,
+    Codec, Encoding, Feedback, Format, Formats, Line, MediaLine, Publishing, Receiving, Refusal, Session,
 };
 use super::write;
 use crate::api::{IceCredentials, NegotiateError};
+use crate::dtls::Fingerprint;
+use crate::ext::ExtensionIds;
 use crate::ids::{PayloadType, Ssrc};
 use crate::limits;
 use crate::media::{Kind, Layer};
@@ -19,8 +21,8 @@ use crate::media::{Kind, Layer};
 pub(crate) struct AnswerParams<'a> {
     /// The server's ICE credentials. New ones belong to an ICE restart.
     pub(crate) local_ice: &'a IceCredentials,
-    /// SHA-256 of the server's DTLS certificate, as hexadecimal pairs with colons.
-    pub(crate) fingerprint: &'a str,
+    /// Of the server's DTLS certificate.
+    pub(crate) fingerprint: &'a Fingerprint,
     /// Host candidates (UDP), best first.
     pub(crate) candidates: &'a [SocketAddr],
     /// The bit rate video publishers are told to start with, kbit/s.
@@ -86,7 +88,7 @@ fn decide(
     let mut session = Session {
         remote_ice: offer.ice.clone(),
         remote_fingerprint: offer.fingerprint.clone(),
-        extensions: Extensions::default(),
+        extensions: ExtensionIds::default(),
         lines: Vec::with_capacity(offer.lines.len()),
         version: previous.map_or(1, |previous| previous.version + 1),
     };
@@ -102,7 +104,7 @@ fn decide(
         }
     }
     if let Some(previous) = previous {
-        check_extensions(&session.extensions, &previous.extensions)?;
+        check_extensions(session.extensions, previous.extensions)?;
     }
     for (index, offered) in offer.lines.iter().enumerate() {
         if let Ok(media) = &offered.content {
@@ -242,10 +244,7 @@ fn choose_feedback(media: &OfferedMedia, formats: &Formats) -> Feedback {
 }
 
 fn publishing(media: &OfferedMedia) -> Publishing {
-    let mut extensions = Extensions::default();
-    for extension in media.extensions.iter().filter(|extension| extension.client_may_send()) {
-        *extensions.slot(extension.kind) = Some(extension.id);
-    }
+    let extensions = extension::collect(&media.extensions, OfferedExtension::client_may_send);
     // Without the extension nothing would tell the encodings apart; not accepting them leaves the client one.
     let rids = if extensions.rid.is_some() {
         choose_rids(&media.rids)
@@ -293,26 +292,26 @@ fn choose_rids(offered: &[OfferedRid]) -> ArrayVec<OfferedRid, { limits::MAX_ENC
 }
 
 /// Adds the ids of an accepted line to those of the bundle, where an id has one meaning (RFC 8843 §9.2).
-fn merge_extensions(bundle: &mut Extensions, media: &OfferedMedia, line: &MediaLine) -> Result<(), NegotiateError> {
-    for extension in &media.extensions {
-        let other_meaning = bundle.by_id(extension.id).is_some_and(|kind| kind != extension.kind);
-        let slot = bundle.slot(extension.kind);
-        if other_meaning || slot.is_some_and(|id| id != extension.id) {
+fn merge_extensions(bundle: &mut ExtensionIds, media: &OfferedMedia, line: &MediaLine) -> Result<(), NegotiateError> {
+    for offered in &media.extensions {
+        let other_meaning = extension::by_id(*bundle, offered.id).is_some_and(|kind| kind != offered.kind);
+        let slot = extension::slot(bundle, offered.kind);
+        if other_meaning || slot.is_some_and(|id| id != offered.id) {
             let text = format!(
                 "the header extension ids of the line with mid {} differ from another line's",
                 line.mid
             );
             return Err(unsupported(text));
         }
-        *slot = Some(extension.id);
+        *slot = Some(offered.id);
     }
     Ok(())
 }
 
 /// An id keeps its meaning: packets under the old one may still be on their way.
-fn check_extensions(now: &Extensions, before: &Extensions) -> Result<(), NegotiateError> {
-    let changed = ExtensionId::all().any(|id| {
-        let (now, before) = (now.by_id(id), before.by_id(id));
+fn check_extensions(now: ExtensionIds, before: ExtensionIds) -> Result<(), NegotiateError> {
+    let changed = (1..=14).any(|id| {
+        let (now, before) = (extension::by_id(now, id), extension::by_id(before, id));
         now.is_some() && before.is_some() && now != before
     });
     if changed {
@@ -335,10 +334,7 @@ fn give_sending_side(lines: &mut [Line], index: usize, media: &OfferedMedia, nex
         .formats
         .iter()
         .any(|(_, format)| matches!(format, Format::Rtx { .. }));
-    let mut extensions = Extensions::default();
-    for extension in media.extensions.iter().filter(|extension| extension.server_may_send()) {
-        *extensions.slot(extension.kind) = Some(extension.id);
-    }
+    let extensions = extension::collect(&media.extensions, OfferedExtension::server_may_send);
     let rtx = resting.as_ref().and_then(|resting| resting.rtx);
     line.receives = Some(Receiving {
         ssrc: resting.as_ref().map_or_else(&mut *next_ssrc, |resting| resting.ssrc),

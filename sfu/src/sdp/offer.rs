@@ -5,8 +5,9 @@ use rtc_sdp::description::common::Attribute;
 use rtc_sdp::description::media::{MediaDescription, MediaName};
 
 use super::extension::{KnownExtension, OfferedExtension};
-use super::session::{DeclaredSsrc, Fingerprint, Refusal};
+use super::session::{DeclaredSsrc, Refusal};
 use crate::api::{IceCredentials, NegotiateError};
+use crate::dtls::{Fingerprint, FingerprintError};
 use crate::ids::{Mid, PayloadType, Rid, Ssrc};
 use crate::limits;
 use crate::media::Kind;
@@ -269,20 +270,14 @@ fn read_transport(
     {
         return Err(malformed("a=ice-ufrag and a=ice-pwd are visible ASCII without colons"));
     }
+    // Several certificates or hash functions may be listed; the first one we know will do.
     let fingerprint = values(&media.attributes, "fingerprint")
         .chain(values(&description.attributes, "fingerprint"))
-        .find_map(|value| {
-            let (hash, digits) = value.split_once(' ')?;
-            hash.eq_ignore_ascii_case("sha-256")
-                .then(|| Fingerprint::parse(digits.trim()))
-        });
+        .map(str::parse::<Fingerprint>)
+        .find(|read| *read != Err(FingerprintError::HashFunction));
     let fingerprint = match fingerprint {
-        Some(Some(fingerprint)) => fingerprint,
-        Some(None) => {
-            return Err(malformed(
-                "a=fingerprint:sha-256 is not 32 hexadecimal pairs with colons",
-            ));
-        }
+        Some(Ok(fingerprint)) => fingerprint,
+        Some(Err(error)) => return Err(malformed(error.to_string())),
         None => {
             return Err(unsupported(
                 "a=fingerprint with sha-256 is missing: DTLS-SRTP is required",

@@ -1,12 +1,10 @@
 //! What an offer and its answer agreed on.
 
-use std::fmt;
-
 use arrayvec::ArrayVec;
-use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::digest;
 
 use crate::api::IceCredentials;
+use crate::dtls::Fingerprint;
+use crate::ext::ExtensionIds;
 use crate::ids::{Mid, PayloadType, Rid, Ssrc};
 use crate::limits;
 pub(crate) use crate::media::Codec;
@@ -20,7 +18,7 @@ pub(crate) struct Session {
     /// What the client's DTLS certificate must hash to.
     pub(crate) remote_fingerprint: Fingerprint,
     /// Header extension ids of the whole bundle: the same on every line that has the extension (RFC 8843 §9.2).
-    pub(crate) extensions: Extensions,
+    pub(crate) extensions: ExtensionIds,
     /// The media lines in the order of the offer, refused ones included: a line keeps its place for the life of a session.
     pub(crate) lines: Vec<Line>,
     /// Answers written so far; the version in the answer's `o=` line.
@@ -103,7 +101,7 @@ pub(crate) struct Publishing {
     /// but the pairing of media and retransmission holds.
     pub(crate) declared: ArrayVec<DeclaredSsrc, { limits::MAX_DECLARED_SSRCS }>,
     /// Header extensions the client may put on packets of this line.
-    pub(crate) extensions: Extensions,
+    pub(crate) extensions: ExtensionIds,
 }
 
 /// One encoding of a published track.
@@ -135,7 +133,7 @@ pub(crate) struct Receiving {
     /// one participant gets one stream, with lip-sync. See [`Self::stream_id`].
     pub(crate) stream: u8,
     /// Header extensions we may put on packets of this line.
-    pub(crate) extensions: Extensions,
+    pub(crate) extensions: ExtensionIds,
 }
 
 impl Receiving {
@@ -216,77 +214,4 @@ pub(crate) struct Feedback {
     pub(crate) fir: bool,
     /// Transport-wide congestion control feedback.
     pub(crate) transport_cc: bool,
-}
-
-/// A header extension's local identifier (RFC 8285), 1..=14: those that fit the one-byte form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct ExtensionId(u8);
-
-impl ExtensionId {
-    /// Takes 1..=14.
-    #[must_use]
-    pub(crate) const fn new(id: u8) -> Option<Self> {
-        match id {
-            1..=14 => Some(Self(id)),
-            _ => None,
-        }
-    }
-
-    /// Every one of them.
-    pub(crate) fn all() -> impl Iterator<Item = Self> {
-        (1..=14).map(Self)
-    }
-
-    /// The number.
-    #[must_use]
-    pub(crate) const fn get(self) -> u8 {
-        self.0
-    }
-}
-
-/// The header extensions this server knows, by the ids the client gave them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Extensions {
-    /// `urn:ietf:params:rtp-hdrext:sdes:mid` (RFC 8843).
-    pub(crate) mid: Option<ExtensionId>,
-    /// `urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id` (RFC 8852).
-    pub(crate) rid: Option<ExtensionId>,
-    /// `urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id` (RFC 8852).
-    pub(crate) repaired_rid: Option<ExtensionId>,
-    /// Transport-wide sequence numbers (draft-holmer-rmcat-transport-wide-cc-extensions-01).
-    pub(crate) transport_cc: Option<ExtensionId>,
-    /// Absolute send time.
-    pub(crate) abs_send_time: Option<ExtensionId>,
-    /// Client-to-mixer audio level (RFC 6464).
-    pub(crate) audio_level: Option<ExtensionId>,
-}
-
-/// SHA-256 of a DTLS certificate in DER (RFC 8122).
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Fingerprint(pub(crate) [u8; 32]);
-
-impl Fingerprint {
-    /// True if the certificate hashes to this. Takes the same time whatever differs.
-    #[must_use]
-    pub(crate) fn matches(&self, certificate_der: &[u8]) -> bool {
-        let hash = digest::digest(&digest::SHA256, certificate_der);
-        verify_slices_are_equal(hash.as_ref(), &self.0).is_ok()
-    }
-
-    /// Reads the colon-separated hexadecimal form.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let mut bytes = ArrayVec::<u8, 32>::new();
-        for pair in text.split(':') {
-            let two_digits = pair.len() == 2 && pair.bytes().all(|b| b.is_ascii_hexdigit());
-            let byte = two_digits.then(|| u8::from_str_radix(pair, 16).ok()).flatten()?;
-            bytes.try_push(byte).ok()?;
-        }
-        bytes.into_inner().ok().map(Self)
-    }
-}
-
-impl fmt::Debug for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Fingerprint({:02x}{:02x}…)", self.0[0], self.0[1])
-    }
 }

@@ -81,7 +81,7 @@ fn accepted(
         pair("ice-ufrag", &params.local_ice.ufrag),
         pair("ice-pwd", &params.local_ice.pwd),
         pair("ice-options", "ice2 trickle"),
-        pair("fingerprint", format!("sha-256 {}", params.fingerprint)),
+        pair("fingerprint", params.fingerprint.to_string()),
         pair("setup", "passive"),
     ];
     if let Some(candidates) = candidates {
@@ -111,7 +111,7 @@ fn accepted(
             .map_or(String::new(), |way| format!("/{}", way.flipped().as_str()));
         attributes.push(pair(
             "extmap",
-            format!("{}{way} {}", extension.id.get(), extension.kind.uri()),
+            format!("{}{way} {}", extension.id, extension.kind.uri()),
         ));
     }
     describe_encodings(&mut attributes, line);
