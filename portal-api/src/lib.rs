@@ -1,1 +1,17 @@
-//! stub
+//! The portal: everything that is stored, and the HTTP edge. Serves the web client.
+//!
+//! [`Portal`] holds the domain functions that HTTP handlers and the command line share. Whatever they do with stored data goes
+//! through [`store::Store::tx`], which needs a [`store::Ctx`] and writes the audit log.
+
+pub mod clock;
+pub mod ids;
+pub mod limits;
+pub mod secret;
+pub mod store;
+pub mod text;
+mod portal;
+
+pub use portal::{
+    AppointmentRequest, ClinicProfile, CreatedAppointment, CreatedVisit, Day, MintedToken, Portal, PortalError, SessionGrant,
+    StartLinks, TokenRequest,
+};

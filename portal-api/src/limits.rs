@@ -1,0 +1,54 @@
+//! Every bound of this crate, with its reason.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+/// A name as people write it. Longer ones are cut by no screen of ours; much longer ones are abuse.
+pub const NAME_CHARS: usize = 100;
+/// An appointment shorter than this cannot be met; a longer one than a working day is a typing error.
+pub const APPOINTMENT_MINUTES: std::ops::RangeInclusive<i64> = 5..=600;
+/// How far ahead appointments can be made. Less would annoy yearly check-ups; more is a typing error.
+pub const APPOINTMENT_AHEAD: SignedDuration = SignedDuration::from_hours(2 * 366 * 24);
+/// How long ago a new appointment may have started: room for "we started already".
+pub const APPOINTMENT_PAST: SignedDuration = SignedDuration::from_hours(24);
+/// The widest range of a list of appointments: two months, so that any calendar page fits.
+pub const LIST_RANGE: SignedDuration = SignedDuration::from_hours(62 * 24);
+/// The most appointments one list shows. A clinician has at most some 50 a day; the caller narrows the range.
+pub const LIST_ROWS: usize = 1_000;
+
+/// A session token lives this long unless refreshed: short, for it sits in the memory of a page on a borrowed phone.
+pub const SESSION_LIFE: SignedDuration = SignedDuration::from_mins(15);
+/// A join link works until this long after the appointment's end: people return late and visits overrun.
+pub const LINK_AFTER_END: SignedDuration = SignedDuration::from_hours(12);
+/// The longest life of a token from the command line: a month of testing; anything permanent deserves an account.
+pub const TOKEN_LIFE: SignedDuration = SignedDuration::from_hours(31 * 24);
+/// Live sessions of one link: a page uses two at a time (before and after a refresh). The oldest gives way, so a stolen link
+/// cannot fill the table, and a hundred tools sharing one token still work.
+pub const SESSIONS_PER_LINK: usize = 256;
+
+/// Jobs that may wait for the store. Each is one request; beyond it, the caller is told to come back.
+pub const STORE_QUEUE: usize = 512;
+/// Transactions that share one commit (one flush to disk). More would only lengthen the wait of the first.
+pub const STORE_BATCH: usize = 64;
+/// How long a transaction waits for another process (a command line tool) to finish with the database.
+pub const STORE_BUSY: Duration = Duration::from_secs(5);
+/// Objects named by one audit row. A longer list says how many were left out; the list queries stay far below it.
+pub const AUDIT_OBJECTS: usize = 2_048;
+
+/// A JSON body. The largest honest one (an appointment) is under 1 kB.
+pub const JSON_BYTES: usize = 16 * 1024;
+/// An SDP offer. Browsers send 6 to 12 kB for a visit; a viewer of many tracks some 100 kB.
+pub const SDP_BYTES: usize = 256 * 1024;
+/// One WebSocket message: an SDP offer in JSON, with its line ends escaped.
+pub const SOCKET_MESSAGE_BYTES: usize = 300 * 1024;
+/// From the first byte of a request to the end of its answer. Signalling waits for the media core, which answers in milliseconds.
+pub const REQUEST_TIME: Duration = Duration::from_secs(15);
+/// How long a client may take over its request headers; slower ones hold a connection for nothing.
+pub const HEADER_TIME: Duration = Duration::from_secs(10);
+/// Open TCP connections. A visit holds one or two; each costs a few kB.
+pub const CONNECTIONS: usize = 8_192;
+/// How long requests may go on once the server is told to stop.
+pub const DRAIN_TIME: Duration = Duration::from_secs(5);
+/// Address prefixes that are remembered for rate limits (about 100 B each). Strangers beyond it share one allowance.
+pub const RATE_PREFIXES: usize = 20_000;

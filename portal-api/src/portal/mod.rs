@@ -1,0 +1,63 @@
+//! What the portal can do, for HTTP handlers and the command line alike. None of it writes the audit log: the store does.
+
+mod appointments;
+mod clinic;
+mod error;
+mod live;
+mod sessions;
+
+use std::path::Path;
+use std::sync::Arc;
+
+pub use appointments::{AppointmentRequest, CreatedAppointment, Day};
+pub use clinic::{ClinicProfile, CreatedVisit, MintedToken, StartLinks, TokenRequest};
+pub use error::PortalError;
+pub use sessions::SessionGrant;
+
+use crate::clock::{Clock, SystemClock};
+use crate::store::{OpenError, Store};
+
+/// The portal over one data directory. Cheap to clone. A server and any number of commands may have the same directory open.
+#[derive(Clone)]
+pub struct Portal {
+    store: Store,
+    clock: Arc<dyn Clock>,
+}
+
+impl Portal {
+    /// Opens or creates what is stored in `directory`, by the machine's clock.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(directory: &Path) -> Result<Self, OpenError> {
+        Self::open_with_clock(directory, Arc::new(SystemClock))
+    }
+
+    /// As [`Self::open`], by another clock.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_with_clock(directory: &Path, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        let store = Store::open(directory, Arc::clone(&clock))?;
+        Ok(Self { store, clock })
+    }
+
+    /// The instant it is for this portal.
+    #[must_use]
+    pub fn now(&self) -> jiff::Timestamp {
+        self.clock.now()
+    }
+
+    /// The store, for what needs no domain function, such as reading the audit log.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+}
+
+/// Looks up a time zone in the bundled database, never in the host's.
+fn time_zone(name: &str) -> Result<jiff::tz::TimeZone, PortalError> {
+    jiff::tz::TimeZoneDatabase::bundled()
+        .get(name)
+        .map_err(|_| PortalError::Invalid("time_zone is not a name of the IANA time zone database"))
+}
