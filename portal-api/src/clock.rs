@@ -36,21 +36,13 @@ impl ManualClock {
     /// # Panics
     /// When the result lies outside of what [`Timestamp`] can hold, which is a mistake in the test.
     pub fn advance(&self, by: SignedDuration) {
-        let mut now = self
-            .0
-            .lock()
-            .expect("no code panics while it holds this lock");
-        *now = now
-            .checked_add(by)
-            .expect("a test clock stays within jiff's range");
+        let mut now = self.0.lock().expect("no code panics while it holds this lock");
+        *now = now.checked_add(by).expect("a test clock stays within jiff's range");
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        *self
-            .0
-            .lock()
-            .expect("no code panics while it holds this lock")
+        *self.0.lock().expect("no code panics while it holds this lock")
     }
 }

@@ -6,12 +6,12 @@
 pub mod clock;
 pub mod ids;
 pub mod limits;
+mod portal;
 pub mod secret;
 pub mod store;
 pub mod text;
-mod portal;
 
 pub use portal::{
-    AppointmentRequest, ClinicProfile, CreatedAppointment, CreatedVisit, Day, MintedToken, Portal, PortalError, SessionGrant,
-    StartLinks, TokenRequest,
+    AppointmentRequest, ClinicProfile, CreatedAppointment, CreatedVisit, Day, MintedToken, Portal, PortalError,
+    SessionGrant, StartLinks, TokenRequest,
 };

@@ -64,7 +64,9 @@ impl Portal {
             return Err(PortalError::Invalid("minutes must be from 5 to 600"));
         }
         if wanted.starts_at < after(now, -APPOINTMENT_PAST) || wanted.starts_at > after(now, APPOINTMENT_AHEAD) {
-            return Err(PortalError::Invalid("starts_at must lie between yesterday and two years from now"));
+            return Err(PortalError::Invalid(
+                "starts_at must lie between yesterday and two years from now",
+            ));
         }
         if let Some(name) = &wanted.time_zone {
             time_zone(name)?;
@@ -113,7 +115,9 @@ impl Portal {
         let day = self.store.tx(&ctx, move |tx| {
             let clinic = tx.clinic_find(None)?;
             let Some((from, to)) = day_of(now, &clinic.time_zone) else {
-                return Ok(Err(PortalError::Invalid("the clinic's time zone is unknown to this program")));
+                return Ok(Err(PortalError::Invalid(
+                    "the clinic's time zone is unknown to this program",
+                )));
             };
             Ok(Ok(Day {
                 now,
@@ -175,11 +179,23 @@ mod tests {
             (from.to_string(), to.duration_since(from).as_hours())
         };
         let vancouver = "America/Vancouver";
-        assert_eq!(hours("2026-07-01T06:59:00Z", vancouver), ("2026-06-30T07:00:00Z".to_owned(), 24));
-        assert_eq!(hours("2026-03-08T20:00:00Z", vancouver), ("2026-03-08T08:00:00Z".to_owned(), 23));
-        assert_eq!(hours("2026-03-29T20:00:00Z", "Europe/Berlin"), ("2026-03-28T23:00:00Z".to_owned(), 23));
+        assert_eq!(
+            hours("2026-07-01T06:59:00Z", vancouver),
+            ("2026-06-30T07:00:00Z".to_owned(), 24)
+        );
+        assert_eq!(
+            hours("2026-03-08T20:00:00Z", vancouver),
+            ("2026-03-08T08:00:00Z".to_owned(), 23)
+        );
+        assert_eq!(
+            hours("2026-03-29T20:00:00Z", "Europe/Berlin"),
+            ("2026-03-28T23:00:00Z".to_owned(), 23)
+        );
         // The zone stays on summer time from 2026-11-01: an old database would say 08:00.
-        assert_eq!(hours("2026-12-01T12:00:00Z", vancouver), ("2026-12-01T07:00:00Z".to_owned(), 24));
+        assert_eq!(
+            hours("2026-12-01T12:00:00Z", vancouver),
+            ("2026-12-01T07:00:00Z".to_owned(), 24)
+        );
         assert!(day_of(Timestamp::UNIX_EPOCH, "Mars/Olympus").is_none());
     }
 }

@@ -172,7 +172,12 @@ impl Portal {
                 ends_at,
                 time_zone: time_zone.clone(),
             })?;
-            Ok(CreatedVisit { visit, starts_at, ends_at, time_zone })
+            Ok(CreatedVisit {
+                visit,
+                starts_at,
+                ends_at,
+                time_zone,
+            })
         });
         Ok(created.await?)
     }
@@ -184,7 +189,9 @@ impl Portal {
     pub async fn mint_token(&self, request: TokenRequest) -> Result<MintedToken, PortalError> {
         let TokenRequest { visit, role, name, ttl } = request;
         if !ttl.is_positive() || ttl > TOKEN_LIFE {
-            return Err(PortalError::Invalid("the time to live must be more than zero and at most 31 days"));
+            return Err(PortalError::Invalid(
+                "the time to live must be more than zero and at most 31 days",
+            ));
         }
         let ctx = Ctx::system("command-line", Purpose::Administration, RequestId::random());
         let minted = self.store.tx(&ctx, move |tx| {
@@ -209,7 +216,11 @@ impl Portal {
             let token = Token::mint(TokenKind::Link);
             let expires_at = after(tx.now(), ttl);
             tx.link_create(visit, person, &token.hash(), expires_at)?;
-            Ok(Ok(MintedToken { token, person, expires_at }))
+            Ok(Ok(MintedToken {
+                token,
+                person,
+                expires_at,
+            }))
         });
         minted.await?
     }

@@ -46,9 +46,8 @@ pub(crate) fn identity(holder: &Holder) -> Result<Identity, PortalError> {
     if let Some(over) = over(holder.visit_status()) {
         return Err(over);
     }
-    let person = |id: PersonId| {
-        housecall_signaling::PersonId::new(&id.to_string()).expect("a UUID is 36 visible ASCII bytes")
-    };
+    let person =
+        |id: PersonId| housecall_signaling::PersonId::new(&id.to_string()).expect("a UUID is 36 visible ASCII bytes");
     Ok(Identity {
         visit: live_visit(holder.visit()),
         person: person(holder.person()),
@@ -84,7 +83,10 @@ fn auth_error(cause: &PortalError) -> AuthError {
 
 /// What an event changes in the visit's rows.
 fn progress(event: &VisitEvent) -> Result<VisitProgress, uuid::Error> {
-    let person = event.who().map(|who| who.person.as_str().parse::<PersonId>()).transpose()?;
+    let person = event
+        .who()
+        .map(|who| who.person.as_str().parse::<PersonId>())
+        .transpose()?;
     Ok(match (&event.change, event.admission(), person) {
         (_, Some(true), Some(person)) => VisitProgress::Admitted(person),
         (_, Some(false), Some(person)) => VisitProgress::AdmissionLost(person),
@@ -93,9 +95,11 @@ fn progress(event: &VisitEvent) -> Result<VisitProgress, uuid::Error> {
         (Change::Ended { reason, .. }, ..) => match reason {
             EndReason::VisitEnded => VisitProgress::Over(VisitStatus::Ended),
             EndReason::Cancelled => VisitProgress::Over(VisitStatus::Cancelled),
-            EndReason::Declined | EndReason::Left | EndReason::Replaced | EndReason::ServerStopping | EndReason::Failed => {
-                VisitProgress::Noted
-            }
+            EndReason::Declined
+            | EndReason::Left
+            | EndReason::Replaced
+            | EndReason::ServerStopping
+            | EndReason::Failed => VisitProgress::Noted,
         },
         _ => VisitProgress::Noted,
     })

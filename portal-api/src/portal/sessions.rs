@@ -40,7 +40,8 @@ impl Portal {
             .ok_or(PortalError::LinkInvalid)?;
         let session = Token::mint(TokenKind::Session);
         let (link, hash) = (link.hash(), session.hash());
-        let redeemed = self.store.tx(&Ctx::bearer(request), move |tx| {
+        let ctx = Ctx::bearer(request);
+        let redeemed = self.store.tx(&ctx, move |tx| {
             let holder = tx.link_redeem(&link)?;
             if let Some(over) = over(holder.visit_status()).filter(|_| holder.role() != HolderRole::Clinician) {
                 return Ok(Err(over));
@@ -65,7 +66,8 @@ impl Portal {
         }
         let session = Token::mint(TokenKind::Session);
         let (owner, hash) = (holder.clone(), session.hash());
-        let stored = self.store.tx(&Ctx::bearer(request), move |tx| {
+        let ctx = Ctx::bearer(request);
+        let stored = self.store.tx(&ctx, move |tx| {
             tx.session_create(&owner, owner.visit(), &hash, after(tx.now(), SESSION_LIFE))
         });
         stored.await?;
@@ -99,7 +101,8 @@ impl Portal {
     pub async fn authenticate_bearer(&self, text: &str, request: RequestId) -> Result<Holder, PortalError> {
         let token = Token::parse(text).ok_or(PortalError::SessionExpired)?;
         let (kind, hash) = (token.kind(), token.hash());
-        let found = self.store.tx(&Ctx::bearer(request), move |tx| match kind {
+        let ctx = Ctx::bearer(request);
+        let found = self.store.tx(&ctx, move |tx| match kind {
             TokenKind::Session => tx.session_authenticate(&hash),
             TokenKind::Link => tx.link_redeem(&hash),
         });

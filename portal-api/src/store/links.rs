@@ -40,8 +40,7 @@ const SESSION_FIND: &str = "SELECT l.id, s.person, s.visit, l.expires_at, l.revo
     JOIN visits v ON v.id = s.visit \
     JOIN appointments a ON a.id = v.appointment \
     WHERE s.secret_hash = $1";
-const SESSION_INSERT: &str =
-    "INSERT INTO sessions (id, secret_hash, link, visit, person, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+const SESSION_INSERT: &str = "INSERT INTO sessions (id, secret_hash, link, visit, person, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)";
 const SESSIONS_EXPIRED: &str = "DELETE FROM sessions WHERE expires_at < $1";
 const SESSIONS_SURPLUS: &str = "DELETE FROM sessions WHERE id IN \
     (SELECT id FROM sessions WHERE link = $1 ORDER BY created_at DESC, id LIMIT 1000000 OFFSET $2)";
@@ -67,13 +66,20 @@ impl Holder {
     /// The context for what this person does next.
     #[must_use]
     pub fn ctx(&self, purpose: Purpose, request: RequestId) -> Ctx {
-        let &Self { clinic, person, visit, .. } = self;
+        let &Self {
+            clinic, person, visit, ..
+        } = self;
         let (role, actor) = match self.role {
             PersonKind::Clinician => (Role::Clinician, Actor::Staff { clinic, person }),
             PersonKind::Patient => (Role::Patient, Actor::Participant { clinic, person, visit }),
             PersonKind::Guest => (Role::Guest, Actor::Participant { clinic, person, visit }),
         };
-        Ctx { actor, role, purpose, request }
+        Ctx {
+            actor,
+            role,
+            purpose,
+            request,
+        }
     }
 
     /// The clinic.
@@ -213,12 +219,7 @@ impl Tx<'_> {
         self.holder(Action::SessionAuthenticate, SESSION_FIND, secret)
     }
 
-    fn holder(
-        &self,
-        action: Action,
-        query: &'static str,
-        secret: &TokenHash,
-    ) -> Result<Holder, StoreError> {
+    fn holder(&self, action: Action, query: &'static str, secret: &TokenHash) -> Result<Holder, StoreError> {
         let mut access = self.access(action)?;
         let found = access
             .db()

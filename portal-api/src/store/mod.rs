@@ -17,7 +17,6 @@ mod permissions;
 mod thread;
 mod visits;
 
-
 use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;

@@ -7,15 +7,13 @@ use super::{StoreError, Tx, word_column};
 use crate::ids::{ClinicId, PersonId};
 use crate::text::PersonName;
 
-const CLINIC_INSERT: &str =
-    "INSERT INTO clinics (id, slug, name, time_zone, created_at) VALUES ($1, $2, $3, $4, $5)";
+const CLINIC_INSERT: &str = "INSERT INTO clinics (id, slug, name, time_zone, created_at) VALUES ($1, $2, $3, $4, $5)";
 const CLINIC_BY_SLUG: &str = "SELECT id, time_zone FROM clinics WHERE slug = $1";
 const CLINIC_FIRST: &str = "SELECT id, time_zone FROM clinics ORDER BY created_at, id LIMIT 1";
 const CLINIC_BY_ID: &str = "SELECT id, time_zone FROM clinics WHERE id = $1";
 const PERSON_INSERT: &str =
     "INSERT INTO people (id, clinic, kind, display_name, created_at) VALUES ($1, $2, $3, $4, $5)";
-const PERSON_FIRST: &str =
-    "SELECT id FROM people WHERE clinic = $1 AND kind = $2 ORDER BY created_at, id LIMIT 1";
+const PERSON_FIRST: &str = "SELECT id FROM people WHERE clinic = $1 AND kind = $2 ORDER BY created_at, id LIMIT 1";
 
 /// What a person is to the clinic, for good. The role in one visit has the same words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, TransactionBehavior};
 use rusqlite::config::DbConfig;
+use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::mpsc;
 
 use super::error::{OpenError, StoreError};
@@ -47,7 +47,11 @@ pub(super) fn connect(directory: &Path) -> Result<Connection, OpenError> {
     db.busy_timeout(STORE_BUSY)?;
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     db.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
-    for (name, value) in [("synchronous", "full"), ("foreign_keys", "on"), ("trusted_schema", "off")] {
+    for (name, value) in [
+        ("synchronous", "full"),
+        ("foreign_keys", "on"),
+        ("trusted_schema", "off"),
+    ] {
         db.pragma_update(None, name, value)?;
     }
     db.pragma_update(None, "application_id", APPLICATION_ID)?;
@@ -59,7 +63,10 @@ fn create_private(directory: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)?;
         // SQLite gives its side files the permissions of the main one.
         std::fs::OpenOptions::new()
             .create(true)

@@ -43,8 +43,7 @@ const CURRENT: &str = "SELECT v.id FROM visits v JOIN appointments a ON a.id = v
 const STATUS_OWN: &str = "SELECT v.status FROM visits v JOIN visit_people me ON me.visit = v.id \
     WHERE v.id = $1 AND v.clinic = $2 AND me.person = $3 AND me.role = 'clinician'";
 const CANCEL: &str = "UPDATE visits SET status = 'cancelled', ended_at = $1 WHERE id = $2 AND status = 'scheduled'";
-const BEGIN: &str =
-    "UPDATE visits SET status = 'in_progress', started_at = $1 WHERE id = $2 AND status = 'scheduled'";
+const BEGIN: &str = "UPDATE visits SET status = 'in_progress', started_at = $1 WHERE id = $2 AND status = 'scheduled'";
 const END: &str = "UPDATE visits SET status = $1, ended_at = $2 \
     WHERE id = $3 AND status IN ('scheduled', 'in_progress')";
 const ADMIT: &str = "UPDATE visit_people SET admitted_at = $1 WHERE visit = $2 AND person = $3";
@@ -226,14 +225,25 @@ impl Tx<'_> {
     /// See [`StoreError`].
     pub fn visit_list(&self, from: Timestamp, to: Timestamp) -> Result<Vec<ListedVisit>, StoreError> {
         let mut access = self.access(Action::VisitList)?;
-        let Reach::OwnVisits { clinic, person, visit: None } = access.reach() else {
+        let Reach::OwnVisits {
+            clinic,
+            person,
+            visit: None,
+        } = access.reach()
+        else {
             return Err(StoreError::Denied);
         };
         let listed: Vec<ListedVisit> = access
             .db()
             .prepare_cached(LIST)?
             .query_map(
-                params![clinic, person, to.as_microsecond(), from.as_microsecond(), LIST_ROWS as i64],
+                params![
+                    clinic,
+                    person,
+                    to.as_microsecond(),
+                    from.as_microsecond(),
+                    LIST_ROWS as i64
+                ],
                 |row| {
                     Ok(ListedVisit {
                         visit: row.get(0)?,
