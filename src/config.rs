@@ -1,0 +1,461 @@
+//! Configuration in two steps: [`Written`] is the TOML as somebody wrote it, [`Config`] is checked and ready to use.
+//!
+//! `configs/housecall.toml` shows every key with its default and its reason; a test holds it to this file.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// People in one visit. One alone is no visit; every participant may receive from every other, so the cost grows with the square.
+const PARTICIPANTS: RangeInclusive<usize> = 2..=64;
+/// Receive-only connections to one visit. The upper end is what one UDP port and one thread could carry at 480p.
+const VIEWERS: RangeInclusive<usize> = 0..=5_000;
+/// Media threads. More than this many ports in a row is nothing anybody opens in a firewall by hand.
+const SHARDS: RangeInclusive<usize> = 1..=64;
+/// Start bitrate, kbit/s: from 480p at its floor to a full 720p and 480p pair with room to spare.
+const START_KBPS: RangeInclusive<u32> = 250..=5_000;
+/// Stands for "work it out" where a key has no fixed default.
+const AUTO: &str = "auto";
+
+/// The configuration as written, defaults filled in, nothing checked but its shape.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Written {
+    /// See [`Config::listen`].
+    pub listen: SocketAddr,
+    /// See [`Config::public_url`]; `"auto"` or an origin.
+    pub public_url: String,
+    /// See [`Config::public_addresses`].
+    pub public_addresses: Vec<IpAddr>,
+    /// See [`Config::data_dir`].
+    pub data_dir: PathBuf,
+    /// See [`Config::demo`].
+    pub demo: bool,
+    /// Media threads and rates.
+    pub media: WrittenMedia,
+    /// Bounds per visit.
+    pub limits: WrittenLimits,
+    /// Logging.
+    pub log: WrittenLog,
+}
+
+/// `[media]` as written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WrittenMedia {
+    /// See [`Config::shards`].
+    pub shards: usize,
+    /// See [`Config::start_kbps`].
+    pub start_kbps: u32,
+}
+
+/// `[limits]` as written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WrittenLimits {
+    /// See [`Config::participants_per_visit`].
+    pub participants_per_visit: usize,
+    /// See [`Config::viewers_per_visit`].
+    pub viewers_per_visit: usize,
+}
+
+/// `[log]` as written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WrittenLog {
+    /// See [`Config::log_format`].
+    pub format: LogFormat,
+    /// See [`Config::log_filter`].
+    pub filter: String,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+impl Default for Written {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
+            public_url: AUTO.to_owned(),
+            public_addresses: Vec::new(),
+            data_dir: PathBuf::from("./housecall-data"),
+            demo: false,
+            media: WrittenMedia::default(),
+            limits: WrittenLimits::default(),
+            log: WrittenLog::default(),
+        }
+    }
+}
+
+impl Default for WrittenMedia {
+    fn default() -> Self {
+        Self {
+            shards: 1,
+            start_kbps: 1_500,
+        }
+    }
+}
+
+impl Default for WrittenLimits {
+    fn default() -> Self {
+        Self {
+            participants_per_visit: 16,
+            viewers_per_visit: 500,
+        }
+    }
+}
+
+impl Default for WrittenLog {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::default(),
+            filter: "info".to_owned(),
+        }
+    }
+}
+
+/// The configuration, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// TCP for HTTP and UDP for media. Port 0: the kernel chooses one for both.
+    pub listen: SocketAddr,
+    /// The origin in front of every link, without a slash at the end; `None`: `http://localhost:PORT`.
+    pub public_url: Option<String>,
+    /// Addresses offered to browsers for media, best first. Empty: those of this machine.
+    pub public_addresses: Vec<IpAddr>,
+    /// Where everything is stored.
+    pub data_dir: PathBuf,
+    /// Whether a demo clinic is created and its links printed.
+    pub demo: bool,
+    /// Media threads, at least 1.
+    pub shards: usize,
+    /// Start bitrate hint for publishers, kbit/s.
+    pub start_kbps: u32,
+    /// People in one visit.
+    pub participants_per_visit: usize,
+    /// Receive-only connections to one visit.
+    pub viewers_per_visit: usize,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// What is logged, in the syntax of `tracing_subscriber::EnvFilter`.
+    pub log_filter: String,
+}
+
+/// Why a configuration was refused: the key, what is wrong with it, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{subject}: {problem}. {fix}.")]
+pub struct ConfigError {
+    /// The key, or the file if it could not be read as a whole.
+    pub subject: String,
+    /// What is wrong, without a full stop.
+    pub problem: String,
+    /// What to do, without a full stop.
+    pub fix: String,
+}
+
+impl ConfigError {
+    fn new(subject: impl fmt::Display, problem: impl fmt::Display, fix: impl fmt::Display) -> Self {
+        Self {
+            subject: subject.to_string(),
+            problem: problem.to_string(),
+            fix: fix.to_string(),
+        }
+    }
+}
+
+impl Written {
+    /// What holds without a configuration file: the defaults, with the demo clinic.
+    #[must_use]
+    pub fn without_file() -> Self {
+        Self {
+            demo: true,
+            ..Self::default()
+        }
+    }
+
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// If the file can't be read, is not TOML, or has a key or a type that doesn't belong.
+    pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|cause| {
+            ConfigError::new(
+                path.display(),
+                format_args!("the configuration file cannot be read ({cause})"),
+                "Check the path and that this user may read it",
+            )
+        })?;
+        Self::from_toml(&text, &path.display().to_string())
+    }
+
+    /// Reads configuration text; `name` is what errors call it.
+    ///
+    /// # Errors
+    /// As [`Self::from_file`].
+    pub fn from_toml(text: &str, name: &str) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|cause| {
+            let line = cause
+                .span()
+                .map(|span| text[..span.start].matches('\n').count() + 1)
+                .map_or_else(String::new, |line| format!(", line {line}"));
+            ConfigError::new(
+                format_args!("{name}{line}"),
+                cause.message().replace('\n', " "),
+                "Correct the line; configs/housecall.toml in the source tree shows every key with its default",
+            )
+        })
+    }
+
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// The first value that can't work.
+    pub fn check(self) -> Result<Config, ConfigError> {
+        in_range("media.shards", self.media.shards, SHARDS)?;
+        in_range("media.start_kbps", self.media.start_kbps, START_KBPS)?;
+        in_range(
+            "limits.participants_per_visit",
+            self.limits.participants_per_visit,
+            PARTICIPANTS,
+        )?;
+        in_range("limits.viewers_per_visit", self.limits.viewers_per_visit, VIEWERS)?;
+
+        if usize::from(self.listen.port()) + self.media.shards - 1 > usize::from(u16::MAX) {
+            return Err(ConfigError::new(
+                "listen",
+                format_args!(
+                    "{} shards need as many ports in a row, which go past 65535",
+                    self.media.shards
+                ),
+                "Choose a lower port or fewer media.shards",
+            ));
+        }
+        for (index, address) in self.public_addresses.iter().enumerate() {
+            let problem = if address.is_unspecified() {
+                "stands for every address, so no browser can send to it"
+            } else if address.is_multicast() {
+                "is a multicast address"
+            } else if self.public_addresses[..index].contains(address) {
+                "is there twice"
+            } else {
+                continue;
+            };
+            return Err(ConfigError::new(
+                "public_addresses",
+                format_args!("{address} {problem}"),
+                "Name the addresses at which browsers reach this server, each once",
+            ));
+        }
+        if self.data_dir.as_os_str().is_empty() {
+            return Err(ConfigError::new(
+                "data_dir",
+                "it is empty",
+                "Name a directory, e.g. \"/var/lib/housecall\"",
+            ));
+        }
+        if let Err(cause) = self.log.filter.parse::<tracing_subscriber::EnvFilter>() {
+            return Err(ConfigError::new(
+                "log.filter",
+                cause,
+                "Use off, error, warn, info, debug or trace, or a list like \"info,housecall_sfu=debug\"",
+            ));
+        }
+
+        Ok(Config {
+            public_url: public_url(&self.public_url)?,
+            listen: self.listen,
+            public_addresses: self.public_addresses,
+            data_dir: self.data_dir,
+            demo: self.demo,
+            shards: self.media.shards,
+            start_kbps: self.media.start_kbps,
+            participants_per_visit: self.limits.participants_per_visit,
+            viewers_per_visit: self.limits.viewers_per_visit,
+            log_format: self.log.format,
+            log_filter: self.log.filter,
+        })
+    }
+}
+
+fn in_range<T: PartialOrd + fmt::Display>(key: &str, value: T, range: RangeInclusive<T>) -> Result<(), ConfigError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let (low, high) = range.into_inner();
+    Err(ConfigError::new(
+        key,
+        format_args!("{value} is out of range"),
+        format_args!("Set it to a number from {low} to {high}"),
+    ))
+}
+
+/// An origin: scheme, host and perhaps a port, nothing after it.
+fn public_url(written: &str) -> Result<Option<String>, ConfigError> {
+    if written == AUTO {
+        return Ok(None);
+    }
+    let host = written
+        .strip_prefix("https://")
+        .or_else(|| written.strip_prefix("http://"));
+    let problem = match host.map(|host| host.strip_suffix('/').unwrap_or(host)) {
+        None => "does not begin with https:// or http://",
+        Some("") => "has no host",
+        Some(host) if host.contains(['/', '?', '#', '@', '\\']) || host.contains(char::is_whitespace) => {
+            "has more than a host and a port"
+        }
+        Some(_) => return Ok(Some(written.strip_suffix('/').unwrap_or(written).to_owned())),
+    };
+    Err(ConfigError::new(
+        "public_url",
+        format_args!("\"{written}\" {problem}"),
+        "Write it like \"https://visits.example.org\", or \"auto\" for http://localhost:PORT",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str) -> Result<Config, String> {
+        Written::from_toml(text, "test.toml")
+            .and_then(Written::check)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_empty_file_is_the_defaults() {
+        let config = check("").unwrap();
+        assert_eq!(config, Written::default().check().unwrap());
+        assert!(!config.demo, "a configured server makes no demo clinic unasked");
+        assert!(Written::without_file().demo);
+    }
+
+    #[test]
+    fn every_refusal_names_key_problem_and_fix() {
+        for (text, key, problem, fix) in [
+            (
+                "colour = 1",
+                "line 1",
+                "unknown field `colour`",
+                "configs/housecall.toml",
+            ),
+            (
+                "demo = true\n[media]\nthreads = 2",
+                "line 3",
+                "unknown field `threads`",
+                "every key",
+            ),
+            (
+                "listen = \"8080\"",
+                "line 1",
+                "invalid socket address",
+                "Correct the line",
+            ),
+            (
+                "[media]\nshards = 0",
+                "media.shards",
+                "0 is out of range",
+                "from 1 to 64",
+            ),
+            (
+                "[media]\nstart_kbps = 9",
+                "media.start_kbps",
+                "9 is out of range",
+                "from 250 to 5000",
+            ),
+            (
+                "[limits]\nparticipants_per_visit = 1",
+                "limits.participants_per_visit",
+                "1 is",
+                "from 2 to 64",
+            ),
+            (
+                "[limits]\nviewers_per_visit = 5001",
+                "limits.viewers_per_visit",
+                "5001 is",
+                "from 0 to 5000",
+            ),
+            (
+                "listen = \"0.0.0.0:65535\"\n[media]\nshards = 2",
+                "listen",
+                "past 65535",
+                "lower port",
+            ),
+            (
+                "public_addresses = [\"0.0.0.0\"]",
+                "public_addresses",
+                "every address",
+                "each once",
+            ),
+            (
+                "public_addresses = [\"ff02::1\"]",
+                "public_addresses",
+                "multicast",
+                "each once",
+            ),
+            (
+                "public_addresses = [\"::1\", \"::1\"]",
+                "public_addresses",
+                "twice",
+                "each once",
+            ),
+            (
+                "public_url = \"visits.example.org\"",
+                "public_url",
+                "https://",
+                "or \"auto\"",
+            ),
+            ("public_url = \"https://\"", "public_url", "no host", "or \"auto\""),
+            (
+                "public_url = \"https://a/b\"",
+                "public_url",
+                "more than a host",
+                "or \"auto\"",
+            ),
+            ("data_dir = \"\"", "data_dir", "empty", "/var/lib/housecall"),
+            (
+                "[log]\nfilter = \"loud=very\"",
+                "log.filter",
+                "error parsing",
+                "debug or trace",
+            ),
+            (
+                "[log]\nformat = \"xml\"",
+                "line 2",
+                "unknown variant `xml`",
+                "Correct the line",
+            ),
+        ] {
+            let refusal = check(text).expect_err(text);
+            for part in [key, problem, fix] {
+                assert!(
+                    refusal.contains(part),
+                    "{text:?} gave {refusal:?}, which lacks {part:?}"
+                );
+            }
+            assert!(refusal.ends_with('.') && !refusal.contains('\n'), "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn an_origin_loses_its_last_slash() {
+        let config = check("public_url = \"https://visits.example.org/\"").unwrap();
+        assert_eq!(config.public_url.as_deref(), Some("https://visits.example.org"));
+    }
+
+    #[test]
+    fn a_port_of_zero_is_left_to_the_kernel() {
+        assert_eq!(check("listen = \"[::1]:0\"").unwrap().listen.port(), 0);
+    }
+}
