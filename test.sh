@@ -1,0 +1,144 @@
+#!/usr/bin/env bash
+# Every test of Housecall, on a fresh Debian machine with Rust and Node: what is missing is installed when run as root.
+#
+# usage: ./test.sh [PART...]      parts: lint rust web browser (all of them if none is named)
+#
+# The last line is "N passed, N failed", counted from what the runners reported. Exit code 1 if anything failed.
+#
+# One build serves everything: `cargo test` builds the program with the dev profile (our dependencies optimised, see
+# Cargo.toml), and the browser tests use that same program. A release build would cost as many minutes again, and the dev
+# build has the overflow checks and debug assertions on, which is what a test wants.
+set -uo pipefail
+cd "$(dirname "$0")" || exit 2
+
+export CARGO_TERM_COLOR=never NO_COLOR=1 FORCE_COLOR=0 CI=1
+
+parts=("$@")
+[ ${#parts[@]} -gt 0 ] || parts=(lint rust web browser)
+for part in "${parts[@]}"; do
+  case $part in
+    lint | rust | web | browser) ;;
+    *) echo "test.sh: there is no part \"$part\"; the parts are: lint rust web browser" >&2; exit 2 ;;
+  esac
+done
+wants() { [[ " ${parts[*]} " == *" $1 "* ]]; }
+
+passed=0
+failed=0
+report=()
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# Installs Debian packages for commands that are missing: need COMMAND=PACKAGE...
+need() {
+  local pair packages=()
+  for pair in "$@"; do
+    command -v "${pair%%=*}" >/dev/null || packages+=("${pair##*=}")
+  done
+  [ ${#packages[@]} -gt 0 ] || return 0
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "== installing ${packages[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null && return 0
+  fi
+  echo "test.sh: missing: ${packages[*]}. Install them (Debian: apt-get install ${packages[*]}) and run this again." >&2
+  exit 2
+}
+
+note() { # note NAME PASSED FAILED SECONDS
+  passed=$((passed + $2))
+  failed=$((failed + $3))
+  report+=("$(printf '%-28s %6d passed %4d failed %6d s' "$1" "$2" "$3" "$4")")
+}
+
+# One thing that holds or does not: check NAME COMMAND...
+check() {
+  local name=$1 start=$SECONDS
+  shift
+  printf '\n== %s: %s\n' "$name" "$*"
+  if "$@"; then note "$name" 1 0 $((SECONDS - start)); else note "$name" 0 1 $((SECONDS - start)); fi
+}
+
+# Sums the numbers in front of (or behind) a word in the runner's summary lines: total REGEX, which has the number in \1.
+total() { sed -nE "s/$1/\1/p" "$log" | awk '{ sum += $1 } END { print sum + 0 }'; }
+
+# A test runner: suite NAME COMMAND... Understands cargo test, nextest, node --test and Playwright.
+suite() {
+  local name=$1 start=$SECONDS good bad
+  shift
+  printf '\n== %s: %s\n' "$name" "$*"
+  "$@" 2>&1 | tee "$log"
+  local code=${PIPESTATUS[0]}
+  good=$(($(total '^test result: .* ([0-9]+) passed;.*') +
+    $(total '^ *Summary .*[ :]([0-9]+) passed.*') +
+    $(total '^# pass ([0-9]+)$') + $(total '^ℹ pass ([0-9]+)$') +
+    $(total '^ +([0-9]+) passed( \(.*)?$')))
+  bad=$(($(total '^test result: .*; ([0-9]+) failed;.*') +
+    $(total '^ *Summary .* ([0-9]+) failed.*') +
+    $(total '^ *Summary .* ([0-9]+) timed out.*') +
+    $(total '^# fail ([0-9]+)$') + $(total '^ℹ fail ([0-9]+)$') +
+    $(total '^ +([0-9]+) (failed|flaky|interrupted|did not run)$')))
+  # A runner that fell over, or found no test to run, has failed once even if it counted nothing.
+  if [ "$code" -ne 0 ] && [ "$bad" -eq 0 ]; then
+    bad=1
+  elif [ "$code" -eq 0 ] && [ $((good + bad)) -eq 0 ]; then
+    echo "test.sh: $name ran no test at all"
+    bad=1
+  fi
+  note "$name" "$good" "$bad" $((SECONDS - start))
+}
+
+in_folder() { (cd "$1" && shift && "$@"); }
+
+command -v cargo >/dev/null || {
+  echo "test.sh: Rust is missing. Install it from https://rustup.rs and run this again." >&2
+  exit 2
+}
+need git=git cc=build-essential c++=build-essential
+
+if wants lint; then
+  check "format" cargo fmt --all --check
+  check "clippy" cargo clippy --workspace --all-targets --quiet -- -D warnings
+  check "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
+  if command -v cargo-deny >/dev/null; then
+    # Not "advisories": they need a database from the network that changes by the day, and a test should not.
+    check "licences and sources" cargo deny --log-level error check licenses bans sources
+  else
+    printf '\n== licences and sources: left out, for cargo-deny is not installed (cargo install cargo-deny --locked)\n'
+  fi
+fi
+
+if wants rust; then
+  if cargo nextest --version >/dev/null 2>&1; then
+    suite "Rust" cargo nextest run --workspace --no-fail-fast --status-level fail --final-status-level fail
+  else
+    suite "Rust" cargo test --workspace --all-targets --no-fail-fast --quiet
+  fi
+  check "Rust, in documentation" cargo test --workspace --doc --quiet
+fi
+
+if wants web || wants browser; then
+  command -v npm >/dev/null || {
+    echo "test.sh: Node with npm is missing (version 20 or later). Install it, e.g. from https://nodejs.org, and run this again." >&2
+    exit 2
+  }
+fi
+
+if wants web; then
+  check "web client, packages" in_folder web-client npm ci --no-audit --no-fund --loglevel=error
+  check "web client, types" in_folder web-client npm run --silent check
+  suite "web client" in_folder web-client npm run --silent unit
+fi
+
+if wants browser; then
+  need chromium=chromium firefox-esr=firefox-esr
+  check "program for the browsers" cargo build --quiet
+  check "browser tests, packages" in_folder tests/browser npm ci --no-audit --no-fund --loglevel=error
+  HOUSECALL_BIN="$PWD/$(dirname "${CARGO_TARGET_DIR:-target}/x")/debug/housecall" \
+    suite "browsers" in_folder tests/browser npm test --silent
+fi
+
+printf '\n'
+printf '%s\n' "${report[@]}"
+printf '%d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" -eq 0 ]

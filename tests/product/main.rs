@@ -1,0 +1,3 @@
+//! The product from outside, and the rules of the house.
+
+mod tidy;
