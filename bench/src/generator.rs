@@ -231,7 +231,7 @@ fn receive(mut viewers: Vec<Peer>, counts: Arc<Counts>) -> Result<JoinHandle<Res
                 turn += 1;
                 for (viewer, stream) in viewers.iter_mut().zip(&streams) {
                     report(viewer, stream)?;
-                    if turn % 5 == 0 {
+                    if turn.is_multiple_of(5) {
                         viewer.send_check()?;
                     }
                 }
