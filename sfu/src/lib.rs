@@ -11,6 +11,10 @@ mod driver;
 mod dtls;
 #[cfg_attr(not(test), allow(dead_code, reason = "the receive side uses it (#2)"))]
 mod ext;
+#[doc(hidden)]
+pub mod fuzzing;
+#[cfg_attr(not(test), allow(dead_code, reason = "the worker that uses it is on its way (#2)"))]
+mod h264;
 mod handle;
 #[allow(dead_code, reason = "the worker that uses it is on its way (#2)")]
 mod ice;
@@ -20,6 +24,10 @@ mod media;
 #[cfg_attr(not(test), allow(dead_code, reason = "the receive and send sides use it (#2)"))]
 mod ntp;
 mod path;
+#[cfg_attr(not(test), allow(dead_code, reason = "the worker that uses it is on its way (#2)"))]
+mod red;
+#[cfg_attr(not(test), allow(dead_code, reason = "the worker that uses it is on its way (#2)"))]
+mod ring;
 #[cfg_attr(not(test), allow(dead_code, reason = "the receive side uses it (#2)"))]
 mod rtp;
 mod sdp;
@@ -27,6 +35,8 @@ mod settings;
 pub mod srtp;
 #[allow(dead_code, reason = "the worker that uses it is on its way (#2)")]
 mod transport;
+#[cfg_attr(not(test), allow(dead_code, reason = "the worker that uses it is on its way (#2)"))]
+mod vp8;
 
 pub use api::{
     Answer, Event, IceCredentials, NegotiateError, ParticipantStats, PublishedStats, PublishedTrack, Slot, SlotStats,

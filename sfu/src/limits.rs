@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::ring::RingSize;
+
 /// Longest SDP offer read. A browser's offer with ten audio and ten video lines has about 40 KiB.
 pub(crate) const MAX_OFFER_BYTES: usize = 64 * 1024;
 
@@ -31,3 +33,75 @@ pub(crate) const CONSENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The largest datagram this server sends of its own making, bytes of UDP payload. Fits every path IPv6 allows (1,280 − 48).
 pub(crate) const MAX_DATAGRAM: usize = 1_232;
+
+/// The longest RTP payload stored and forwarded, bytes; longer packets are dropped and counted.
+///
+/// With 42 bytes of our header and 16 of SRTP tag it stays under 1,500. Browsers send at most 1,198 bytes in all; encoders set to
+/// an Ethernet MTU send 1,400. More could not leave again without IP fragments.
+pub(crate) const MAX_PAYLOAD: usize = 1_440;
+
+/// The ring of a large video layer: 2.4 s at 210 packets/s, and 2.8 s at 1.5 Mbit/s. Viewers read within milliseconds; the depth is
+/// for retransmissions, which are worth nothing after a second or two. More costs cache and memory per publisher, less turns the
+/// NACKs of slow paths into key frames.
+pub(crate) const LARGE_VIDEO_RING: RingSize = RingSize {
+    packets: 512,
+    bytes: 512 * 1024,
+};
+
+/// The ring of a small video layer: 3.3 s at 77 packets/s, 2.6 s at 600 kbit/s.
+pub(crate) const SMALL_VIDEO_RING: RingSize = RingSize {
+    packets: 256,
+    bytes: 192 * 1024,
+};
+
+/// The ring of an audio track: 2.5 s at 50 packets/s, 192 bytes each; redundant Opus has 125 on average.
+pub(crate) const AUDIO_RING: RingSize = RingSize {
+    packets: 128,
+    bytes: 24 * 1024,
+};
+
+/// Packets of a video slot remembered for retransmission, at 32 bytes each: 16 KiB, as deep as the ring they are resent from.
+pub(crate) const VIDEO_HISTORY: usize = 512;
+
+/// Packets of an audio slot remembered. Audio is not resent; the memory keeps a number from being used twice.
+pub(crate) const AUDIO_HISTORY: usize = 64;
+
+/// The longest run of packets lost by the publisher that is kept open for repair in the outgoing numbers. Half the history, so that
+/// every hole can still be filled. A longer gap (over a second of 720p) restarts video at a key frame and is closed for audio.
+pub(crate) const MAX_HOLE: u64 = VIDEO_HISTORY as u64 / 2;
+
+/// How long a packet lost by the publisher may take to be repaired before a receiver's NACK for it asks for a key frame instead:
+/// two round trips of 100 ms to the publisher and a retry.
+pub(crate) const REPAIR_WINDOW: Duration = Duration::from_millis(300);
+
+/// How far behind its followers the first packet of a key frame may arrive, in packets, for them to be found at a switch:
+/// a round trip of 500 ms at 210 packets/s.
+pub(crate) const SWITCH_LOOK_BACK: u64 = 128;
+
+/// The oldest key frame a receiver that is shown nothing yet starts from instead of asking for a new one: people who join together
+/// share one. What came since is sent in one go: 40 kB at 1.5 Mbit/s.
+pub(crate) const KEY_FRAME_REUSE: Duration = Duration::from_millis(200);
+
+/// Resends waiting in one slot. One NACK message of a browser names at most a few dozen packets; those over the limit are asked for
+/// again 100 ms later.
+pub(crate) const MAX_PENDING_RESENDS: usize = 128;
+
+/// How often one packet is resent. Ten at one a round trip is as long as a browser asks before it wants a key frame.
+pub(crate) const MAX_RESENDS: u8 = 10;
+
+/// Sender reports whose time of sending is remembered for round trips: a report block echoes the last, or the one before it if the
+/// two crossed.
+pub(crate) const REMEMBERED_REPORTS: usize = 4;
+
+/// Least time between two key frame requests of one slot. A key frame takes 16–47 ms in a browser, plus the round trip.
+pub(crate) const KEY_FRAME_GAP: Duration = Duration::from_millis(200);
+
+/// Key frame requests that a receiver's PLIs and NACKs may cause in [`KEY_FRAME_WINDOW`]. A key frame costs every viewer of the
+/// publisher bandwidth; a receiver that needs more of them has a path that they make worse.
+pub(crate) const KEY_FRAMES_PER_WINDOW: usize = 3;
+
+/// See [`KEY_FRAMES_PER_WINDOW`].
+pub(crate) const KEY_FRAME_WINDOW: Duration = Duration::from_secs(10);
+
+/// How long a slot that was told to stop waits for the end of the frame it is in.
+pub(crate) const FINISH_FRAME: Duration = Duration::from_millis(100);
