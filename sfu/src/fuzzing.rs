@@ -1,11 +1,16 @@
 //! Entry points for fuzzing: each takes arbitrary bytes and must return. The targets in `fuzz/` call them, and the tests replay
 //! their corpora over them.
 
+use std::net::SocketAddr;
+
+use rtc_sdp::SessionDescription;
+
+use crate::api::IceCredentials;
 use crate::ext::{AudioLevel, ExtensionIds};
 use crate::ids::Ssrc;
 use crate::rtcp::twcc::{FeedbackBuilder, FeedbackHeader, Split};
 use crate::rtcp::{self, Packet};
-use crate::{h264, limits, red, rtp, vp8};
+use crate::{h264, limits, red, rtp, sdp, vp8};
 
 /// RTP header, extensions in both forms, padding, redundancy.
 pub fn rtp(data: &[u8]) {
@@ -168,4 +173,45 @@ pub fn twcc_roundtrip(data: &[u8]) {
         assert!(packets.next().is_none());
         base_sequence = next;
     }
+}
+
+/// SDP offers through the answerer: a first offer, the same again, and the answer read back.
+pub fn sdp(data: &[u8]) {
+    let Ok(offer) = std::str::from_utf8(data) else { return };
+    let local_ice = IceCredentials {
+        ufrag: "fuzz".to_owned(),
+        pwd: "a-password-of-the-server".to_owned(),
+    };
+    let fingerprint = format!("sha-256 {}", ["00"; 32].join(":"));
+    let fingerprint = fingerprint.parse().expect("a fingerprint of the right form");
+    let mut ssrc = 0;
+    let mut answer = |previous: Option<&sdp::Session>| {
+        let params = sdp::AnswerParams {
+            local_ice: &local_ice,
+            fingerprint: &fingerprint,
+            candidates: &[SocketAddr::from(([192, 0, 2, 1], 8080))],
+            start_kbps: 1_500,
+            session_id: 1,
+            next_ssrc: &mut || {
+                ssrc += 1;
+                Ssrc(ssrc)
+            },
+        };
+        sdp::answer(offer, previous, params)
+    };
+    let Ok((session, text)) = answer(None) else { return };
+    let read = SessionDescription::unmarshal(&mut std::io::Cursor::new(text.as_bytes()));
+    let read = read.expect("the answer is SDP");
+    assert_eq!(
+        read.media_descriptions.len(),
+        session.lines.len(),
+        "a line for each line"
+    );
+    assert_eq!(
+        read.marshal(),
+        text,
+        "nothing of the offer broke out of its place in the answer"
+    );
+    let (again, _) = answer(Some(&session)).expect("the same offer is good a second time");
+    assert_eq!(again.lines, session.lines, "and changes nothing");
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::api::{IceCredentials, NegotiateError};
 use crate::ids::{Mid, PayloadType, Rid, Ssrc};
@@ -647,4 +649,28 @@ fn swap(offer: &str, one: &str, other: &str) -> String {
         .replace(one, "\u{0}")
         .replace(other, &renamed(other, &first))
         .replace('\u{0}', &renamed(one, &second))
+}
+
+proptest! {
+    /// Offers with lines lost, repeated, moved or cut are answered or refused, and every answer stands.
+    #[test]
+    fn damaged_offers_do_no_harm(
+        which in 0..17_usize,
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0..5_u8), 0..8),
+    ) {
+        let (_, offer) = fixtures().swap_remove(which);
+        let mut lines: Vec<String> = offer.lines().map(str::to_owned).collect();
+        for (at, other, how) in damage {
+            let (at, other) = (at.index(lines.len()), other.index(lines.len()));
+            let line = lines[at].clone();
+            match how {
+                0 => drop(lines.remove(at)),
+                1 => lines.insert(other, line),
+                2 => lines.swap(at, other),
+                3 => lines[at].truncate(other % (line.len() + 1)),
+                _ => lines[at] = format!("{}{}", &line[..line.len() / 2], &lines[other][lines[other].len() / 2..]),
+            }
+        }
+        crate::fuzzing::sdp((lines.join("\r\n") + "\r\n").as_bytes());
+    }
 }
