@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -127,12 +127,6 @@ impl Place {
     pub(crate) fn config(&self) -> Result<Config, ConfigError> {
         self.written()?.check()
     }
-
-    /// The arguments to repeat in a suggested command, e.g. ` --data ./elsewhere`; empty for the defaults.
-    pub(crate) fn repeated(&self) -> String {
-        let part = |name: &str, value: Option<&Path>| value.map(|v| format!(" {name} {}", v.display())).unwrap_or_default();
-        part("--config", self.config.as_deref()) + &part("--data", self.data.as_deref())
-    }
 }
 
 impl Serve {
@@ -147,14 +141,12 @@ impl Serve {
         }
         written.check()
     }
-
-    pub(crate) fn place(&self) -> &Place {
-        &self.place
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn parse(line: &str) -> Result<Command, clap::Error> {
@@ -177,10 +169,15 @@ mod tests {
 
     #[test]
     fn arguments_beat_the_file() {
-        let config = serve("housecall serve --config configs/housecall.toml --data d --listen [::]:9 --public-address 10.0.0.1 --public-address ::1");
+        let config = serve(
+            "housecall serve --config configs/housecall.toml --data d --listen [::]:9 --public-address 10.0.0.1 --public-address ::1",
+        );
         assert_eq!(config.data_dir, Path::new("d"));
         assert_eq!(config.listen, "[::]:9".parse().unwrap());
-        assert_eq!(config.public_addresses, ["10.0.0.1".parse::<IpAddr>().unwrap(), "::1".parse().unwrap()]);
+        assert_eq!(
+            config.public_addresses,
+            ["10.0.0.1".parse::<IpAddr>().unwrap(), "::1".parse().unwrap()]
+        );
         assert!(!config.demo);
     }
 
@@ -200,8 +197,15 @@ mod tests {
             panic!("a complete token command parses");
         };
         assert_eq!((token.visit.as_str(), token.role), ("7", Role::Guest));
-        assert_eq!((token.name.as_deref(), token.ttl), (Some("Ann"), Duration::from_secs(3600)));
-        for bad in ["housecall token --visit 7", "housecall token --role guest", "housecall token --visit 7 --role nurse"] {
+        assert_eq!(
+            (token.name.as_deref(), token.ttl),
+            (Some("Ann"), Duration::from_secs(3600))
+        );
+        for bad in [
+            "housecall token --visit 7",
+            "housecall token --role guest",
+            "housecall token --visit 7 --role nurse",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

@@ -1,3 +1,162 @@
 //! Housecall as one program: reads the configuration, opens the store, starts the media core, the visits and the HTTP edge.
 
+mod announce;
 pub mod config;
+mod panics;
+mod ports;
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use housecall_portal::store::OpenError;
+use housecall_portal::{ClinicProfile, Portal, PortalError};
+use housecall_signaling::{Hub, HubSettings};
+
+use announce::Announcement;
+use config::Config;
+pub use panics::log_panics;
+use ports::Ports;
+
+/// Why the server did not start. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The port is in use.
+    #[error(
+        "{transport} port {port} is taken by another program (perhaps another Housecall). Stop that one, or choose another port: housecall serve --listen {other}"
+    )]
+    PortTaken {
+        /// TCP or UDP.
+        transport: &'static str,
+        /// The port.
+        port: u16,
+        /// What could be tried instead.
+        other: SocketAddr,
+    },
+    /// Ports below 1024 need a privilege.
+    #[error(
+        "this user may not open {transport} port {port}. Choose a port above 1023, or give the program the right to low ports (setcap cap_net_bind_service=+ep)"
+    )]
+    PortForbidden {
+        /// TCP or UDP.
+        transport: &'static str,
+        /// The port.
+        port: u16,
+    },
+    /// The machine has no such address.
+    #[error(
+        "this machine has no address {}. Listen on one it has, or on 0.0.0.0 for all of them; an address that only the outside sees belongs into public_addresses", address.ip()
+    )]
+    NotOurAddress {
+        /// The address asked for.
+        address: SocketAddr,
+    },
+    /// Binding failed otherwise.
+    #[error("cannot listen on {transport} {address}. Check the address and the system's limits")]
+    Bind {
+        /// TCP or UDP.
+        transport: &'static str,
+        /// The address asked for.
+        address: SocketAddr,
+        /// The cause.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// The media core did not start.
+    #[error("the media core did not start")]
+    Media(#[source] housecall_sfu::StartError),
+    /// The store did not open.
+    #[error(
+        "cannot open what is stored in {}. Check that the directory exists on a disk with room and belongs to this user", directory.display()
+    )]
+    Store {
+        /// The data directory.
+        directory: PathBuf,
+        /// The cause.
+        #[source]
+        cause: OpenError,
+    },
+    /// The demo clinic could not be made.
+    #[error("cannot make the demo clinic. Try another data directory: --data DIR")]
+    Clinic(#[source] PortalError),
+    /// The operating system refused something basic.
+    #[error("the operating system refused a socket")]
+    Runtime(#[source] std::io::Error),
+}
+
+/// How long a stop may take: telling everybody, finishing requests. Service managers kill after 90 s; people lose patience before.
+const STOP_TIME: Duration = Duration::from_secs(10);
+
+/// Runs the server until `shutdown`. Prints what its operator needs to know on `out`.
+///
+/// # Errors
+/// [`StartError`]: nothing was started, or everything was stopped again.
+pub async fn run(config: Config, out: &mut impl Write, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
+    let Ports { http, media, address } = ports::bind(&config)?;
+    let portal = open_portal(&config)?;
+    let links = match config.demo {
+        true => Some(
+            portal
+                .start_clinic(ClinicProfile::demo())
+                .await
+                .map_err(StartError::Clinic)?,
+        ),
+        false => None,
+    };
+    let hub = Hub::new(
+        media.sfu,
+        media.events,
+        Arc::new(portal.clone()),
+        HubSettings {
+            max_people: config.participants_per_visit,
+            max_viewers: config.viewers_per_visit,
+        },
+    );
+    let origin = config.public_url.clone().unwrap_or_else(|| local_origin(address));
+    let listener = tokio::net::TcpListener::from_std(http).map_err(StartError::Runtime)?;
+
+    let announcement = Announcement {
+        origin: &origin,
+        http: address,
+        media: &media.addresses,
+        data: &std::path::absolute(&config.data_dir).map_err(StartError::Runtime)?,
+        links: links.as_ref(),
+    };
+    if let Err(cause) = announcement.print(out) {
+        // A closed stdout (a service without one) is no reason not to serve.
+        tracing::warn!(%cause, "what to do next could not be printed");
+    }
+    drop(links);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), %address, "started");
+
+    shutdown.await;
+    tracing::info!("stopping");
+    if tokio::time::timeout(STOP_TIME, hub.shutdown()).await.is_err() {
+        tracing::warn!("not everybody could be told in time");
+    }
+    drop(listener);
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Where a browser on this machine finds the server.
+fn local_origin(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() || address.ip().is_loopback() {
+        format!("http://localhost:{}", address.port())
+    } else {
+        format!("http://{address}")
+    }
+}
+
+/// Opens what is stored, for the server and for commands beside it.
+///
+/// # Errors
+/// [`StartError::Store`].
+pub fn open_portal(config: &Config) -> Result<Portal, StartError> {
+    Portal::open(&config.data_dir).map_err(|cause| StartError::Store {
+        directory: config.data_dir.clone(),
+        cause,
+    })
+}

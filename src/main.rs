@@ -1,2 +1,81 @@
-//! stub
-fn main() {}
+//! The program: arguments, logging, exit code.
+
+mod args;
+mod commands;
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use args::{Cli, Command, Visit};
+use housecall::config::{Config, LogFormat};
+
+fn main() -> ExitCode {
+    match execute(Cli::parse().command()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The whole chain of causes, each after a colon. Nothing is left to do if stderr is gone too.
+            let _ = writeln!(io::stderr(), "housecall: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(command: Command) -> anyhow::Result<()> {
+    let config = match &command {
+        Command::Serve(serve) => serve.config(),
+        Command::Visit(Visit::Create(create)) => create.place.config(),
+        Command::Token(token) => token.place.config(),
+    }?;
+    start_log(&config);
+    housecall::log_panics();
+
+    let out = &mut io::stdout().lock();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match command {
+            Command::Serve(_) => Ok(housecall::run(config, out, stop_signal()?).await?),
+            Command::Visit(Visit::Create(create)) => commands::create_visit(&config, &create, out).await,
+            Command::Token(token) => commands::token(&config, &token, out).await,
+        }
+    })?;
+    // Whatever still runs by now was given its time already.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    Ok(())
+}
+
+/// Logs go to stderr: stdout is for what was asked for.
+fn start_log(config: &Config) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(&config.log_filter));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
+    match config.log_format {
+        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().init(),
+    }
+}
+
+/// Resolves at the first SIGTERM or SIGINT. The second one ends the process at once: whoever asks twice means it.
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut next = async move || {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    Ok(async move {
+        next().await;
+        tokio::spawn(async move {
+            next().await;
+            tracing::warn!("stopped at once, at the second request");
+            std::process::exit(1);
+        });
+    })
+}
