@@ -79,6 +79,24 @@ impl CloseCode {
         }
     }
 
+    /// A snake_case word for metrics and the protocol page.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::HelloTimeout => "hello_timeout",
+            Self::SessionRefused => "session_refused",
+            Self::BadMessage => "bad_message",
+            Self::TooLong => "too_long",
+            Self::TooFast => "too_fast",
+            Self::TooSlow => "too_slow",
+            Self::Idle => "idle",
+            Self::Full => "full",
+            Self::Unavailable => "unavailable",
+            Self::Other(_) => "peer",
+        }
+    }
+
     /// All that the server uses, for the protocol page and metrics.
     pub const ALL: [Self; 10] = [
         Self::Done,

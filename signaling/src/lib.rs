@@ -14,7 +14,11 @@ mod media;
     reason = "the message fields speak for themselves; docs/protocol.md shows each message"
 )]
 pub mod message;
+mod metrics;
 mod portal;
+mod rate;
+mod sdpfrag;
+mod visit;
 
 pub use error::{HttpError, JoinError};
 pub use frame::{CloseCode, Frame};

@@ -157,7 +157,7 @@ pub enum Change {
         who: Who,
         /// How it came about.
         how: Leaving,
-        /// Whether they need not be let in again when they return.
+        /// Whether an admission they had holds when they return.
         keeps_admission: bool,
     },
     /// The visit is over for everybody.
@@ -183,8 +183,6 @@ pub enum Leaving {
     Timeout,
     /// The media connection of an HTTP participant closed.
     ConnectionClosed,
-    /// The offer of an HTTP participant could not be answered.
-    OfferRefused,
 }
 
 /// Why the server disconnected everybody.
@@ -196,9 +194,26 @@ pub enum Interruption {
     StoreFailed,
     /// The server is being stopped.
     ServerStopping,
+    /// A broken invariant ended the visit's task.
+    ServerFault,
 }
 
 impl VisitEvent {
+    /// All that [`Self::name`] can return.
+    pub const NAMES: [&'static str; 11] = [
+        "queued",
+        "entered",
+        "admitted",
+        "declined",
+        "disconnected",
+        "returned",
+        "took_over",
+        "stepped_away",
+        "left",
+        "ended",
+        "interrupted",
+    ];
+
     /// A stable snake_case word for the audit log.
     #[must_use]
     pub const fn name(&self) -> &'static str {
@@ -243,7 +258,7 @@ impl VisitEvent {
             Change::Interrupted { .. }
             | Change::Disconnected { .. }
             | Change::Left {
-                how: Leaving::Timeout | Leaving::ConnectionClosed | Leaving::OfferRefused,
+                how: Leaving::Timeout | Leaving::ConnectionClosed,
                 ..
             } => None,
             _ => self.who(),
