@@ -4,6 +4,7 @@
 //! through [`store::Store::tx`], which needs a [`store::Ctx`] and writes the audit log.
 
 pub mod clock;
+mod http;
 pub mod ids;
 pub mod limits;
 mod portal;
@@ -11,6 +12,7 @@ pub mod secret;
 pub mod store;
 pub mod text;
 
+pub use http::{Allowance, Peer, Web, WebSettings, router, serve};
 pub use portal::{
     AppointmentRequest, ClinicProfile, CreatedAppointment, CreatedVisit, Day, MintedToken, Portal, PortalError,
     SessionGrant, StartLinks, TokenRequest,

@@ -3,7 +3,7 @@
 mod appointments;
 mod clinic;
 mod error;
-mod live;
+pub(crate) mod live;
 mod sessions;
 
 use std::path::Path;
