@@ -1,0 +1,351 @@
+// @ts-check
+/**
+ * The one owner of the peer connection: lines, offers, subscriptions, and bringing media back.
+ *
+ * The client offers and the server answers, one offer at a time, so there is no glare. Every connection starts with four lines:
+ * a microphone and a camera to send (also without devices, so that a camera can come later with no new offer), and one of each
+ * to receive (so that being admitted needs no new offer).
+ *
+ * @typedef {import('../types/protocol.d.ts').ClientMessage} ClientMessage
+ * @typedef {import('../types/protocol.d.ts').ServerMessage} ServerMessage
+ * @typedef {import('../types/protocol.d.ts').ParticipantInfo} ParticipantInfo
+ * @typedef {import('../types/protocol.d.ts').SlotInfo} SlotInfo
+ * @typedef {import('../types/protocol.d.ts').TargetName} TargetName
+ * @typedef {import('../types/app.d.ts').Assignment} Assignment
+ * @typedef {import('../types/app.d.ts').Remote} Remote
+ * @typedef {import('../types/app.d.ts').MediaConnection} MediaConnection
+ *
+ * @typedef {object} Hooks
+ * @property {(message: ClientMessage) => boolean} send false if the connection to the server is down
+ * @property {() => void} onChange remotes or connection have changed
+ * @property {() => void} onFailed this connection is beyond repair: build a new one
+ *
+ * @typedef {{audio: MediaStreamTrack | null, video: MediaStreamTrack | null}} LocalTracks
+ */
+
+import { cameraEncodings, plan, targets } from './plan.js';
+
+/** @typedef {{name: 'idle'} | {name: 'offering'} | {name: 'asked', id: number}} Negotiation */
+
+export class Call {
+  /** @type {RTCPeerConnection} */
+  peerConnection;
+  /** @type {MediaConnection} */
+  connection = 'new';
+
+  /** @type {Hooks} */
+  #hooks;
+  /** @type {RTCRtpTransceiver} */
+  #microphone;
+  /** @type {RTCRtpTransceiver} */
+  #camera;
+  /** @type {Negotiation} */
+  #negotiation = { name: 'idle' };
+  /** Whether something changed since the last offer that needs a new one. */
+  #stale = false;
+  #offers = 0;
+  /** @type {SlotInfo[]} */
+  #slots = [];
+  /** Receiving lines asked for so far. */
+  #lines = { audio: 1, video: 1 };
+  /** @type {Assignment[]} */
+  #assignments = [];
+  /** @type {ParticipantInfo[]} */
+  #participants = [];
+  /** What was asked for on a line. The server starts each line at the best. @type {Map<string, TargetName>} */
+  #targets = new Map();
+  /** Lines whose target was set by hand, which the client then leaves alone. @type {Set<string>} */
+  #pinned = new Set();
+  /** @type {Map<string, TargetName>} */
+  #sending = new Map();
+  #closed = false;
+
+  /**
+   * @param {RTCIceServer[]} iceServers
+   * @param {LocalTracks} tracks
+   * @param {Hooks} hooks
+   */
+  constructor(iceServers, tracks, hooks) {
+    this.#hooks = hooks;
+    const pc = new RTCPeerConnection({ iceServers, bundlePolicy: 'max-bundle', rtcpMuxPolicy: 'require' });
+    this.peerConnection = pc;
+    // One stream for both, so that receivers keep lips and voice together.
+    const streams = [new MediaStream()];
+    this.#microphone = pc.addTransceiver(tracks.audio ?? 'audio', { direction: 'sendonly', streams });
+    this.#camera = pc.addTransceiver(tracks.video ?? 'video', { direction: 'sendonly', streams, sendEncodings: cameraEncodings() });
+    pc.addTransceiver('audio', { direction: 'recvonly' });
+    pc.addTransceiver('video', { direction: 'recvonly' });
+    pc.onconnectionstatechange = () => this.#connectionChanged();
+    pc.oniceconnectionstatechange = () => this.#connectionChanged();
+    this.#negotiate();
+  }
+
+  /**
+   * Sends these tracks from now on. Needs no new offer, and the layers keep their SSRCs.
+   * @param {LocalTracks} tracks
+   */
+  async setTracks(tracks) {
+    if (this.#closed) return;
+    await Promise.all([replace(this.#microphone.sender, tracks.audio), replace(this.#camera.sender, tracks.video)]);
+  }
+
+  /**
+   * Receives what these participants publish.
+   * @param {ParticipantInfo[]} others
+   */
+  setParticipants(others) {
+    this.#participants = others;
+    this.#subscribe();
+    this.#hooks.onChange();
+  }
+
+  /** @param {ServerMessage} message */
+  handle(message) {
+    switch (message.type) {
+      case 'answer':
+        void this.#answered(message.id, message.sdp, message.slots);
+        break;
+      case 'offer_refused':
+        void this.#refused(message.id);
+        break;
+      case 'quality':
+        this.#sending.set(message.mid, message.sending);
+        this.#hooks.onChange();
+        break;
+    }
+  }
+
+  /**
+   * The connection to the server is back and still knows this call: say again what may have been lost on the way.
+   */
+  resync() {
+    if (this.#negotiation.name === 'asked') {
+      // The offer or its answer may be gone. The same offer again is harmless.
+      const { localDescription } = this.peerConnection;
+      this.#negotiation = { name: 'idle' };
+      if (localDescription?.type === 'offer') this.#ask(localDescription.sdp);
+    }
+    for (const { mid, track } of this.#assignments) this.#hooks.send({ type: 'subscribe', mid, track });
+    for (const [mid, target] of this.#targets) this.#hooks.send({ type: 'target', mid, target });
+    if (this.connection === 'interrupted') this.#restartIce();
+    else if (this.#stale) this.#negotiate();
+  }
+
+  /**
+   * Asks for a size by hand; the client leaves the line alone from then on.
+   * @param {string} mid
+   * @param {TargetName} target
+   */
+  pinTarget(mid, target) {
+    this.#pinned.add(mid);
+    this.#targets.set(mid, target);
+    return this.#hooks.send({ type: 'target', mid, target });
+  }
+
+  /** The line of the first picture received, if there is one. */
+  get firstVideoMid() {
+    return this.#assignments.find((a) => a.kind === 'video')?.mid ?? this.#slots.find((s) => s.kind === 'video')?.mid ?? null;
+  }
+
+  /** @returns {Remote[]} */
+  remotes() {
+    return this.#participants.map((p) => {
+      const line = (/** @type {'audio' | 'video'} */ kind) =>
+        this.#assignments.find((a) => a.participant === p.participant && a.kind === kind)?.mid ?? null;
+      const audio = line('audio');
+      const video = line('video');
+      return {
+        participant: p.participant,
+        name: p.name,
+        role: p.role,
+        connected: p.connected,
+        microphoneMuted: p.microphone_muted,
+        cameraMuted: p.camera_muted,
+        audio: this.#track(audio),
+        video: this.#track(video),
+        sending: video ? (this.#sending.get(video) ?? null) : null,
+      };
+    });
+  }
+
+  close() {
+    this.#closed = true;
+    this.peerConnection.onconnectionstatechange = null;
+    this.peerConnection.oniceconnectionstatechange = null;
+    this.peerConnection.close();
+  }
+
+  /**
+   * @param {string | null} mid
+   * @returns {MediaStreamTrack | null}
+   */
+  #track(mid) {
+    if (mid === null) return null;
+    return this.peerConnection.getTransceivers().find((t) => t.mid === mid)?.receiver.track ?? null;
+  }
+
+  #subscribe() {
+    const { assignments, changes, missing } = plan(this.#slots, this.#participants, this.#assignments);
+    this.#assignments = assignments;
+    for (const { mid, track } of changes) {
+      this.#sending.delete(mid);
+      this.#hooks.send({ type: 'subscribe', mid, track });
+    }
+    for (const [mid, target] of targets(assignments)) {
+      if (this.#pinned.has(mid) || (this.#targets.get(mid) ?? 'p720') === target) continue;
+      this.#targets.set(mid, target);
+      this.#hooks.send({ type: 'target', mid, target });
+    }
+    // Lines that are asked for but not answered yet count as there, so that every state in between does not add more.
+    const open = { audio: this.#lines.audio - count(this.#slots, 'audio'), video: this.#lines.video - count(this.#slots, 'video') };
+    let added = false;
+    for (const kind of /** @type {const} */ (['audio', 'video'])) {
+      for (let i = open[kind]; i < missing[kind]; i += 1) {
+        this.peerConnection.addTransceiver(kind, { direction: 'recvonly' });
+        this.#lines[kind] += 1;
+        added = true;
+      }
+    }
+    if (added) this.#negotiate();
+  }
+
+  #restartIce() {
+    this.peerConnection.restartIce();
+    this.#negotiate();
+  }
+
+  /** Offers anew, or as soon as the present offer is answered. */
+  #negotiate() {
+    this.#stale = true;
+    if (this.#negotiation.name === 'idle') void this.#offer();
+  }
+
+  async #offer() {
+    this.#negotiation = { name: 'offering' };
+    this.#stale = false;
+    const pc = this.peerConnection;
+    try {
+      await pc.setLocalDescription();
+    } catch (cause) {
+      this.#broken(cause);
+      return;
+    }
+    if (this.#closed) return;
+    // No waiting for candidates: the server is ICE-lite and learns the client's address from its checks.
+    this.#ask(pc.localDescription?.sdp ?? '');
+  }
+
+  /** @param {string} sdp */
+  #ask(sdp) {
+    this.#offers += 1;
+    this.#negotiation = { name: 'asked', id: this.#offers };
+    // Until the first answer is here this is a new connection to the server, which may still hold the one before.
+    const fresh = this.peerConnection.remoteDescription === null;
+    // If the connection to the server is down this goes nowhere; `resync` says it again.
+    this.#hooks.send({ type: 'offer', id: this.#offers, sdp, ...(fresh ? { fresh } : {}) });
+  }
+
+  /**
+   * @param {number} id
+   * @param {string} sdp
+   * @param {SlotInfo[]} slots
+   */
+  async #answered(id, sdp, slots) {
+    if (this.#closed || this.#negotiation.name !== 'asked' || this.#negotiation.id !== id) return;
+    try {
+      await this.peerConnection.setRemoteDescription({ type: 'answer', sdp });
+    } catch (cause) {
+      this.#broken(cause);
+      return;
+    }
+    if (this.#closed) return;
+    this.#slots = slots;
+    this.#negotiation = { name: 'idle' };
+    await keepResolution(this.#camera.sender);
+    if (this.#closed) return;
+    this.#subscribe();
+    this.#hooks.onChange();
+    if (this.#stale) this.#negotiate();
+  }
+
+  /** @param {number} id */
+  async #refused(id) {
+    if (this.#closed || this.#negotiation.name !== 'asked' || this.#negotiation.id !== id) return;
+    if (!this.peerConnection.remoteDescription) {
+      this.#broken(new Error('the first offer was refused'));
+      return;
+    }
+    // The session is as it was before; without the lines asked for, somebody stays unseen, which is better than no call.
+    try {
+      await this.peerConnection.setLocalDescription({ type: 'rollback' });
+    } catch (cause) {
+      this.#broken(cause);
+      return;
+    }
+    this.#negotiation = { name: 'idle' };
+    this.#stale = false;
+  }
+
+  /** @param {unknown} cause */
+  #broken(cause) {
+    if (this.#closed) return;
+    console.error('housecall: the media connection has to be built anew', cause);
+    this.connection = 'failed';
+    this.#hooks.onFailed();
+  }
+
+  #connectionChanged() {
+    if (this.#closed) return;
+    const before = this.connection;
+    this.connection = connectionOf(this.peerConnection.connectionState, this.peerConnection.iceConnectionState);
+    if (this.connection === before) return;
+    this.#hooks.onChange();
+    // Restart while ICE is merely disconnected; once it has failed, Firefox would connect again but never play.
+    if (this.connection === 'interrupted') this.#restartIce();
+    if (this.connection === 'failed') this.#hooks.onFailed();
+  }
+}
+
+/**
+ * @param {RTCPeerConnectionState} whole
+ * @param {RTCIceConnectionState} ice
+ * @returns {MediaConnection}
+ */
+export function connectionOf(whole, ice) {
+  if (whole === 'failed' || ice === 'failed') return 'failed';
+  if (whole === 'disconnected' || ice === 'disconnected') return 'interrupted';
+  if (whole === 'connected') return 'connected';
+  return whole === 'new' ? 'new' : 'connecting';
+}
+
+/**
+ * @param {SlotInfo[]} slots
+ * @param {'audio' | 'video'} kind
+ */
+function count(slots, kind) {
+  return slots.filter((s) => s.kind === kind).length;
+}
+
+/**
+ * @param {RTCRtpSender} sender
+ * @param {MediaStreamTrack | null} track
+ */
+async function replace(sender, track) {
+  if (sender.track === track) return;
+  await sender.replaceTrack(track);
+}
+
+/**
+ * Left alone, Chromium scales a layer down when it is the only one: the 480p layer must stay 480p and lose frames instead.
+ * @param {RTCRtpSender} sender
+ */
+async function keepResolution(sender) {
+  const parameters = sender.getParameters();
+  if (parameters.degradationPreference === 'maintain-resolution') return;
+  parameters.degradationPreference = 'maintain-resolution';
+  try {
+    await sender.setParameters(parameters);
+  } catch {
+    // A browser without the setting: the server reads the real size from the key frames anyway.
+  }
+}

@@ -1,0 +1,88 @@
+// @ts-check
+/**
+ * Which receiving line shows whose track: arithmetic, without a peer connection.
+ *
+ * @typedef {import('../types/protocol.d.ts').ParticipantInfo} ParticipantInfo
+ * @typedef {import('../types/protocol.d.ts').SlotInfo} SlotInfo
+ * @typedef {import('../types/protocol.d.ts').TargetName} TargetName
+ * @typedef {import('../types/protocol.d.ts').KindName} KindName
+ * @typedef {import('../types/app.d.ts').Assignment} Assignment
+ *
+ * @typedef {object} Plan
+ * @property {Assignment[]} assignments who is on which line from now on
+ * @property {Array<{mid: string, track: string | null}>} changes what has to be said to the server to get there
+ * @property {{audio: number, video: number}} missing lines that are needed and not there
+ */
+
+/**
+ * How many lines of a kind a client asks for at most. A visit is a conversation; a screen shows no more faces than this, and a
+ * phone decodes no more.
+ */
+export const MOST_LINES = 8;
+
+/**
+ * A track keeps the line it has; free lines go to new tracks in the order of the participants; a line whose track is gone is
+ * pointed at nothing, unless somebody else takes it at once.
+ *
+ * @param {SlotInfo[]} slots
+ * @param {ParticipantInfo[]} remotes
+ * @param {Assignment[]} current
+ * @returns {Plan}
+ */
+export function plan(slots, remotes, current) {
+  const lines = new Map(slots.map((s) => [s.mid, s.kind]));
+  const wanted = remotes.flatMap((p) => p.tracks.map((t) => ({ participant: p.participant, track: t.track, kind: t.kind })));
+  const alive = new Set(wanted.map((w) => w.track));
+
+  const assignments = current.filter((a) => alive.has(a.track) && lines.get(a.mid) === a.kind);
+  const held = new Set(assignments.map((a) => a.track));
+  const used = new Set(assignments.map((a) => a.mid));
+  const free = slots.filter((s) => !used.has(s.mid));
+  const missing = { audio: 0, video: 0 };
+  /** @type {Plan['changes']} */
+  const changes = [];
+
+  for (const { participant, track, kind } of wanted) {
+    if (held.has(track)) continue;
+    held.add(track);
+    const at = free.findIndex((s) => s.kind === kind);
+    const slot = at < 0 ? undefined : free.splice(at, 1)[0];
+    if (slot) {
+      assignments.push({ mid: slot.mid, kind, participant, track });
+      changes.push({ mid: slot.mid, track });
+    } else if (slots.filter((s) => s.kind === kind).length + missing[kind] < MOST_LINES) {
+      missing[kind] += 1;
+    }
+  }
+
+  const now = new Set(assignments.map((a) => a.mid));
+  for (const { mid } of current) {
+    if (!now.has(mid) && lines.has(mid)) changes.push({ mid, track: null });
+  }
+  return { assignments, changes, missing };
+}
+
+/**
+ * What to ask for on each picture: the full size for one or two faces, the smaller one when they share the screen with more.
+ * @param {Assignment[]} assignments
+ * @returns {Map<string, TargetName>}
+ */
+export function targets(assignments) {
+  const pictures = assignments.filter((a) => a.kind === 'video');
+  /** @type {TargetName} */
+  const target = pictures.length > 2 ? 'p480' : 'p720';
+  return new Map(pictures.map((a) => [a.mid, target]));
+}
+
+/**
+ * The camera's layers, **low to high**: Chromium gives the first encoding a floor of 30 kbit/s and later ones the floor of their
+ * size, so this order lets the large one go off on a thin link and the small one stay. At 1280×720 they are 853×480 and 1280×720.
+ * @returns {RTCRtpEncodingParameters[]}
+ */
+export function cameraEncodings() {
+  const common = { active: true, maxFramerate: 30, scalabilityMode: 'L1T3' };
+  return [
+    { rid: 'm', scaleResolutionDownBy: 1.5, maxBitrate: 600_000, ...common },
+    { rid: 'h', scaleResolutionDownBy: 1, maxBitrate: 1_500_000, ...common },
+  ];
+}

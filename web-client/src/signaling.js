@@ -1,0 +1,288 @@
+// @ts-check
+/**
+ * The one owner of the WebSocket: hello, resume, pings, noticing a dead server, coming back.
+ *
+ * It knows nothing of peer connections or the page. Media does not depend on it: when the socket drops, sound and picture go on,
+ * and the socket comes back with the resume token. If the server does not know that token any more (it was restarted), the
+ * session is renewed from the join link, which the page keeps, and the person is back without pressing anything.
+ *
+ * @typedef {import('../types/protocol.d.ts').ClientMessage} ClientMessage
+ * @typedef {import('../types/protocol.d.ts').ServerMessage} ServerMessage
+ *
+ * @typedef {{
+ *   now(): number,
+ *   setTimeout(run: () => void, ms: number): unknown,
+ *   clearTimeout(timer: any): void,
+ *   random(): number,
+ * }} Clock
+ *
+ * @typedef {object} Socket The part of WebSocket that is used here.
+ * @property {(data: string) => void} send
+ * @property {(code?: number, reason?: string) => void} close
+ * @property {((event: any) => void) | null} onopen
+ * @property {((event: any) => void) | null} onmessage
+ * @property {((event: any) => void) | null} onclose
+ *
+ * @typedef {object} Hooks
+ * @property {() => Socket} connect opens a socket
+ * @property {(renew: boolean) => Promise<string>} session a session token; `renew` when the last one was refused or may be stale.
+ *   Rejects with `GiveUp` when there is no point in trying again
+ * @property {(message: ServerMessage) => void} onMessage every message but `pong`
+ * @property {() => void} onLost the connection dropped; it is being brought back
+ * @property {(cause: unknown) => void} onGivenUp it is not coming back
+ */
+
+import { delay } from './backoff.js';
+
+/** A ping goes out this often: often enough to notice a dead path soon, and it keeps NAT and proxies awake. */
+export const PING_MS = 5_000;
+/** Nothing heard for this long (two pings and a bit) means that the path or the server is dead, whatever the socket says. */
+export const SILENCE_MS = 12_000;
+/** A socket that has not said welcome by then is given up. */
+export const HELLO_MS = 8_000;
+/** How long a leave may take to reach the server before the socket is closed anyway. */
+export const LEAVE_MS = 1_000;
+
+/** Thrown by `Hooks.session` when trying again is useless (the link has expired, the visit was cancelled). */
+export class GiveUp extends Error {
+  /** @param {unknown} cause */
+  constructor(cause) {
+    super('no session to be had', { cause });
+  }
+}
+
+/**
+ * @typedef {{name: 'idle'}
+ *   | {name: 'waiting', timer: unknown}
+ *   | {name: 'preparing'}
+ *   | {name: 'greeting', socket: Socket, timer: unknown}
+ *   | {name: 'up', socket: Socket, heard: number, timer: unknown}
+ *   | {name: 'leaving', socket: Socket, timer: unknown}
+ *   | {name: 'closed'}} Connection
+ */
+
+export class Signaling {
+  /** @type {Connection} */
+  #connection = { name: 'idle' };
+  #attempt = 0;
+  #pings = 0;
+  #renew = false;
+  /** Counts tries, so that a session token that arrives late is not used for a newer one. */
+  #generation = 0;
+  /** @type {string | null} */
+  #resume = null;
+  /** @type {Hooks} */
+  #hooks;
+  /** @type {Clock} */
+  #clock;
+
+  /**
+   * @param {Hooks} hooks
+   * @param {Clock} clock
+   */
+  constructor(hooks, clock) {
+    this.#hooks = hooks;
+    this.#clock = clock;
+  }
+
+  get isUp() {
+    return this.#connection.name === 'up';
+  }
+
+  open() {
+    if (this.#connection.name === 'idle') void this.#try();
+  }
+
+  /**
+   * Sends a message, if the connection is up. Nothing is queued: after a drop the state is told anew.
+   * @param {ClientMessage} message
+   * @returns {boolean} whether it was handed to the socket
+   */
+  send(message) {
+    if (this.#connection.name !== 'up') return false;
+    this.#connection.socket.send(JSON.stringify(message));
+    return true;
+  }
+
+  /** The network came back or the page was woken: do not sit out the delay, and find out at once whether the path still lives. */
+  hurry() {
+    if (this.#connection.name === 'waiting') {
+      this.#clock.clearTimeout(this.#connection.timer);
+      this.#attempt = 0;
+      void this.#try();
+    } else if (this.#connection.name === 'up') {
+      this.#ping();
+    }
+  }
+
+  /** Drops this connection and comes back as somebody new: for a media connection that has failed. */
+  reconnectFresh() {
+    if (this.#connection.name === 'closed' || this.#connection.name === 'leaving') return;
+    this.#resume = null;
+    this.#drop();
+  }
+
+  /** Says goodbye, keeping the place, and closes. */
+  leave() {
+    if (this.#connection.name !== 'up') {
+      this.close();
+      return;
+    }
+    const { socket } = this.#connection;
+    this.send({ type: 'leave', keep_place: true });
+    this.#clock.clearTimeout(this.#connection.timer);
+    const timer = this.#clock.setTimeout(() => this.close(), LEAVE_MS);
+    this.#connection = { name: 'leaving', socket, timer };
+  }
+
+  close() {
+    this.#detach();
+    this.#connection = { name: 'closed' };
+  }
+
+  async #try() {
+    const generation = ++this.#generation;
+    this.#connection = { name: 'preparing' };
+    /** @type {string} */
+    let session;
+    try {
+      session = await this.#hooks.session(this.#renew);
+    } catch (cause) {
+      if (generation !== this.#generation || this.#connection.name !== 'preparing') return;
+      if (cause instanceof GiveUp) {
+        this.close();
+        this.#hooks.onGivenUp(cause.cause);
+      } else {
+        this.#later();
+      }
+      return;
+    }
+    if (generation !== this.#generation || this.#connection.name !== 'preparing') return;
+    this.#renew = false;
+    this.#greet(session);
+  }
+
+  /** @param {string} session */
+  #greet(session) {
+    /** @type {Socket} */
+    let socket;
+    try {
+      socket = this.#hooks.connect();
+    } catch {
+      this.#later();
+      return;
+    }
+    const timer = this.#clock.setTimeout(() => this.#drop(), HELLO_MS);
+    this.#connection = { name: 'greeting', socket, timer };
+    socket.onopen = () => {
+      /** @type {ClientMessage} */
+      const hello = this.#resume ? { type: 'hello', session, resume: this.#resume } : { type: 'hello', session };
+      socket.send(JSON.stringify(hello));
+    };
+    socket.onmessage = (event) => this.#message(event.data);
+    socket.onclose = () => this.#drop();
+  }
+
+  /** @param {unknown} data */
+  #message(data) {
+    const message = parse(data);
+    if (!message) return;
+    if (this.#connection.name === 'up') this.#connection.heard = this.#clock.now();
+    switch (message.type) {
+      case 'pong':
+        return;
+      case 'welcome':
+        this.#welcome(message.resume);
+        break;
+      case 'error':
+        // The next try brings a session made from the join link.
+        if (message.code === 'session_expired') this.#renew = true;
+        break;
+      case 'ended':
+        if (this.#connection.name === 'leaving') {
+          this.close();
+          return;
+        }
+        // This stay is over; whatever comes next is a new one.
+        this.#resume = null;
+        break;
+    }
+    if (this.#connection.name === 'leaving') return;
+    this.#hooks.onMessage(message);
+  }
+
+  /** @param {string} resume */
+  #welcome(resume) {
+    if (this.#connection.name !== 'greeting') return;
+    const { socket, timer } = this.#connection;
+    this.#clock.clearTimeout(timer);
+    this.#resume = resume;
+    this.#attempt = 0;
+    this.#connection = { name: 'up', socket, heard: this.#clock.now(), timer: this.#nextBeat() };
+  }
+
+  #nextBeat() {
+    return this.#clock.setTimeout(() => this.#beat(), PING_MS);
+  }
+
+  #beat() {
+    if (this.#connection.name !== 'up') return;
+    if (this.#clock.now() - this.#connection.heard >= SILENCE_MS) {
+      this.#drop();
+      return;
+    }
+    this.#ping();
+    this.#connection.timer = this.#nextBeat();
+  }
+
+  #ping() {
+    this.#pings = (this.#pings + 1) % 0x1_0000_0000;
+    this.send({ type: 'ping', id: this.#pings });
+  }
+
+  /** The connection is of no use any more: forget it and come back. */
+  #drop() {
+    const { name } = this.#connection;
+    if (name === 'closed' || name === 'waiting') return;
+    if (name === 'leaving') {
+      this.close();
+      return;
+    }
+    // Refused before a welcome, or dropped for long: the session may be what is wrong with it.
+    if (name === 'greeting' && this.#attempt > 0) this.#renew = true;
+    this.#later();
+  }
+
+  #later() {
+    this.#detach();
+    const timer = this.#clock.setTimeout(() => void this.#try(), delay(this.#attempt, this.#clock.random()));
+    this.#attempt += 1;
+    this.#connection = { name: 'waiting', timer };
+    this.#hooks.onLost();
+  }
+
+  /** Silences and closes the present socket and its timer. */
+  #detach() {
+    this.#generation += 1;
+    if ('timer' in this.#connection) this.#clock.clearTimeout(this.#connection.timer);
+    if ('socket' in this.#connection) {
+      const { socket } = this.#connection;
+      socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.close(1000);
+    }
+  }
+}
+
+/**
+ * @param {unknown} data
+ * @returns {ServerMessage | null}
+ */
+function parse(data) {
+  if (typeof data !== 'string') return null;
+  try {
+    const value = JSON.parse(data);
+    return value && typeof value === 'object' && typeof value.type === 'string' ? value : null;
+  } catch {
+    return null;
+  }
+}

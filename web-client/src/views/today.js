@@ -1,0 +1,203 @@
+// @ts-check
+/** The clinician's appointments of today; opening, creating and cancelling them. */
+
+import { each, h, icon, setText, show } from '../dom.js';
+import { current, t } from '../i18n.js';
+import { clock, duration, ownZone } from '../time.js';
+import { confirmDialog, openDialog } from './dialog.js';
+
+/** @typedef {import('../../types/app.d.ts').TodayRow} TodayRow */
+
+/** @param {import('../app.js').App} app */
+export function todayView(app) {
+  const { today } = app;
+  const list = h('ul', { class: 'today-list' });
+  const empty = h('p', { class: 'empty' });
+  const stale = h(
+    'div',
+    { class: 'notice', role: 'status' },
+    h('p', {}, t('today.stale')),
+    h('button', { type: 'button', class: 'button quiet', onclick: () => void today.refresh() }, t('today.refresh')),
+  );
+  const element = h(
+    'section',
+    { class: 'today', 'aria-label': t('today.title') },
+    h(
+      'div',
+      { class: 'section-head' },
+      h('h2', { class: 'section-title' }, t('today.title')),
+      h('button', { type: 'button', class: 'button quiet', onclick: () => newAppointment(app) }, icon('plus'), t('today.new')),
+    ),
+    stale,
+    empty,
+    list,
+  );
+  /** @type {Map<string, {element: HTMLElement, update(item: TodayRow): void}>} */
+  const drawn = new Map();
+
+  /** @param {TodayRow} first */
+  function row(first) {
+    const name = first.patient_name;
+    const time = clock(first.starts_at, current().regional, ownZone());
+    const status = h('span', { class: 'status' });
+    const waiting = h('span', { class: 'today-waiting' });
+    const open = h(
+      'button',
+      { type: 'button', class: 'button quiet', 'aria-label': t('today.open_name', { name, time }), onclick: () => void app.openVisit(first.visit) },
+      t('today.open'),
+    );
+    const cancel = h(
+      'button',
+      {
+        type: 'button',
+        class: 'icon-button',
+        'aria-label': t('today.cancel_name', { name, time }),
+        title: t('today.cancel'),
+        onclick: () =>
+          confirmDialog({
+            title: t('today.cancel_title'),
+            text: t('today.cancel_text', { name, time }),
+            yes: t('today.cancel_do'),
+            no: t('today.cancel_keep'),
+            onYes: () => void today.cancel(first.visit).catch(() => app.say('error.cancel')),
+          }),
+      },
+      icon('close'),
+    );
+    const here = h('span', { class: 'today-here' }, t('today.this'));
+    const line = h(
+      'li',
+      { class: 'today-row' },
+      h('span', { class: 'today-time' }, time),
+      h('span', { class: 'today-who' }, h('span', { class: 'today-name' }, name), h('span', { class: 'today-detail' }, status, waiting)),
+      h('span', { class: 'today-actions' }, here, open, cancel),
+    );
+    return {
+      element: line,
+      /** @param {TodayRow} r */
+      update(r) {
+        const { page } = app.state;
+        const isHere = 'session' in page && page.session.visit.id === r.visit;
+        const over = r.status === 'ended' || r.status === 'cancelled';
+        setText(status, t(`status.${r.status}`));
+        status.dataset.status = r.status;
+        setText(
+          waiting,
+          r.waiting > 0 ? t('today.waiting', { count: r.waiting, time: duration(r.longest_wait_seconds ?? 0, current().regional) }) : '',
+        );
+        line.classList.toggle('here', isHere);
+        line.classList.toggle('over', over);
+        show(here, isHere);
+        show(open, !isHere && !over);
+        show(cancel, !over);
+      },
+    };
+  }
+
+  return {
+    element,
+    update() {
+      const rows = today.rows ?? [];
+      each(list, rows, (r) => r.visit, row, drawn);
+      show(list, rows.length > 0);
+      show(empty, rows.length === 0 && !(today.stale && today.rows === null));
+      setText(empty, t(today.rows === null ? 'today.loading' : 'today.empty'));
+      show(stale, today.stale);
+    },
+  };
+}
+
+/** @param {import('../app.js').App} app */
+function newAppointment(app) {
+  const name = h('input', { name: 'name', required: true, maxlength: 120, autocomplete: 'off' });
+  const starts = h('input', { type: 'datetime-local', name: 'starts', required: true, value: nextQuarter(new Date()) });
+  const minutes = h('input', { type: 'number', name: 'minutes', required: true, min: 5, max: 240, step: 5, value: 30, inputmode: 'numeric' });
+  const trouble = h('p', { class: 'trouble', role: 'alert' });
+  show(trouble, false);
+  const submit = h('button', { type: 'submit', class: 'button primary' }, t('today.new_create'));
+  const form = h(
+    'form',
+    {
+      class: 'form',
+      onsubmit: async (event) => {
+        event.preventDefault();
+        submit.disabled = true;
+        try {
+          const created = await app.today.create({
+            patient_name: name.value.trim(),
+            starts_at: new Date(starts.value).toISOString(),
+            minutes: Number(minutes.value),
+          });
+          close();
+          showLink(name.value.trim(), new URL(created.patient_link, location.origin).href);
+        } catch {
+          setText(trouble, t('error.create'));
+          show(trouble, true);
+        } finally {
+          submit.disabled = false;
+        }
+      },
+    },
+    field(t('today.new_name'), name),
+    h('div', { class: 'field-row' }, field(t('today.new_start'), starts), field(t('today.new_minutes'), minutes)),
+    trouble,
+    h(
+      'div',
+      { class: 'actions' },
+      h('button', { type: 'button', class: 'button quiet', onclick: () => close() }, t('app.cancel')),
+      submit,
+    ),
+  );
+  const { close } = openDialog(t('today.new'), [form]);
+  name.focus();
+}
+
+/**
+ * @param {string} name
+ * @param {string} link
+ */
+function showLink(name, link) {
+  const text = h('input', { readonly: true, value: link, 'aria-label': t('today.created', { name }), onfocus: () => text.select() });
+  const copy = h('button', { type: 'button', class: 'button primary', onclick: () => void copyText(link, text, copy, t('today.copied')) }, t('today.copy'));
+  const { close } = openDialog(t('today.created', { name }), [
+    h('p', {}, t('today.created_text')),
+    h('div', { class: 'copy-row' }, text, copy),
+    h('div', { class: 'actions' }, h('button', { type: 'button', class: 'button quiet', onclick: () => close() }, t('today.done'))),
+  ]);
+  copy.focus();
+}
+
+/**
+ * Copies, or where the browser does not let us, selects the text for the person to copy.
+ * @param {string} text
+ * @param {HTMLInputElement | null} input
+ * @param {HTMLElement} button
+ * @param {string} done
+ */
+export async function copyText(text, input, button, done) {
+  try {
+    await navigator.clipboard.writeText(text);
+    setText(button, done);
+  } catch {
+    input?.focus();
+    input?.select();
+  }
+}
+
+/**
+ * @param {string} label
+ * @param {HTMLElement} input
+ */
+function field(label, input) {
+  return h('label', { class: 'field' }, h('span', {}, label), input);
+}
+
+/**
+ * The next quarter of an hour, as `datetime-local` wants it: in the visitor's own zone, without one.
+ * @param {Date} now
+ */
+export function nextQuarter(now) {
+  const at = new Date(Math.ceil(now.getTime() / 900_000) * 900_000);
+  const two = (/** @type {number} */ n) => String(n).padStart(2, '0');
+  return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}T${two(at.getHours())}:${two(at.getMinutes())}`;
+}

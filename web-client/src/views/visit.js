@@ -1,0 +1,229 @@
+// @ts-check
+/** The visit itself: a dark stage with the others, one's own picture in a corner, the controls; for clinicians the queue beside it. */
+
+import { h, icon, setAttribute, setText, show } from '../dom.js';
+import { t } from '../i18n.js';
+import { linkBanner } from './banner.js';
+import { devicePanel } from './devices.js';
+import { confirmDialog, openDialog } from './dialog.js';
+import { badge, queueView } from './queue.js';
+import { selfPicture } from './self.js';
+import { tilesView } from './tiles.js';
+import { todayView } from './today.js';
+import { shortcuts, toggleButtons } from './toggles.js';
+
+const CORNERS = /** @type {const} */ (['bottom-end', 'bottom-start', 'top-start', 'top-end']);
+
+/**
+ * @param {import('../app.js').App} app
+ * @param {import('../../types/app.d.ts').Session} session
+ */
+export function visitView(app, session) {
+  const clinician = session.role === 'clinician';
+  const title = clinician ? t('visit.title_clinician') : t('visit.title', { clinician: session.visit.clinician_name });
+  const unbind = shortcuts(app);
+  const banner = linkBanner(app);
+  const tiles = tilesView(app);
+  const self = selfTile(app);
+  const toggles = toggleButtons(app, 'call');
+  const panel = clinician ? sidePanel(app) : null;
+
+  const qualityWords = h('span');
+  const quality = h('p', { class: 'quality', 'data-test': 'quality' }, h('span', { class: 'quality-bars', 'aria-hidden': 'true' }, h('i'), h('i'), h('i')), qualityWords);
+  const aloneWords = h('p', { class: 'alone-words' });
+  const aloneHint = h('p', { class: 'alone-hint' });
+  const alone = h('div', { class: 'alone' }, icon('person'), aloneWords, aloneHint);
+  const sound = h(
+    'div',
+    { class: 'sound', role: 'alert' },
+    h('p', {}, t('visit.sound_blocked')),
+    h('button', { type: 'button', class: 'button primary', onclick: () => tiles.play() }, icon('sound'), t('visit.sound_on')),
+  );
+
+  const settings = control('settings', t('visit.settings'), { onclick: () => settingsDialog(app) });
+  const hangUp = control('hang-up', t('visit.hang_up'), {
+    class: 'control hang-up',
+    'data-test': 'hang-up',
+    onclick: () => app.dispatch({ type: 'leave_pressed' }),
+  });
+  const controls = h(
+    'div',
+    { class: 'controls', role: 'group', 'aria-label': t('visit.controls') },
+    toggles.mic,
+    toggles.cam,
+    panel?.toggle,
+    settings,
+    hangUp,
+  );
+  const stage = h(
+    'main',
+    { class: 'stage', id: 'main' },
+    h('h1', { class: 'visually-hidden', tabindex: '-1' }, title),
+    h('div', { class: 'stage-top' }, quality, banner.element),
+    h('div', { class: 'stage-middle' }, tiles.element, alone, sound, self.element),
+    controls,
+  );
+  const element = h('div', { class: 'visit' }, stage, panel?.element);
+
+  return {
+    element,
+    title,
+    update() {
+      const { page } = app.state;
+      if (page.name !== 'visit') return;
+      const remotes = app.call?.remotes() ?? [];
+      tiles.update(remotes);
+      self.update();
+      toggles.update();
+      banner.update();
+      panel?.update(page.room, remotes.length === 0);
+      show(alone, remotes.length === 0);
+      setText(aloneWords, clinician ? t('visit.alone') : t('visit.alone_patient', { clinician: session.visit.clinician_name }));
+      setText(aloneHint, clinician ? t('visit.alone_clinician') : '');
+      setText(qualityWords, t(`quality.${app.quality}`));
+      setAttribute(quality, 'data-quality', app.quality);
+      show(sound, app.soundBlocked);
+    },
+    destroy() {
+      unbind();
+      banner.destroy();
+      tiles.destroy();
+      self.destroy();
+      panel?.destroy();
+    },
+  };
+}
+
+/** One's own picture, in a corner of the person's choice. @param {import('../app.js').App} app */
+function selfTile(app) {
+  const self = selfPicture(app);
+  let corner = 0;
+  const move = h(
+    'button',
+    {
+      type: 'button',
+      class: 'self-move',
+      'aria-label': t('visit.move_self'),
+      title: t('visit.move_self'),
+      onclick: () => {
+        corner = (corner + 1) % CORNERS.length;
+        element.dataset.corner = CORNERS[corner];
+      },
+    },
+    icon('move'),
+  );
+  const element = h('div', { class: 'self-tile', 'data-corner': CORNERS[0] }, self.element, move);
+  return { element, update: self.update, destroy: self.destroy };
+}
+
+/**
+ * The queue and the day, beside the picture on a desktop and as a sheet over it on a phone. Not modal: the call goes on.
+ * @param {import('../app.js').App} app
+ */
+function sidePanel(app) {
+  const queue = queueView(app);
+  const today = todayView(app);
+  const count = badge();
+  const toggleWords = h('span', { class: 'control-words' }, t('visit.people'));
+  const toggle = h(
+    'button',
+    { type: 'button', class: 'control', 'aria-controls': 'panel', onclick: () => setOpen(!open, true) },
+    icon('people'),
+    toggleWords,
+    count.element,
+  );
+  const closeButton = h('button', { type: 'button', class: 'icon-button', 'aria-label': t('app.close'), onclick: () => setOpen(false, true) }, icon('close'));
+  const end = h(
+    'button',
+    {
+      type: 'button',
+      class: 'button danger-quiet',
+      onclick: () =>
+        confirmDialog({
+          title: t('visit.end_title'),
+          text: t('visit.end_text'),
+          yes: t('visit.end'),
+          no: t('app.cancel'),
+          onYes: () => app.dispatch({ type: 'end_visit_pressed' }),
+        }),
+    },
+    t('visit.end'),
+  );
+  const element = h(
+    'aside',
+    {
+      class: 'panel',
+      id: 'panel',
+      'aria-label': t('visit.people'),
+      onkeydown: (event) => {
+        if (event.key === 'Escape') setOpen(false, true);
+      },
+    },
+    h('div', { class: 'panel-head' }, closeButton),
+    queue.element,
+    today.element,
+    end,
+  );
+  let open = true;
+  // Opens by itself while there is nobody to look at, and gives way on a phone once somebody is there.
+  let wasAlone = true;
+  const narrow = matchMedia('(max-width: 60rem)');
+  setOpen(true, false);
+
+  /**
+   * @param {boolean} next
+   * @param {boolean} byPerson
+   */
+  function setOpen(next, byPerson) {
+    open = next;
+    show(element, open);
+    setAttribute(toggle, 'aria-expanded', String(open));
+    if (byPerson) (open ? closeButton : toggle).focus();
+  }
+
+  return {
+    element,
+    toggle,
+    /**
+     * @param {import('../../types/app.d.ts').Room} room
+     * @param {boolean} isAlone
+     */
+    update(room, isAlone) {
+      queue.update(room);
+      today.update();
+      const waiting = room.visit.queue.length;
+      count.update(waiting);
+      setAttribute(toggle, 'aria-label', waiting > 0 ? t('visit.people_waiting', { count: waiting }) : t('visit.people'));
+      if (isAlone !== wasAlone) {
+        wasAlone = isAlone;
+        if (isAlone) setOpen(true, false);
+        else if (narrow.matches) setOpen(false, false);
+      }
+    },
+    destroy() {
+      queue.destroy();
+    },
+  };
+}
+
+/** @param {import('../app.js').App} app */
+function settingsDialog(app) {
+  const panel = devicePanel(app);
+  openDialog(t('visit.settings_title'), [panel.element], {
+    onClose: () => {
+      unsubscribe();
+      panel.destroy();
+    },
+  });
+  const unsubscribe = app.subscribe(() => panel.update());
+  panel.update();
+}
+
+/**
+ * @param {string} symbol
+ * @param {string} words
+ * @param {import('../dom.js').Props} props
+ */
+function control(symbol, words, props) {
+  return h('button', { type: 'button', class: 'control', title: words, ...props }, icon(symbol), h('span', { class: 'control-words' }, words));
+}
