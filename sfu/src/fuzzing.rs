@@ -1,8 +1,16 @@
 //! Entry points for fuzzing: each takes arbitrary bytes and must return. The targets in `fuzz/` call them, and the tests replay
 //! their corpora over them.
 
+use std::net::SocketAddr;
+
+use rtc_sdp::SessionDescription;
+
+use crate::api::IceCredentials;
 use crate::ext::{AudioLevel, ExtensionIds};
-use crate::{h264, red, rtp, vp8};
+use crate::ids::Ssrc;
+use crate::rtcp::twcc::{FeedbackBuilder, FeedbackHeader, Split};
+use crate::rtcp::{self, Packet};
+use crate::{h264, limits, red, rtp, sdp, vp8};
 
 /// RTP header, extensions in both forms, padding, redundancy.
 pub fn rtp(data: &[u8]) {
@@ -59,4 +67,151 @@ pub fn h264(data: &[u8]) {
         let _ = h264::picture_size(sps);
     }
     let _ = h264::picture_size(data);
+}
+
+/// A compound RTCP packet: everything in it is walked.
+pub fn rtcp(data: &[u8]) {
+    for packet in rtcp::parse(data) {
+        match packet {
+            Ok(Packet::SenderReport(report)) => {
+                std::hint::black_box((report.info, report.blocks.count()));
+            }
+            Ok(Packet::ReceiverReport(report)) => {
+                assert!(report.blocks.count() <= 31, "the header counts in five bits");
+            }
+            Ok(Packet::SourceDescription(description)) => {
+                std::hint::black_box(description.cnames().count());
+            }
+            Ok(Packet::Goodbye(goodbye)) => {
+                std::hint::black_box(goodbye.sources().count());
+            }
+            Ok(Packet::Nack(nack)) => {
+                std::hint::black_box(nack.sequences().count());
+            }
+            Ok(Packet::TransportFeedback(feedback)) => {
+                let walked = feedback.statuses().count();
+                assert_eq!(
+                    walked,
+                    usize::from(feedback.status_count),
+                    "what was checked can be walked"
+                );
+            }
+            Ok(Packet::FullIntraRequest(request)) => {
+                std::hint::black_box(request.entries().count());
+            }
+            Ok(Packet::Remb(remb)) => {
+                std::hint::black_box((remb.bitrate, remb.sources().count()));
+            }
+            Ok(Packet::ExtendedReport(report)) => {
+                std::hint::black_box(report.delays().count());
+            }
+            Ok(Packet::PictureLoss(_) | Packet::Other { .. }) | Err(_) => {}
+        }
+    }
+}
+
+/// Transport-wide feedback: the input is a list of arrivals, which must come out of the packets built from them unchanged.
+///
+/// # Panics
+/// When they do not.
+pub fn twcc_roundtrip(data: &[u8]) {
+    let mut at = 0_u32;
+    let arrivals = data.chunks_exact(3).map(|step| {
+        let [kind, high, low] = [step[0], step[1], step[2]];
+        match kind % 4 {
+            0 => None,
+            1 | 2 => {
+                at = at.wrapping_add(u32::from(low));
+                Some(at)
+            }
+            // Up to 16 s either way: some of these must split.
+            _ => {
+                at = at.wrapping_add_signed(i32::from(i16::from_be_bytes([high, low])) * 2);
+                Some(at)
+            }
+        }
+    });
+    let mut arrivals = arrivals.peekable();
+    let mut buffer = [0; limits::MAX_DATAGRAM];
+    let mut base_sequence = 65_500_u16;
+    while arrivals.peek().is_some() {
+        let header = FeedbackHeader {
+            sender: Ssrc(1),
+            media: Ssrc(2),
+            base_sequence,
+            feedback_count: 0,
+        };
+        let mut builder = FeedbackBuilder::new(&mut buffer, header);
+        let mut pushed = Vec::new();
+        while let Some(&arrival) = arrivals.peek() {
+            match builder.push(arrival) {
+                Ok(()) => pushed.push(arrival),
+                Err(Split::NoRoom | Split::DeltaOutOfRange) => break,
+            }
+            arrivals.next();
+        }
+        assert!(!pushed.is_empty(), "an empty packet takes any status");
+        let next = base_sequence.wrapping_add(pushed.len() as u16);
+        let Some(length) = builder.finish() else {
+            assert!(
+                pushed.iter().all(Option::is_none),
+                "only feedback on nothing is no packet"
+            );
+            base_sequence = next;
+            continue;
+        };
+        let mut packets = rtcp::parse(&buffer[..length]);
+        let Some(Ok(Packet::TransportFeedback(feedback))) = packets.next() else {
+            panic!("what was built is not transport feedback");
+        };
+        let read = feedback.statuses().map(|status| {
+            status
+                .arrival
+                .map(|ticks| (feedback.reference_time << 8).wrapping_add_signed(ticks.0))
+        });
+        assert!(read.eq(pushed), "the arrivals changed on the way");
+        assert!(packets.next().is_none());
+        base_sequence = next;
+    }
+}
+
+/// SDP offers through the answerer: a first offer, the same again, and the answer read back.
+pub fn sdp(data: &[u8]) {
+    let Ok(offer) = std::str::from_utf8(data) else { return };
+    let local_ice = IceCredentials {
+        ufrag: "fuzz".to_owned(),
+        pwd: "a-password-of-the-server".to_owned(),
+    };
+    let fingerprint = format!("sha-256 {}", ["00"; 32].join(":"));
+    let fingerprint = fingerprint.parse().expect("a fingerprint of the right form");
+    let mut ssrc = 0;
+    let mut answer = |previous: Option<&sdp::Session>| {
+        let params = sdp::AnswerParams {
+            local_ice: &local_ice,
+            fingerprint: &fingerprint,
+            candidates: &[SocketAddr::from(([192, 0, 2, 1], 8080))],
+            start_kbps: 1_500,
+            session_id: 1,
+            next_ssrc: &mut || {
+                ssrc += 1;
+                Ssrc(ssrc)
+            },
+        };
+        sdp::answer(offer, previous, params)
+    };
+    let Ok((session, text)) = answer(None) else { return };
+    let read = SessionDescription::unmarshal(&mut std::io::Cursor::new(text.as_bytes()));
+    let read = read.expect("the answer is SDP");
+    assert_eq!(
+        read.media_descriptions.len(),
+        session.lines.len(),
+        "a line for each line"
+    );
+    assert_eq!(
+        read.marshal(),
+        text,
+        "nothing of the offer broke out of its place in the answer"
+    );
+    let (again, _) = answer(Some(&session)).expect("the same offer is good a second time");
+    assert_eq!(again.lines, session.lines, "and changes nothing");
 }

@@ -28,8 +28,11 @@ mod path;
 mod red;
 #[cfg_attr(not(test), allow(dead_code, reason = "the worker that uses it is on its way (#2)"))]
 mod ring;
+#[allow(dead_code, unused_imports, reason = "the worker that uses it is on its way (#2)")]
+mod rtcp;
 #[cfg_attr(not(test), allow(dead_code, reason = "the receive side uses it (#2)"))]
 mod rtp;
+#[allow(dead_code, unused_imports, reason = "the worker that uses it is on its way (#2)")]
 mod sdp;
 mod settings;
 pub mod srtp;

@@ -105,3 +105,10 @@ pub(crate) const KEY_FRAME_WINDOW: Duration = Duration::from_secs(10);
 
 /// How long a slot that was told to stop waits for the end of the frame it is in.
 pub(crate) const FINISH_FRAME: Duration = Duration::from_millis(100);
+
+/// RTCP packets read from one datagram. Browsers send up to about ten; the bound keeps a datagram full of empty packets cheap.
+pub(crate) const RTCP_PACKETS_PER_DATAGRAM: usize = 64;
+
+/// Packet statuses read from one transport-wide feedback. A 36-byte packet can claim 65,535 of them, and a datagram holds 40 such
+/// packets. Eight thousand is 20 s of darkness at 4 Mbit/s, after which the sender's history is gone anyway.
+pub(crate) const TWCC_STATUSES_PER_FEEDBACK: u16 = 8_192;

@@ -21,3 +21,6 @@ pub(crate) use negotiate::{AnswerParams, answer};
 pub(crate) use session::{
     Codec, DeclaredSsrc, Encoding, Feedback, Format, Formats, Line, MediaLine, Publishing, Receiving, Refusal, Session,
 };
+
+#[cfg(test)]
+mod tests;

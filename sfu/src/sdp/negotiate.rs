@@ -38,6 +38,10 @@ pub(crate) struct AnswerParams<'a> {
 /// # Errors
 /// [`NegotiateError::Malformed`], [`NegotiateError::Unsupported`] and [`NegotiateError::Conflict`]; the previous session is
 /// then still in force.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "made for one call; `next_ssrc` is borrowed from the caller for it"
+)]
 pub(crate) fn answer(
     offer: &str,
     previous: Option<&Session>,
@@ -284,7 +288,7 @@ fn choose_rids(offered: &[OfferedRid]) -> ArrayVec<OfferedRid, { limits::MAX_ENC
         sizes.is_some_and(|sizes| sizes.iter().any(|size| *size != sizes[0]))
     });
     if let Some(measure) = telling {
-        rids.sort_by_key(|rid| measure(rid));
+        rids.sort_by_key(measure);
     }
     let largest = rids.len().saturating_sub(limits::MAX_ENCODINGS);
     rids.drain(..largest);

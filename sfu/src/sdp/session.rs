@@ -49,6 +49,10 @@ impl Session {
 
 /// One `m=` line.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "refused lines are rare: boxing the others would cost more"
+)]
 pub(crate) enum Line {
     /// Carries media, or could (an inactive line keeps its place and, if it had one, its sending side).
     Media(MediaLine),
