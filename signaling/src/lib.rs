@@ -5,6 +5,8 @@
 
 mod error;
 mod frame;
+#[doc(hidden)]
+pub mod fuzzing;
 mod hub;
 mod ids;
 pub mod limits;

@@ -1,7 +1,8 @@
 //! The whole signalling protocol: two closed enums. `docs/protocol.md` shows each message once; `signaling/golden/*.json` holds
 //! the same examples for the tests in Rust and in the web client; `web-client/types/protocol.d.ts` is generated from these types.
 //!
-//! One JSON object per WebSocket text message, its kind in `type`. Unknown kinds and unknown fields are refused.
+//! One JSON object per WebSocket text message, its kind in `type`. Unknown kinds and unknown fields are refused; variants
+//! without fields have braces all the same, because serde lets unknown fields through on bare ones.
 //! The server sends the visit as a whole snapshot ([`ServerMessage::State`]) on every change, so that a client that missed
 //! something has converged after the next one.
 
@@ -45,7 +46,7 @@ pub enum ClientMessage {
     /// Leaves. `keep_place` keeps the place in the queue (a waiting patient) or the admission (anybody else).
     Leave { keep_place: bool },
     /// Clinician: ends the visit for everybody.
-    EndVisit,
+    EndVisit {},
     /// Keeps the socket alive and measures it. Answered by [`ServerMessage::Pong`].
     Ping { id: u32 },
 }
@@ -80,7 +81,7 @@ pub enum ServerMessage {
     },
     /// The server has lost this client's media connection: make a new `RTCPeerConnection` and offer with `fresh`. The place
     /// in the visit is kept.
-    ConnectionLost,
+    ConnectionLost {},
     /// The visit or this person's part in it is over. The socket closes after it.
     Ended { reason: EndReason, message: String },
     /// Something this client sent could not be done; nothing else changed.
@@ -126,7 +127,7 @@ pub enum Place {
         position: u32,
     },
     /// In the visit.
-    Admitted,
+    Admitted {},
 }
 
 /// What a waiting patient is told about the clinician.

@@ -34,7 +34,7 @@ pub(crate) const fn message_kind(message: &ClientMessage) -> &'static str {
         ClientMessage::Admit { .. } => "admit",
         ClientMessage::Decline { .. } => "decline",
         ClientMessage::Leave { .. } => "leave",
-        ClientMessage::EndVisit => "end_visit",
+        ClientMessage::EndVisit {} => "end_visit",
         ClientMessage::Ping { .. } => "ping",
     }
 }

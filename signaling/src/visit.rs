@@ -296,13 +296,13 @@ impl Visit {
                 stay.camera_muted = camera;
                 self.views_stale = true;
             }
-            ClientMessage::Admit { .. } | ClientMessage::Decline { .. } | ClientMessage::EndVisit if !clinician => {
+            ClientMessage::Admit { .. } | ClientMessage::Decline { .. } | ClientMessage::EndVisit {} if !clinician => {
                 self.refuse(socket, ErrorCode::NotAllowed, "Only the clinician can do this.");
             }
             ClientMessage::Admit { participant } => self.handle_admit(id, socket, &participant, now),
             ClientMessage::Decline { participant, reason } => self.handle_decline(id, socket, &participant, &reason),
             ClientMessage::Leave { keep_place } => self.handle_leave(id, socket, keep_place, now),
-            ClientMessage::EndVisit => {
+            ClientMessage::EndVisit {} => {
                 let by = stay.who();
                 self.handle_end(EndReason::VisitEnded, Some(by));
             }

@@ -1,65 +1,108 @@
-// Generated from signaling/src/message.rs.
-export type ClientMessage =
-  | { type: "hello"; session: string; resume?: string }
-  | { type: "offer"; id: number; sdp: string; fresh?: boolean }
-  | { type: "subscribe"; mid: string; track: TrackRef | null }
-  | { type: "target"; mid: string; target: TargetName }
-  | { type: "muted"; microphone: boolean; camera: boolean }
-  | { type: "admit"; participant: ParticipantRef }
-  | { type: "decline"; participant: ParticipantRef; reason: string }
-  | { type: "leave"; keep_place: boolean }
-  | { type: "end_visit" }
-  | { type: "ping"; id: number };
-export type ServerMessage =
-  | { type: "welcome"; you: ParticipantRef; role: RoleName; resume: string; resumed: boolean; ice_servers: Array<IceServer> }
-  | ({ type: "state" } & VisitState)
-  | { type: "answer"; id: number; sdp: string; slots: Array<SlotInfo> }
-  | { type: "offer_refused"; id: number; message: string }
-  | { type: "quality"; mid: string; target: TargetName; sending: TargetName; direction: Direction; reason: QualityReason }
-  | { type: "connection_lost" }
-  | { type: "ended"; reason: EndReason; message: string }
-  | { type: "error"; code: ErrorCode; message: string }
-  | { type: "pong"; id: number };
+// Generated from signaling/src/message.rs by its tests; docs/protocol.md explains each message.
+// To write it anew: HOUSECALL_UPDATE=1 cargo test -p housecall-signaling --test contract
+
+/** A participant, for the length of a stay. */
 export type ParticipantRef = string;
+
+/** A track, for as long as it is published. */
 export type TrackRef = string;
-export type VisitState = {
-  you: Place;
-  clinician: ClinicianPresence;
-  participants: Array<ParticipantInfo>;
-  queue: Array<WaitingInfo>;
-};
-export type Place = { place: "waiting"; position: number } | { place: "admitted" };
+
+export type ClientMessage = { "type": "hello", session: string, resume?: string, }
+  | { "type": "offer", id: number, sdp: string, fresh?: boolean, }
+  | { "type": "subscribe", mid: string, track: string | null, }
+  | { "type": "target", mid: string, target: TargetName, }
+  | { "type": "muted", microphone: boolean, camera: boolean, }
+  | { "type": "admit", participant: string, }
+  | { "type": "decline", participant: string, reason: string, }
+  | { "type": "leave", keep_place: boolean, }
+  | { "type": "end_visit", }
+  | { "type": "ping", id: number, };
+
 export type ClinicianPresence = "not_started" | "with_another_patient" | "ready";
-export type ParticipantInfo = {
-  participant: ParticipantRef;
-  role: RoleName;
-  name: string;
-  connected: boolean;
-  microphone_muted: boolean;
-  camera_muted: boolean;
-  tracks: Array<TrackInfo>;
-};
-export type TrackInfo = { track: TrackRef; kind: KindName };
-export type WaitingInfo = {
-  participant: ParticipantRef;
-  name: string;
-  role: RoleName;
-  waiting_seconds: number;
-  connected: boolean;
-};
-export type SlotInfo = { mid: string; kind: KindName };
-export type IceServer = { urls: Array<string>; username: string; credential: string };
-export type KindName = "audio" | "video";
-export type TargetName = "audio_only" | "p480" | "p720";
-export type RoleName = "patient" | "guest" | "clinician";
+
 export type Direction = "up" | "down" | "same";
-export type QualityReason = "asked" | "publisher";
-export type EndReason =
-  | "visit_ended"
-  | "declined"
-  | "left"
-  | "replaced"
-  | "cancelled"
-  | "server_stopping"
-  | "failed";
+
+export type EndReason = "visit_ended" | "declined" | "left" | "replaced" | "cancelled" | "server_stopping" | "failed";
+
 export type ErrorCode = "bad_message" | "not_allowed" | "not_found" | "session_expired" | "limit";
+
+export type IceServer = { urls: Array<string>, username: string, credential: string, };
+
+export type KindName = "audio" | "video";
+
+export type ParticipantInfo = { participant: string, role: RoleName, name: string, 
+/**
+ * False while the socket is gone and the stay is kept for a return.
+ */
+connected: boolean, 
+/**
+ * True if the microphone is off.
+ */
+microphone_muted: boolean, 
+/**
+ * True if the camera is off.
+ */
+camera_muted: boolean, tracks: Array<TrackInfo>, };
+
+export type Place = { "place": "waiting", 
+/**
+ * 1 is next.
+ */
+position: number, }
+  | { "place": "admitted", };
+
+export type QualityReason = "asked" | "publisher";
+
+export type RoleName = "patient" | "guest" | "clinician";
+
+export type ServerMessage = { "type": "welcome", you: string, role: RoleName, resume: string, resumed: boolean, 
+/**
+ * For `RTCPeerConnection`. Empty as long as the server needs none.
+ */
+ice_servers: Array<IceServer>, }
+  | { "type": "state" } & VisitState
+  | { "type": "answer", id: number, sdp: string, slots: Array<SlotInfo>, }
+  | { "type": "offer_refused", id: number, message: string, }
+  | { "type": "quality", mid: string, target: TargetName, 
+/**
+ * What flows, `audio_only` if no picture does.
+ */
+sending: TargetName, direction: Direction, reason: QualityReason, }
+  | { "type": "connection_lost", }
+  | { "type": "ended", reason: EndReason, message: string, }
+  | { "type": "error", code: ErrorCode, message: string, }
+  | { "type": "pong", id: number, };
+
+export type SlotInfo = { mid: string, kind: KindName, };
+
+export type TargetName = "audio_only" | "p480" | "p720";
+
+export type TrackInfo = { track: string, kind: KindName, };
+
+export type VisitState = { 
+/**
+ * Where this person is.
+ */
+you: Place, 
+/**
+ * Whether and how the clinician is there.
+ */
+clinician: ClinicianPresence, 
+/**
+ * Everybody admitted and present, oneself included. Empty for those who wait.
+ */
+participants: Array<ParticipantInfo>, 
+/**
+ * Who waits, longest first. Empty but for clinicians.
+ */
+queue: Array<WaitingInfo>, };
+
+export type WaitingInfo = { participant: string, name: string, role: RoleName, 
+/**
+ * How long so far, in whole seconds at the time of sending.
+ */
+waiting_seconds: number, 
+/**
+ * False while the person is gone and the place is kept.
+ */
+connected: boolean, };

@@ -201,7 +201,7 @@ impl Visit {
         match &stay.link {
             Link::Socket { .. } => {
                 if let Some(socket) = stay.socket() {
-                    self.send(socket, ServerMessage::ConnectionLost);
+                    self.send(socket, ServerMessage::ConnectionLost {});
                 }
             }
             // The answer, when it comes, finds nobody; the request ends with the media core's refusal or this one.

@@ -43,7 +43,7 @@ impl Visit {
                 .map_or(0, |index| index as u32 + 1);
             let view = VisitState {
                 you: if admitted {
-                    Place::Admitted
+                    Place::Admitted {}
                 } else {
                     Place::Waiting { position }
                 },
