@@ -112,3 +112,63 @@ pub(crate) const RTCP_PACKETS_PER_DATAGRAM: usize = 64;
 /// Packet statuses read from one transport-wide feedback. A 36-byte packet can claim 65,535 of them, and a datagram holds 40 such
 /// packets. Eight thousand is 20 s of darkness at 4 Mbit/s, after which the sender's history is gone anyway.
 pub(crate) const TWCC_STATUSES_PER_FEEDBACK: u16 = 8_192;
+
+/// Packets of one received stream remembered as "arrived", a power of two: 256 bytes of bits, 10 s of 720p. An older packet is refused,
+/// because it could not be told from a duplicate. SRTP's replay window is no larger.
+pub(crate) const RECEIVE_WINDOW: u64 = 2_048;
+
+/// Holes of one received stream that are being repaired. A key frame of 720p has 30 to 100 packets: more holes than that cost less
+/// as a new key frame than as repairs, on an uplink that is losing packets already.
+pub(crate) const MAX_HOLES: usize = 128;
+
+/// How long a hole may be reordering before it is asked for. Home uplinks reorder within 1 to 3 ms; every millisecond here is a
+/// millisecond of every repair.
+pub(crate) const NACK_TOLERANCE: Duration = Duration::from_millis(5);
+
+/// Time from one request for a hole to the next while no round trip was measured. The n-th repetition waits n times as long.
+pub(crate) const NACK_INTERVAL: Duration = Duration::from_millis(40);
+
+/// The most intervals to wait between repetitions.
+pub(crate) const NACK_BACKOFF: u8 = 4;
+
+/// The shortest interval, whatever the round trip: browsers answer in 1 to 5 ms and do not repeat themselves faster.
+pub(crate) const MIN_NACK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Requests for one hole before giving up.
+pub(crate) const MAX_NACK_TRIES: u8 = 10;
+
+/// Age at which a hole is given up, or four measured round trips if that is longer. Viewers that have their frames held up for longer
+/// than this are better off with a key frame.
+pub(crate) const MAX_HOLE_AGE: Duration = Duration::from_millis(500);
+
+/// The longest a hole is asked for on any path. A round trip over 375 ms leaves no time for four of them.
+pub(crate) const LONGEST_HOLE_AGE: Duration = Duration::from_millis(1_500);
+
+/// Time between transport-wide feedbacks. With 50 ms Chromium sends 720p after 130–220 ms, with 200 ms after 225 ms and reaches full
+/// rate later. Shorter costs uplink of the viewers' own: 20 packets/s of about 60 bytes is 10 kbit/s already.
+pub(crate) const TWCC_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Packets whose arrivals a transport remembers for feedback, a power of two: 4 KiB. Half of it fills in 50 ms at 10,000 packets/s, and
+/// then feedback is sent early. What falls out is never reported, as if its feedback had been lost.
+pub(crate) const TWCC_WINDOW: u64 = 1_024;
+
+/// Mean time between key frame requests to one publisher, whoever asks. A request costs key frames of *all* its layers: at 20 to
+/// 60 kB each, more than one a second is more than a third of a 720p uplink. Longer would make somebody who joins wait for it.
+pub(crate) const KEY_FRAME_PACE: Duration = Duration::from_secs(1);
+
+/// Key frame requests that may run ahead of [`KEY_FRAME_PACE`], as when several people join within a second.
+pub(crate) const KEY_FRAME_BURST: u32 = 5;
+
+/// Time from a key frame request to its repetition: a browser's 47 ms and a round trip of 250 ms. Doubles with each try.
+pub(crate) const KEY_FRAME_RETRY: Duration = Duration::from_millis(300);
+
+/// Repetitions after which a key frame is no longer expected: the layer is off. Over 0.3 + 0.6 + 1.2 + 2.4 + 4.8 s.
+pub(crate) const KEY_FRAME_TRIES: u8 = 5;
+
+/// Mean time between reports of one transport. RFC 3550 §6.2 asks for 5 % of the session's bandwidth or less: a report of two
+/// streams once a second is 0.1 % of a visit.
+pub(crate) const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// From the first packet of a new stream to the report that names it. After it the browser stops sending the stream's MID and RID,
+/// which are 6 bytes of each packet; some time lets packets of the same stream that were sent before it be recognised.
+pub(crate) const FIRST_REPORT: Duration = Duration::from_millis(100);

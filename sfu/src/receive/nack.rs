@@ -1,0 +1,206 @@
+//! Asking the publisher for packets that did not come (RFC 4585 §6.2.1).
+
+use std::time::{Duration, Instant};
+
+use arrayvec::ArrayVec;
+
+use crate::limits;
+
+/// Sequence numbers to ask for in one message, ascending.
+pub(crate) type NackList = ArrayVec<u16, { limits::MAX_HOLES }>;
+
+/// A packet that is missing.
+#[derive(Clone, Copy, Debug)]
+struct Hole {
+    sequence: u64,
+    since: Instant,
+    /// When to ask, or ask again.
+    due: Instant,
+    asked: Asked,
+}
+
+/// What was done about a hole.
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    /// It may still be reordering.
+    Never,
+    /// Asked for once, then.
+    Once(Instant),
+    /// Asked for so many times: an answer cannot be told to be that of the last request (Karn's rule).
+    Times(u8),
+}
+
+impl Asked {
+    const fn tries(self) -> u8 {
+        match self {
+            Self::Never => 0,
+            Self::Once(_) => 1,
+            Self::Times(tries) => tries,
+        }
+    }
+
+    const fn again(self, now: Instant) -> Self {
+        match self {
+            Self::Never => Self::Once(now),
+            Self::Once(_) => Self::Times(2),
+            Self::Times(tries) => Self::Times(tries + 1),
+        }
+    }
+}
+
+/// Whether viewers can make a picture of what came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Picture {
+    /// Nothing is lost for good.
+    Whole,
+    /// Something is; nobody was told yet.
+    Broken,
+    /// Something is, and a key frame was asked for.
+    AwaitingKeyFrame,
+}
+
+/// The holes of one received stream.
+#[derive(Debug)]
+pub(super) struct NackGenerator {
+    /// Ascending. Allocated once, never beyond [`limits::MAX_HOLES`].
+    holes: Vec<Hole>,
+    /// No hole is due before this. May be early after a repair, which costs one empty poll.
+    next_due: Option<Instant>,
+    round_trip: Option<Duration>,
+    picture: Picture,
+}
+
+impl NackGenerator {
+    pub(super) fn new() -> Self {
+        Self {
+            holes: Vec::with_capacity(limits::MAX_HOLES),
+            next_due: None,
+            round_trip: None,
+            picture: Picture::Whole,
+        }
+    }
+
+    /// These were jumped over. Too many at once are not worth repairing: a key frame is.
+    pub(super) fn handle_gap(&mut self, missing: std::ops::Range<u64>, now: Instant) {
+        let count = missing.end.saturating_sub(missing.start);
+        if count > (limits::MAX_HOLES - self.holes.len()) as u64 {
+            self.holes.clear();
+            self.next_due = None;
+            self.break_picture();
+            return;
+        }
+        let due = now + limits::NACK_TOLERANCE;
+        self.holes.extend(missing.map(|sequence| Hole {
+            sequence,
+            since: now,
+            due,
+            asked: Asked::Never,
+        }));
+        if count > 0 {
+            self.next_due = Some(self.next_due.map_or(due, |next| next.min(due)));
+        }
+    }
+
+    /// This one came by itself, late.
+    pub(super) fn handle_late(&mut self, sequence: u64) {
+        self.close(sequence);
+    }
+
+    /// This one came as a retransmission.
+    pub(super) fn handle_repaired(&mut self, sequence: u64, now: Instant) {
+        if let Some(Asked::Once(at)) = self.close(sequence) {
+            self.handle_round_trip(now.saturating_duration_since(at));
+        }
+    }
+
+    fn close(&mut self, sequence: u64) -> Option<Asked> {
+        let place = self.holes.binary_search_by_key(&sequence, |hole| hole.sequence).ok()?;
+        let hole = self.holes.remove(place);
+        if self.holes.is_empty() {
+            self.next_due = None;
+        }
+        Some(hole.asked)
+    }
+
+    /// A round trip to the publisher was measured.
+    pub(super) fn handle_round_trip(&mut self, sample: Duration) {
+        let smooth = |before: Duration| (before * 7 + sample) / 8;
+        self.round_trip = Some(self.round_trip.map_or(sample, smooth));
+    }
+
+    /// A key frame starts here: nobody needs what was before it.
+    pub(super) fn handle_key_frame(&mut self, sequence: u64) {
+        let useless = self.holes.partition_point(|hole| hole.sequence < sequence);
+        self.holes.drain(..useless);
+        if self.holes.is_empty() {
+            self.next_due = None;
+        }
+        self.picture = Picture::Whole;
+    }
+
+    /// What to ask for now. Gives up on holes that are too old.
+    pub(super) fn poll(&mut self, now: Instant) -> NackList {
+        let mut list = NackList::new();
+        if self.next_due.is_none_or(|due| now < due) {
+            return list;
+        }
+        let before = self.holes.len();
+        let longest = self.longest_age();
+        self.holes.retain(|hole| {
+            hole.asked.tries() < limits::MAX_NACK_TRIES && now.saturating_duration_since(hole.since) < longest
+        });
+        if self.holes.len() < before {
+            self.break_picture();
+        }
+        let interval = self.interval();
+        for hole in &mut self.holes {
+            if hole.due <= now {
+                hole.asked = hole.asked.again(now);
+                let wait = interval * u32::from(hole.asked.tries().min(limits::NACK_BACKOFF));
+                // Not later than it would be given up, so that this is noticed in time.
+                hole.due = (now + wait).min(hole.since + longest);
+                // As many places as there can be holes.
+                list.push(hole.sequence as u16);
+            }
+        }
+        self.next_due = self.holes.iter().map(|hole| hole.due).min();
+        list
+    }
+
+    /// Says once that something was lost for good, until the next key frame.
+    pub(super) const fn take_broken(&mut self) -> bool {
+        match self.picture {
+            Picture::Broken => {
+                self.picture = Picture::AwaitingKeyFrame;
+                true
+            }
+            Picture::Whole | Picture::AwaitingKeyFrame => false,
+        }
+    }
+
+    pub(super) const fn poll_timeout(&self) -> Option<Instant> {
+        self.next_due
+    }
+
+    pub(super) const fn round_trip(&self) -> Option<Duration> {
+        self.round_trip
+    }
+
+    fn break_picture(&mut self) {
+        if self.picture == Picture::Whole {
+            self.picture = Picture::Broken;
+        }
+    }
+
+    fn interval(&self) -> Duration {
+        self.round_trip.map_or(limits::NACK_INTERVAL, |time| {
+            // A quarter more than the mean, so that an answer on its way is not asked for again.
+            (time + time / 4 + limits::NACK_TOLERANCE).max(limits::MIN_NACK_INTERVAL)
+        })
+    }
+
+    fn longest_age(&self) -> Duration {
+        let of_path = self.round_trip.unwrap_or_default() * 4;
+        of_path.clamp(limits::MAX_HOLE_AGE, limits::LONGEST_HOLE_AGE)
+    }
+}
