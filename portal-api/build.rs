@@ -112,22 +112,9 @@ fn hash(files: &BTreeMap<String, Vec<u8>>) -> u64 {
     })
 }
 
-/// Points the page's `src` and `href` of client files to where they are served. Other files find each other by relative paths.
+/// Points the page to where its files are served. The files find each other by relative paths.
 fn link(page: &str, base: &str) -> String {
-    let mut page = page.to_owned();
-    for attribute in ["src", "href"] {
-        for name in DIRECTORIES
-            .iter()
-            .map(|name| format!("{name}/"))
-            .chain(FILES.map(str::to_owned))
-        {
-            for prefix in ["", "/", "./"] {
-                let written = format!("{attribute}=\"{prefix}{name}");
-                page = page.replace(&written, &format!("{attribute}=\"{base}{name}"));
-            }
-        }
-    }
-    page
+    page.replace("{{assets}}", base.trim_end_matches('/'))
 }
 
 fn embed(code: &mut String, out: &Path, file: &str, path: &str, name: &str, content: &[u8]) -> io::Result<()> {

@@ -38,10 +38,8 @@ pub const AUDIT_OBJECTS: usize = 2_048;
 
 /// A JSON body. The largest honest one (an appointment) is under 1 kB.
 pub const JSON_BYTES: usize = 16 * 1024;
-/// An SDP offer. Browsers send 6 to 12 kB for a visit; a viewer of many tracks some 100 kB.
-pub const SDP_BYTES: usize = 256 * 1024;
-/// One WebSocket message: an SDP offer in JSON, with its line ends escaped.
-pub const SOCKET_MESSAGE_BYTES: usize = 300 * 1024;
+/// An SDP offer: as much as the media core reads. Browsers send 6 to 12 kB for a visit.
+pub const SDP_BYTES: usize = 64 * 1024;
 /// From the first byte of a request to the end of its answer. Signalling waits for the media core, which answers in milliseconds.
 pub const REQUEST_TIME: Duration = Duration::from_secs(15);
 /// How long a client may take over its request headers; slower ones hold a connection for nothing.

@@ -16,6 +16,9 @@ mod serve;
 mod socket;
 mod whip;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use axum::Router;

@@ -6,6 +6,9 @@ mod error;
 pub(crate) mod live;
 mod sessions;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
 use std::sync::Arc;
 

@@ -17,6 +17,9 @@ mod permissions;
 mod thread;
 mod visits;
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
@@ -60,19 +63,21 @@ impl Store {
     ///
     /// # Errors
     /// What `work` returned, or [`StoreError::Unavailable`], [`StoreError::Database`].
-    pub async fn tx<T, F>(&self, ctx: &Ctx, work: F) -> Result<T, StoreError>
+    pub fn tx<T, F>(&self, ctx: &Ctx, work: F) -> impl Future<Output = Result<T, StoreError>> + Send + use<T, F>
     where
         T: Send + 'static,
         F: FnOnce(&Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        let ctx = ctx.clone();
-        let (reply, answer) = oneshot::channel();
-        self.thread.submit(move |db: &Connection, now: Timestamp| {
-            let result = run(db, &ctx, now, work);
-            // The caller may be gone; what was done stays done.
-            move || drop(reply.send(result))
-        })?;
-        answer.await.unwrap_or(Err(StoreError::Unavailable))
+        let (thread, ctx) = (self.thread.clone(), ctx.clone());
+        async move {
+            let (reply, answer) = oneshot::channel();
+            thread.submit(move |db: &Connection, now: Timestamp| {
+                let result = run(db, &ctx, now, work);
+                // The caller may be gone; what was done stays done.
+                move || drop(reply.send(result))
+            })?;
+            answer.await.unwrap_or(Err(StoreError::Unavailable))
+        }
     }
 
     /// Whether the database takes a commit. Touches nothing but a row of its own, hence no context.
