@@ -36,8 +36,12 @@ mod rtcp;
 mod rtp;
 #[allow(dead_code, unused_imports, reason = "the worker that uses it is on its way (#2)")]
 mod sdp;
+#[cfg_attr(not(test), allow(dead_code, reason = "the worker that uses it is on its way (#2)"))]
+mod send;
 mod settings;
 pub mod srtp;
+#[doc(hidden)]
+pub mod testing;
 #[allow(dead_code, reason = "the worker that uses it is on its way (#2)")]
 mod transport;
 #[cfg_attr(not(test), allow(dead_code, reason = "the worker that uses it is on its way (#2)"))]

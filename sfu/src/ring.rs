@@ -328,6 +328,11 @@ impl Ring {
         self.end
     }
 
+    /// The place of the packet that arrived last, if it is still there.
+    pub(crate) fn newest(&self) -> Option<RingIndex> {
+        (self.oldest < self.end).then(|| RingIndex(self.end.0 - 1))
+    }
+
     /// What is at a place.
     pub(crate) fn read(&self, cursor: RingIndex) -> Read<'_> {
         if cursor < self.oldest {

@@ -1,0 +1,182 @@
+//! What sender and receiver tell each other about a slot (RFC 3550 §6.4).
+
+use std::time::{Duration, Instant};
+
+use arrayvec::ArrayVec;
+
+use crate::clock::{CompactNtp, NtpTime};
+use crate::limits;
+
+/// What a sender report says of a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SenderFacts {
+    /// The server's wall clock.
+    pub(crate) ntp: NtpTime,
+    /// The slot's RTP clock at that moment.
+    pub(crate) rtp: u32,
+    /// Packets sent, wraps.
+    pub(crate) packets: u32,
+    /// Payload bytes sent, wraps.
+    pub(crate) octets: u32,
+}
+
+/// What a report block says of a slot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heard {
+    /// Lost since the last report, in 1/256 of what was expected.
+    pub(crate) fraction_lost: u8,
+    /// Lost since the start, signed.
+    pub(crate) cumulative_lost: i32,
+    /// The highest sequence number received, with the receiver's count of wraps above it.
+    pub(crate) highest_sequence: u32,
+    /// Interarrival jitter, in ticks of the RTP clock.
+    pub(crate) jitter: u32,
+    /// Which sender report was received last, zero for none.
+    pub(crate) last_sr: CompactNtp,
+    /// How long the receiver held it.
+    pub(crate) delay_since_last_sr: CompactNtp,
+}
+
+/// A report's figures, to take the next one's difference from.
+#[derive(Clone, Copy, Debug)]
+struct Baseline {
+    highest_sequence: u32,
+    cumulative_lost: i32,
+    holes: u64,
+}
+
+/// The reports of one slot.
+#[derive(Debug, Default)]
+pub(super) struct Reports {
+    sent: ArrayVec<(CompactNtp, Instant), { limits::REMEMBERED_REPORTS }>,
+    round_trip: Option<Duration>,
+    baseline: Option<Baseline>,
+    loss: f32,
+    jitter: Duration,
+}
+
+impl Reports {
+    /// Notes that a sender report leaves now.
+    pub(super) fn note_sent(&mut self, ntp: NtpTime, now: Instant) {
+        if self.sent.is_full() {
+            self.sent.remove(0);
+        }
+        self.sent.push((ntp.compact(), now));
+    }
+
+    /// Takes in a report block. `holes` are the numbers that never left so far, because the publisher's packets were lost:
+    /// the receiver counts them as lost, and they are taken out again.
+    pub(super) fn handle(&mut self, heard: Heard, holes: u64, clock_rate: u32, now: Instant) {
+        self.jitter = Duration::from_micros(u64::from(heard.jitter) * 1_000_000 / u64::from(clock_rate));
+        if let Some(sample) = self.sample(&heard, now) {
+            // The smoothing of RFC 6298 §2.3.
+            self.round_trip = Some(self.round_trip.map_or(sample, |known| (known * 7 + sample) / 8));
+        }
+        self.loss = self.baseline.map_or_else(
+            || f32::from(heard.fraction_lost) / 256.0,
+            |before| {
+                let expected = i64::from(heard.highest_sequence.wrapping_sub(before.highest_sequence) as i32);
+                let lost = i64::from(heard.cumulative_lost) - i64::from(before.cumulative_lost);
+                let holes = holes.wrapping_sub(before.holes) as i64;
+                let (sent, lost) = (expected - holes, lost - holes);
+                if sent <= 0 || lost <= 0 {
+                    0.0
+                } else {
+                    lost.min(sent) as f32 / sent as f32
+                }
+            },
+        );
+        self.baseline = Some(Baseline {
+            highest_sequence: heard.highest_sequence,
+            cumulative_lost: heard.cumulative_lost,
+            holes,
+        });
+    }
+
+    /// The round trip a block proves. Only reports that were really sent count, by when they were really sent.
+    fn sample(&self, heard: &Heard, now: Instant) -> Option<Duration> {
+        if heard.last_sr == CompactNtp::ZERO {
+            return None;
+        }
+        let (_, sent) = self.sent.iter().find(|(report, _)| *report == heard.last_sr)?;
+        let elapsed = now.saturating_duration_since(*sent);
+        let delay = heard.delay_since_last_sr.to_duration();
+        // A delay of a little more than all the time there was is rounding; more is a lie.
+        if delay > elapsed + Duration::from_millis(1) {
+            return None;
+        }
+        Some(elapsed.saturating_sub(delay))
+    }
+
+    /// The smoothed round trip.
+    pub(super) const fn round_trip(&self) -> Option<Duration> {
+        self.round_trip
+    }
+
+    /// The share of what we sent between the last two reports that did not arrive, 0.0..=1.0.
+    pub(super) const fn loss(&self) -> f32 {
+        self.loss
+    }
+
+    /// Interarrival jitter at the receiver.
+    pub(super) const fn jitter(&self) -> Duration {
+        self.jitter
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::testing;
+
+    const NTP: NtpTime = NtpTime::from_bits(0x1234_5678_9abc_def0);
+
+    fn heard(highest_sequence: u32, cumulative_lost: i32) -> Heard {
+        Heard {
+            fraction_lost: 64,
+            cumulative_lost,
+            highest_sequence,
+            jitter: 900,
+            last_sr: CompactNtp::ZERO,
+            delay_since_last_sr: CompactNtp::ZERO,
+        }
+    }
+
+    #[test]
+    fn round_trips_count_from_when_the_report_left() {
+        let start = testing::start();
+        let mut reports = Reports::default();
+        reports.note_sent(NTP, start);
+        let block = |last_sr, delay_ms| Heard {
+            last_sr,
+            delay_since_last_sr: CompactNtp::from_duration(Duration::from_millis(delay_ms)),
+            ..heard(1, 0)
+        };
+        let now = start + Duration::from_millis(1_100);
+        reports.handle(block(CompactNtp(5), 1_000), 0, 90_000, now);
+        assert_eq!(reports.round_trip(), None, "never sent");
+        reports.handle(block(NTP.compact(), 1_200), 0, 90_000, now);
+        assert_eq!(reports.round_trip(), None, "held longer than it exists");
+        reports.handle(block(NTP.compact(), 1_000), 0, 90_000, now);
+        assert_eq!(reports.round_trip().map(|time| time.as_millis()), Some(100));
+        assert_eq!(reports.jitter(), Duration::from_millis(10));
+        for i in 0..10 {
+            reports.note_sent(NTP + Duration::from_secs(i), now);
+        }
+        assert_eq!(reports.sent.len(), limits::REMEMBERED_REPORTS);
+    }
+
+    #[test]
+    fn holes_are_not_the_receivers_loss() {
+        let now = testing::start();
+        let mut reports = Reports::default();
+        reports.handle(heard(1_000, 10), 10, 90_000, now);
+        assert_eq!(reports.loss(), 0.25, "the first report says so itself");
+        reports.handle(heard(1_100, 30), 20, 90_000, now);
+        assert_eq!(reports.loss(), 10.0 / 90.0);
+        reports.handle(heard(1_200, 40), 40, 90_000, now);
+        assert_eq!(reports.loss(), 0.0, "more holes than losses: repaired since");
+        reports.handle(heard(1_000, 90), 40, 90_000, now);
+        assert_eq!(reports.loss(), 0.0, "a report that runs backwards");
+    }
+}

@@ -1,0 +1,53 @@
+//! What the receiver asked for again (RFC 4585 generic NACK), until it is resent.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::limits;
+use crate::send::history::{History, Sent};
+
+/// Taken as the round trip until one was measured.
+const UNKNOWN_ROUND_TRIP: Duration = Duration::from_millis(50);
+/// Packets are not repeated faster than this however short the round trip.
+const LEAST_REPEAT: Duration = Duration::from_millis(10);
+
+/// The queue of one slot. Sized once.
+#[derive(Debug)]
+pub(super) struct Resends {
+    waiting: VecDeque<u64>,
+}
+
+impl Resends {
+    /// An empty queue.
+    pub(super) fn new() -> Self {
+        Self {
+            waiting: VecDeque::with_capacity(limits::MAX_PENDING_RESENDS),
+        }
+    }
+
+    /// Queues a sent packet, unless it waits already, was resent less than a round trip ago or too often, or the queue is full.
+    pub(super) fn ask(&mut self, sent: &Sent, history: &History, round_trip: Option<Duration>, now: Instant) {
+        let repeat = round_trip.unwrap_or(UNKNOWN_ROUND_TRIP).max(LEAST_REPEAT);
+        let too_soon = sent.resends > 0 && history.age(sent, now) < repeat;
+        let spent = sent.resends >= limits::MAX_RESENDS;
+        let full = self.waiting.len() == limits::MAX_PENDING_RESENDS;
+        if !(too_soon || spent || full || self.waiting.contains(&sent.sequence)) {
+            self.waiting.push_back(sent.sequence);
+        }
+    }
+
+    /// The next to be resent.
+    pub(super) fn next(&mut self) -> Option<u64> {
+        self.waiting.pop_front()
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Forgets what waits.
+    pub(super) fn clear(&mut self) {
+        self.waiting.clear();
+    }
+}

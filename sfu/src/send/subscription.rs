@@ -1,0 +1,692 @@
+//! One slot of one viewer: what is forwarded to it, and what it asks for.
+
+use std::time::{Duration, Instant};
+
+use crate::clock::NtpTime;
+use crate::ids::{PayloadType, Ssrc, TrackId};
+use crate::limits;
+use crate::media::{Kind, Layer, Target};
+use crate::ntp::NtpSpan;
+use crate::red;
+use crate::ring::{Facts, KeyFrame, Read, Ring, RingIndex, Stored};
+use crate::send::forwarder::{Alignment, Forwarder, Misplaced, Offsets};
+use crate::send::header::{HeaderFields, HeaderTemplate};
+use crate::send::history::History;
+use crate::send::key_frame::{KeyFrameRequests, Reason};
+use crate::send::report::{Heard, Reports, SenderFacts};
+use crate::send::resend::Resends;
+use crate::send::{LayerSource, Outgoing, SlotConfig, Stamp, Written};
+
+/// Bytes of a retransmission before its payload: the original sequence number (RFC 4588 §4).
+const OSN_LEN: usize = 2;
+
+/// A NACK for a number that never left looks this many numbers ahead for one that did, to know how old the hole is.
+const HOLE_SCAN: u64 = 32;
+
+/// Figures of a slot since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    /// Packets sent, without retransmissions.
+    pub(crate) packets: u64,
+    /// Their RTP bytes, headers included.
+    pub(crate) bytes: u64,
+    /// Their payload bytes.
+    pub(crate) octets: u64,
+    /// Retransmissions sent.
+    pub(crate) resent: u64,
+    /// Packets read but not forwarded: from before a switch, of a codec the receiver does not take, or under a used number.
+    pub(crate) skipped: u64,
+    /// Times the publisher was faster than this reader, or left a gap too long to be filled.
+    pub(crate) interrupted: u64,
+}
+
+/// What flows.
+#[derive(Debug)]
+enum Flow {
+    /// Nothing, and nothing is wanted.
+    Idle,
+    /// Nothing yet: the first packet (audio) or a key frame (video) is awaited.
+    Starting(Option<Awaited>),
+    /// Nothing, because the receiver does not take the publisher's codec.
+    Incompatible,
+    /// Packets.
+    Flowing(Flowing),
+}
+
+/// A key frame that is waited for.
+#[derive(Clone, Copy, Debug)]
+struct Awaited {
+    layer: Layer,
+    /// Older ones do not count. `None`: the layer had no packet yet.
+    not_before: Option<RingIndex>,
+}
+
+impl Awaited {
+    fn new(layer: Layer, source: &impl LayerSource) -> Self {
+        Self {
+            layer,
+            not_before: source.ring(Some(layer)).map(Ring::end),
+        }
+    }
+
+    /// The key frame, if it has come.
+    fn find<'a>(&self, source: &'a impl LayerSource) -> Option<(&'a Ring, &'a KeyFrame)> {
+        let (ring, key) = latest_key_frame(source, self.layer)?;
+        self.not_before
+            .is_none_or(|first| key.index >= first)
+            .then_some((ring, key))
+    }
+}
+
+#[derive(Debug)]
+struct Flowing {
+    layer: Option<Layer>,
+    /// The next place to read.
+    cursor: RingIndex,
+    /// Audio starts its numbers at the first packet that is read.
+    begun: bool,
+    /// Timestamp of the newest packet sent.
+    frame: u64,
+    /// Whether that packet was the last of its frame.
+    frame_complete: bool,
+    next: Next,
+}
+
+/// What comes after the flow as it is.
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    /// More of it.
+    Same,
+    /// More of it, and a key frame is needed: the receiver has lost the picture.
+    Refresh,
+    /// Another layer, at its key frame.
+    Switch(Awaited),
+    /// Nothing, at the end of the frame.
+    Stop { since: Instant },
+}
+
+/// See the module.
+///
+/// Calling contract: after new packets were stored, or after any `set_*` or `handle_*`, call [`Self::poll_resend`] and
+/// [`Self::poll_packet`] until each says `None`, then [`Self::wanted_key_frame`]; come back at [`Self::poll_timeout`].
+pub(crate) struct Subscription {
+    config: SlotConfig,
+    header: HeaderTemplate,
+    source: Option<TrackId>,
+    target: Target,
+    flow: Flow,
+    forwarder: Forwarder,
+    history: History,
+    resends: Resends,
+    requests: KeyFrameRequests,
+    reports: Reports,
+    /// Our sequence number from which the receiver can decode: the latest key frame's first, or the start of what flows.
+    decodable_from: u64,
+    next_rtx_sequence: u64,
+    counters: Counters,
+}
+
+impl Subscription {
+    /// A slot that is pointed at nothing, and wants the best video once it is. `seed` must be unpredictable: it decides the first numbers.
+    pub(crate) fn new(config: SlotConfig, seed: u64, now: Instant) -> Self {
+        let history = match config.kind {
+            Kind::Audio => limits::AUDIO_HISTORY,
+            Kind::Video => limits::VIDEO_HISTORY,
+        };
+        let forwarder = Forwarder::new(config.kind, seed);
+        Self {
+            header: HeaderTemplate::new(&config),
+            source: None,
+            target: Target::Video(Layer::P720),
+            flow: Flow::Idle,
+            history: History::new(history, now),
+            resends: Resends::new(),
+            requests: KeyFrameRequests::default(),
+            reports: Reports::default(),
+            decodable_from: forwarder.next_sequence(),
+            forwarder,
+            next_rtx_sequence: seed >> 7 & 0x7fff,
+            counters: Counters::default(),
+            config,
+        }
+    }
+
+    /// Points the slot at a track, or at nothing. From here on the [`LayerSource`] handed in must be that track.
+    pub(crate) fn set_source(&mut self, source: Option<TrackId>) {
+        if self.source == source {
+            return;
+        }
+        self.source = source;
+        self.forwarder.forget_source();
+        self.resends.clear();
+        self.requests.reset();
+        self.decodable_from = self.forwarder.next_sequence();
+        self.flow = if source.is_some() && self.wants_anything() {
+            Flow::Starting(None)
+        } else {
+            Flow::Idle
+        };
+    }
+
+    /// What a video slot should be sent. Audio slots ignore it.
+    pub(crate) fn set_target(&mut self, target: Target, now: Instant) {
+        let old = std::mem::replace(&mut self.target, target);
+        if self.config.kind == Kind::Audio || self.source.is_none() || old == target {
+            return;
+        }
+        match (&mut self.flow, target) {
+            (Flow::Flowing(flowing), Target::AudioOnly) => {
+                if !matches!(flowing.next, Next::Stop { .. }) {
+                    flowing.next = Next::Stop { since: now };
+                }
+            }
+            (Flow::Flowing(flowing), Target::Video(_)) => {
+                if matches!(flowing.next, Next::Stop { .. }) {
+                    flowing.next = Next::Same;
+                }
+            }
+            (flow, Target::AudioOnly) => *flow = Flow::Idle,
+            (Flow::Starting(_), Target::Video(_)) => {}
+            (flow, Target::Video(_)) => *flow = Flow::Starting(None),
+        }
+        self.requests.reset();
+    }
+
+    fn wants_anything(&self) -> bool {
+        self.config.kind == Kind::Audio || self.target != Target::AudioOnly
+    }
+
+    /// The best layer within the target that the publisher really sends.
+    fn wanted_layer(&self, source: &impl LayerSource) -> Option<Layer> {
+        let Target::Video(best) = self.target else { return None };
+        [Layer::P720, Layer::P480]
+            .into_iter()
+            .find(|layer| *layer <= best && source.is_active(*layer))
+    }
+
+    /// Brings the flow in line with what is wanted and what has come.
+    fn steer(&mut self, source: &impl LayerSource, now: Instant) {
+        match self.config.kind {
+            Kind::Audio => self.steer_audio(source),
+            Kind::Video => self.steer_video(source, now),
+        }
+    }
+
+    fn steer_audio(&mut self, source: &impl LayerSource) {
+        if let Flow::Starting(_) = self.flow
+            && let Some(newest) = source.ring(None).and_then(Ring::newest)
+        {
+            self.flow = Flow::Flowing(Flowing {
+                layer: None,
+                cursor: newest,
+                begun: false,
+                frame: 0,
+                frame_complete: true,
+                next: Next::Same,
+            });
+        }
+    }
+
+    fn steer_video(&mut self, source: &impl LayerSource, now: Instant) {
+        let wanted = self.wanted_layer(source);
+        match &mut self.flow {
+            Flow::Idle | Flow::Incompatible => {}
+            Flow::Starting(awaited) => {
+                let Some(layer) = wanted else { return };
+                let awaited = match awaited {
+                    Some(awaited) if awaited.layer == layer => *awaited,
+                    _ => {
+                        self.requests.reset();
+                        *awaited.insert(Awaited::new(layer, source))
+                    }
+                };
+                let fresh = |(_, key): &(&Ring, &KeyFrame)| {
+                    now.saturating_duration_since(key.arrival) <= limits::KEY_FRAME_REUSE
+                };
+                let found = awaited
+                    .find(source)
+                    .or_else(|| latest_key_frame(source, layer).filter(fresh));
+                if let Some((ring, key)) = found {
+                    self.start_at(source, ring, key, layer);
+                }
+            }
+            Flow::Flowing(flowing) => match flowing.next {
+                Next::Stop { since } => {
+                    let expired = now.saturating_duration_since(since) >= limits::FINISH_FRAME;
+                    let over = match source.ring(flowing.layer).map(|ring| ring.read(flowing.cursor)) {
+                        Some(Read::Packet(next, _)) => next.timestamp > flowing.frame,
+                        Some(Read::Empty) => expired,
+                        Some(Read::Overtaken(_)) | None => true,
+                    };
+                    if flowing.frame_complete || over {
+                        self.flow = Flow::Idle;
+                    }
+                }
+                Next::Same | Next::Refresh | Next::Switch(_) => {
+                    let Some(layer) = wanted.filter(|layer| Some(*layer) != flowing.layer) else {
+                        // Also if nothing is active: the layer that flowed goes on when its publisher does.
+                        if let Next::Switch(_) = flowing.next {
+                            flowing.next = Next::Same;
+                            self.requests.reset();
+                        }
+                        return;
+                    };
+                    let awaited = match flowing.next {
+                        Next::Switch(awaited) if awaited.layer == layer => awaited,
+                        _ => {
+                            let awaited = Awaited::new(layer, source);
+                            flowing.next = Next::Switch(awaited);
+                            self.requests.reset();
+                            awaited
+                        }
+                    };
+                    if let Some((ring, key)) = awaited.find(source) {
+                        // What came before the key frame goes first, as if every packet were forwarded on arrival.
+                        let earlier = source.ring(flowing.layer).is_some_and(|ring| {
+                            matches!(ring.read(flowing.cursor), Read::Packet(next, _) if next.arrival <= key.arrival)
+                        });
+                        if !earlier {
+                            self.start_at(source, ring, key, layer);
+                        }
+                    }
+                }
+            },
+        }
+    }
+
+    /// Lets video flow from a key frame on.
+    fn start_at(&mut self, source: &impl LayerSource, ring: &Ring, key: &KeyFrame, layer: Layer) {
+        let Read::Packet(first, _) = ring.read(key.index) else {
+            return;
+        };
+        if self.config.payload_types.outgoing(first.packing).is_none() {
+            self.flow = Flow::Incompatible;
+            return;
+        }
+        let alignment = match self.forwarder.layer() {
+            None => Alignment::Arrival,
+            Some(old) if old == Some(layer) => Alignment::SameClock,
+            Some(old) => match (source.sr_mapping(old), source.sr_mapping(Some(layer))) {
+                (Some(old), Some(new)) => Alignment::Reports { old, new },
+                _ => Alignment::Arrival,
+            },
+        };
+        self.forwarder.begin(first, Some(layer), alignment);
+        self.decodable_from = self.forwarder.next_sequence();
+        self.requests.reset();
+        self.flow = Flow::Flowing(Flowing {
+            layer: Some(layer),
+            cursor: ring.start_of(key),
+            begun: true,
+            frame: first.timestamp,
+            frame_complete: false,
+            next: Next::Same,
+        });
+    }
+
+    /// The flow was torn: audio goes on at the next packet, video waits for a key frame.
+    fn interrupt(&mut self, resume_at: RingIndex) {
+        self.counters.interrupted += 1;
+        match (&mut self.flow, self.config.kind) {
+            (Flow::Flowing(flowing), Kind::Audio) => {
+                flowing.cursor = resume_at;
+                flowing.begun = false;
+            }
+            (Flow::Flowing(flowing), Kind::Video) => {
+                self.flow = match flowing.next {
+                    Next::Stop { .. } => Flow::Idle,
+                    Next::Same | Next::Refresh | Next::Switch(_) => Flow::Starting(None),
+                };
+            }
+            (Flow::Idle | Flow::Starting(_) | Flow::Incompatible, _) => {}
+        }
+    }
+
+    /// Writes the next packet, complete and in plaintext, to the start of `out`. `None` if there is none.
+    ///
+    /// `out` must have room for [`super::MAX_HEADER`] and [`limits::MAX_PAYLOAD`]; a packet that does not fit is skipped.
+    pub(crate) fn poll_packet(
+        &mut self,
+        source: &impl LayerSource,
+        stamp: &mut Stamp,
+        out: &mut [u8],
+    ) -> Option<Written> {
+        loop {
+            self.steer(source, stamp.now);
+            let Flow::Flowing(flowing) = &mut self.flow else {
+                return None;
+            };
+            let place = flowing.cursor;
+            match source.ring(flowing.layer)?.read(place) {
+                Read::Empty => return None,
+                Read::Overtaken(oldest) => self.interrupt(oldest),
+                Read::Packet(stored, payload) => {
+                    flowing.cursor = place.next();
+                    if !flowing.begun {
+                        flowing.begun = true;
+                        // Over a gap the clock is the same; after another source it cannot be, and is not taken to be.
+                        self.forwarder.begin(stored, None, Alignment::SameClock);
+                        self.decodable_from = self.forwarder.next_sequence();
+                    }
+                    match self.forward(place, stored, payload, stamp, out) {
+                        Forwarded::Written(written) => return Some(written),
+                        Forwarded::Skipped => self.counters.skipped += 1,
+                        Forwarded::Torn => self.interrupt(place),
+                    }
+                }
+            }
+        }
+    }
+
+    fn forward(
+        &mut self,
+        place: RingIndex,
+        stored: &Stored,
+        payload: &[u8],
+        stamp: &mut Stamp,
+        out: &mut [u8],
+    ) -> Forwarded {
+        let Flow::Flowing(flowing) = &mut self.flow else {
+            return Forwarded::Skipped;
+        };
+        let sequence = match self.forwarder.place(stored) {
+            Ok(sequence) => sequence,
+            Err(Misplaced::TooEarly) => return Forwarded::Skipped,
+            Err(Misplaced::Gap) => return Forwarded::Torn,
+        };
+        let Some((outgoing, negotiated)) = self.config.payload_types.outgoing(stored.packing) else {
+            return Forwarded::Skipped;
+        };
+        if out.len() < self.header.len() + payload.len() {
+            return Forwarded::Skipped;
+        }
+        let offsets = self.forwarder.offsets();
+        if !self.history.claim(sequence, place, offsets, flowing.layer, stamp.now) {
+            return Forwarded::Skipped;
+        }
+        // Padding between frames has the timestamp of the frame before it and no marker.
+        if self.forwarder.note_sent(stored, sequence) && stored.facts != Facts::Empty {
+            flowing.frame = stored.timestamp;
+            flowing.frame_complete = stored.marker;
+        }
+        if stored.starts_key_frame() {
+            self.decodable_from = self.decodable_from.max(sequence);
+            if let Next::Refresh = flowing.next {
+                flowing.next = Next::Same;
+                self.requests.reset();
+            }
+        }
+        let fields = fields(stored, offsets, self.config.ssrc, negotiated.media, sequence);
+        let transport_wide = self.header.write(out, fields, stamp);
+        let header_len = self.header.len();
+        let octets = write_payload(&mut out[header_len..], stored, payload, outgoing, offsets);
+        let len = header_len + octets;
+        self.counters.packets += 1;
+        self.counters.bytes += len as u64;
+        self.counters.octets += octets as u64;
+        Forwarded::Written(Written {
+            len,
+            header_len,
+            ssrc: self.config.ssrc,
+            sequence,
+            marker: stored.marker,
+            transport_wide,
+        })
+    }
+
+    /// Takes in a NACK (RFC 4585 §6.2.1): what can be resent is queued, what cannot asks for a key frame.
+    pub(crate) fn handle_nack(&mut self, numbers: impl Iterator<Item = u16>, now: Instant) {
+        let Some(highest) = self.forwarder.next_sequence().checked_sub(1) else {
+            return;
+        };
+        for number in numbers {
+            let behind = (highest as u16).wrapping_sub(number);
+            // Numbers ahead of the highest, and from before the first, were never sent.
+            let Some(sequence) = highest.checked_sub(u64::from(behind)).filter(|_| behind < 1 << 15) else {
+                continue;
+            };
+            match self.history.get(sequence) {
+                Some(sent) if self.config.rtx_ssrc.is_some() => {
+                    self.resends.ask(sent, &self.history, self.reports.round_trip(), now);
+                }
+                // Under SRTP a packet cannot be sent twice under one number.
+                Some(_) => self.lost_picture(sequence),
+                None if self.is_repairable(sequence, now) => {}
+                None => self.lost_picture(sequence),
+            }
+        }
+    }
+
+    /// Whether a number never left and its packet may still come from the publisher.
+    fn is_repairable(&self, sequence: u64, now: Instant) -> bool {
+        (sequence + 1..=sequence + HOLE_SCAN)
+            .find_map(|later| self.history.get(later))
+            .is_some_and(|later| self.history.age(later, now) < limits::REPAIR_WINDOW)
+    }
+
+    /// The receiver lacks a packet that it will not get.
+    fn lost_picture(&mut self, sequence: u64) {
+        if sequence >= self.decodable_from {
+            self.refresh();
+        }
+    }
+
+    /// Takes in a PLI or FIR (RFC 4585 §6.3.1, RFC 5104 §4.3.1). Without effect while nothing flows: browsers ask 3 s into every
+    /// pause, and whoever waits for a key frame has asked already.
+    pub(crate) fn handle_pli(&mut self) {
+        self.refresh();
+    }
+
+    fn refresh(&mut self) {
+        if self.config.kind == Kind::Video
+            && let Flow::Flowing(flowing) = &mut self.flow
+            && let Next::Same = flowing.next
+        {
+            flowing.next = Next::Refresh;
+        }
+    }
+
+    /// Writes the next retransmission (RFC 4588), as [`Self::poll_packet`] does; `out` needs two bytes more. The payload is the
+    /// same as at first.
+    pub(crate) fn poll_resend(
+        &mut self,
+        source: &impl LayerSource,
+        stamp: &mut Stamp,
+        out: &mut [u8],
+    ) -> Option<Written> {
+        let ssrc = self.config.rtx_ssrc?;
+        while let Some(sequence) = self.resends.next() {
+            let Some(sent) = self.history.get(sequence).copied() else {
+                self.lost_picture(sequence);
+                continue;
+            };
+            let Some(Read::Packet(stored, payload)) = source.ring(sent.layer).map(|ring| ring.read(sent.index)) else {
+                self.lost_picture(sequence);
+                continue;
+            };
+            let Some((outgoing, negotiated)) = self.config.payload_types.outgoing(stored.packing) else {
+                continue;
+            };
+            let header_len = self.header.len();
+            let Some(payload_type) = negotiated.rtx else {
+                self.lost_picture(sequence);
+                continue;
+            };
+            if out.len() < header_len + OSN_LEN + payload.len() {
+                continue;
+            }
+            let number = self.next_rtx_sequence;
+            self.next_rtx_sequence += 1;
+            self.history.note_resent(sequence, stamp.now);
+            let fields = fields(stored, sent.offsets, ssrc, payload_type, number);
+            let transport_wide = self.header.write(out, fields, stamp);
+            let body = &mut out[header_len..];
+            body[..OSN_LEN].copy_from_slice(&(sequence as u16).to_be_bytes());
+            let octets = write_payload(&mut body[OSN_LEN..], stored, payload, outgoing, sent.offsets);
+            self.counters.resent += 1;
+            return Some(Written {
+                len: header_len + OSN_LEN + octets,
+                header_len,
+                ssrc,
+                sequence: number,
+                marker: stored.marker,
+                transport_wide,
+            });
+        }
+        None
+    }
+
+    /// The layer whose publisher is to be asked for a key frame now, if one is needed and the last request is long enough ago.
+    pub(crate) fn wanted_key_frame(&mut self, source: &impl LayerSource, now: Instant) -> Option<Layer> {
+        self.steer(source, now);
+        let (layer, reason) = self.needed_key_frame()?;
+        self.requests.poll(reason, now).then_some(layer)
+    }
+
+    fn needed_key_frame(&self) -> Option<(Layer, Reason)> {
+        match &self.flow {
+            Flow::Starting(awaited) => awaited.map(|awaited| (awaited.layer, Reason::Switch)),
+            Flow::Flowing(flowing) => match flowing.next {
+                Next::Refresh => flowing.layer.map(|layer| (layer, Reason::Refresh)),
+                Next::Switch(awaited) => Some((awaited.layer, Reason::Switch)),
+                Next::Same | Next::Stop { .. } => None,
+            },
+            Flow::Idle | Flow::Incompatible => None,
+        }
+    }
+
+    /// When this slot wants to be polled although nothing came.
+    pub(crate) fn poll_timeout(&self, now: Instant) -> Option<(Instant, &'static str)> {
+        if let Flow::Flowing(Flowing {
+            next: Next::Stop { since },
+            ..
+        }) = self.flow
+        {
+            return Some((since + limits::FINISH_FRAME, "end of the last frame"));
+        }
+        let (_, reason) = self.needed_key_frame()?;
+        Some((self.requests.due(reason, now), "key frame request"))
+    }
+
+    /// Whether retransmissions wait.
+    pub(crate) fn has_resends(&self) -> bool {
+        !self.resends.is_empty()
+    }
+
+    /// What a sender report about this slot says now: the publisher's own report, moved to the server's clock and to our RTP
+    /// timestamps, and on to this moment. `None` until the publisher has reported on what flows.
+    pub(crate) fn sender_report(
+        &mut self,
+        source: &impl LayerSource,
+        now: Instant,
+        ntp: NtpTime,
+    ) -> Option<SenderFacts> {
+        let mapping = source.sr_mapping(self.forwarder.layer()?)?;
+        let reported = source.clock_offset()?.after(mapping.ntp);
+        let since = NtpSpan::between(reported, ntp).ticks(self.forwarder.clock_rate());
+        let rtp = mapping
+            .rtp
+            .wrapping_add(since as u32)
+            .wrapping_add(self.forwarder.offsets().timestamp);
+        self.reports.note_sent(ntp, now);
+        Some(SenderFacts {
+            ntp,
+            rtp,
+            packets: self.counters.packets as u32,
+            octets: self.counters.octets as u32,
+        })
+    }
+
+    /// Takes in a report block about the slot's media SSRC.
+    pub(crate) fn handle_report_block(&mut self, heard: Heard, now: Instant) {
+        self.reports
+            .handle(heard, self.forwarder.holes(), self.forwarder.clock_rate(), now);
+    }
+
+    /// What was negotiated.
+    pub(crate) const fn config(&self) -> &SlotConfig {
+        &self.config
+    }
+
+    /// The track it is pointed at.
+    pub(crate) const fn source(&self) -> Option<TrackId> {
+        self.source
+    }
+
+    /// What is wanted.
+    pub(crate) const fn target(&self) -> Target {
+        self.target
+    }
+
+    /// The layer that flows. `None` for audio, before the first key frame, and for audio-only.
+    pub(crate) const fn layer(&self) -> Option<Layer> {
+        match &self.flow {
+            Flow::Flowing(flowing) => flowing.layer,
+            Flow::Idle | Flow::Starting(_) | Flow::Incompatible => None,
+        }
+    }
+
+    /// Counts since the slot was made.
+    pub(crate) const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The share of what was sent that the receiver last reported as lost, without what the publisher lost, 0.0..=1.0.
+    pub(crate) const fn loss(&self) -> f32 {
+        self.reports.loss()
+    }
+
+    /// The round trip to the receiver, if one was measured.
+    pub(crate) const fn round_trip(&self) -> Option<Duration> {
+        self.reports.round_trip()
+    }
+
+    /// Interarrival jitter the receiver last reported.
+    pub(crate) const fn jitter(&self) -> Duration {
+        self.reports.jitter()
+    }
+}
+
+/// What became of a packet that was read.
+enum Forwarded {
+    Written(Written),
+    Skipped,
+    /// It is so far ahead that the numbers cannot go on.
+    Torn,
+}
+
+fn latest_key_frame(source: &impl LayerSource, layer: Layer) -> Option<(&Ring, &KeyFrame)> {
+    let ring = source.ring(Some(layer))?;
+    ring.latest_key_frame().map(|key| (ring, key))
+}
+
+fn fields(stored: &Stored, offsets: Offsets, ssrc: Ssrc, payload_type: PayloadType, sequence: u64) -> HeaderFields {
+    HeaderFields {
+        ssrc,
+        payload_type,
+        sequence: sequence as u16,
+        timestamp: (stored.timestamp as u32).wrapping_add(offsets.timestamp),
+        marker: stored.marker,
+        audio_level: stored.audio_level,
+    }
+}
+
+/// Writes a payload with its outgoing numbers to the start of `out`; its length. The same arguments write the same bytes.
+fn write_payload(out: &mut [u8], stored: &Stored, payload: &[u8], outgoing: Outgoing, offsets: Offsets) -> usize {
+    let payload = match (outgoing, stored.facts) {
+        (Outgoing::PrimaryOnly, Facts::Red(red)) => payload.get(usize::from(red.primary)..).unwrap_or_default(),
+        _ => payload,
+    };
+    let out = &mut out[..payload.len()];
+    out.copy_from_slice(payload);
+    match (outgoing, stored.facts) {
+        (Outgoing::Redundant { opus }, Facts::Red(_)) => red::set_block_payload_type(out, opus),
+        (_, Facts::Vp8(vp8)) => {
+            let picture_id = (vp8.picture_id.unwrap_or(0) as u16).wrapping_add(offsets.picture_id);
+            let tl0 = vp8.descriptor.tl0.map_or(0, |tl0| tl0.value.wrapping_add(offsets.tl0));
+            vp8.descriptor.rewrite(out, picture_id, tl0);
+        }
+        _ => {}
+    }
+    payload.len()
+}
