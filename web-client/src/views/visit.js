@@ -55,15 +55,15 @@ export function visitView(app, session) {
     settings,
     hangUp,
   );
-  const stage = h(
+  const element = h(
     'main',
-    { class: 'stage', id: 'main' },
+    { class: 'visit', id: 'main' },
     h('h1', { class: 'visually-hidden', tabindex: '-1' }, title),
     h('div', { class: 'stage-top' }, quality, banner.element),
     h('div', { class: 'stage-middle' }, tiles.element, alone, sound, self.element),
     controls,
+    panel?.element,
   );
-  const element = h('div', { class: 'visit' }, stage, panel?.element);
 
   return {
     element,
@@ -150,7 +150,7 @@ function sidePanel(app) {
     t('visit.end'),
   );
   const element = h(
-    'aside',
+    'section',
     {
       class: 'panel',
       id: 'panel',

@@ -219,7 +219,7 @@ export const screens = [
       await tell(p, { you: { place: 'admitted' }, clinician: 'ready', queue });
       await p.locator('[data-test=admit]').first().waitFor();
       await p.locator('[data-test=join-button]').click();
-      await p.locator('.stage').waitFor();
+      await p.locator('main.visit').waitFor();
     },
   },
   {
@@ -229,7 +229,7 @@ export const screens = [
     reach: async (p) => {
       await tell(p, { you: { place: 'admitted' }, clinician: 'ready', queue });
       await p.locator('[data-test=admit]').first().click();
-      await p.locator('.stage').waitFor();
+      await p.locator('main.visit').waitFor();
       await tell(p, { participants: [{ ...me, role: 'clinician' }, patient], queue: queue.slice(1) });
       await moving(p);
       await p.locator('[data-quality=good]').waitFor();
