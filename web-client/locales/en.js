@@ -82,7 +82,7 @@ export default {
   'visit.settings': 'Settings',
   'visit.settings_title': 'Camera and microphone',
   'visit.people': 'Patients',
-  'visit.people_waiting': { one: 'Patients, one waiting', other: 'Patients, {count} waiting' },
+  'visit.people_waiting': { one: ', one waiting', other: ', {count} waiting' },
   'visit.muted': 'microphone off',
   'visit.away': 'Connection lost, coming back…',
   'visit.camera_is_off': 'Camera is off',

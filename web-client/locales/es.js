@@ -82,7 +82,7 @@ export default {
   'visit.settings': 'Ajustes',
   'visit.settings_title': 'Cámara y micrófono',
   'visit.people': 'Pacientes',
-  'visit.people_waiting': { one: 'Pacientes, uno en espera', other: 'Pacientes, {count} en espera' },
+  'visit.people_waiting': { one: ', uno en espera', other: ', {count} en espera' },
   'visit.muted': 'micrófono apagado',
   'visit.away': 'Se perdió la conexión, volviendo…',
   'visit.camera_is_off': 'La cámara está apagada',

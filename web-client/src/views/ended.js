@@ -39,7 +39,7 @@ export function endedView(app, page) {
       ),
       today ? h('div', { class: 'card' }, today.element) : null,
     ],
-    clinician ? 'wide' : 'narrow',
+    clinician ? '' : 'narrow',
   );
   return { element, title, update: () => today?.update(), destroy() {} };
 }

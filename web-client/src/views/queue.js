@@ -141,11 +141,13 @@ function choice(input, words) {
 }
 
 /**
- * "Ana María Ruiz" → "AR"
+ * "Dr. Ana María Ruiz" → "AR"
  * @param {string} name
  */
 export function initials(name) {
-  const words = name.trim().split(/\s+/u).filter(Boolean);
+  const all = name.trim().split(/\s+/u).filter(Boolean);
+  const names = all.filter((word) => !word.endsWith('.'));
+  const words = names.length > 0 ? names : all;
   const first = [...(words[0] ?? '')][0] ?? '?';
   const last = words.length > 1 ? ([...(words.at(-1) ?? '')][0] ?? '') : '';
   return (first + last).toLocaleUpperCase();

@@ -124,12 +124,12 @@ function sidePanel(app) {
   const queue = queueView(app);
   const today = todayView(app);
   const count = badge();
-  const toggleWords = h('span', { class: 'control-words' }, t('visit.people'));
+  const toggleWords = h('span', { class: 'visually-hidden' });
   const toggle = h(
     'button',
     { type: 'button', class: 'control', 'aria-controls': 'panel', onclick: () => setOpen(!open, true) },
     icon('people'),
-    toggleWords,
+    h('span', { class: 'control-words' }, t('visit.people'), toggleWords),
     count.element,
   );
   const closeButton = h('button', { type: 'button', class: 'icon-button', 'aria-label': t('app.close'), onclick: () => setOpen(false, true) }, icon('close'));
@@ -193,7 +193,7 @@ function sidePanel(app) {
       today.update();
       const waiting = room.visit.queue.length;
       count.update(waiting);
-      setAttribute(toggle, 'aria-label', waiting > 0 ? t('visit.people_waiting', { count: waiting }) : t('visit.people'));
+      setText(toggleWords, waiting > 0 ? t('visit.people_waiting', { count: waiting }) : '');
       if (isAlone !== wasAlone) {
         wasAlone = isAlone;
         if (isAlone) setOpen(true, false);

@@ -98,6 +98,8 @@ test('initials of any name', () => {
   const table = /** @type {const} */ ([
     ['Maria Keller', 'MK'],
     ['Ana María Ruiz', 'AR'],
+    ['Dr. Amira Haddad', 'AH'],
+    ['Dr.', 'D'],
     ['Ōe', 'Ō'],
     ['  ', '?'],
     ['𝒜lice 𝓑ob', '𝒜𝓑'],
