@@ -1,0 +1,148 @@
+//! The command line: what it prints, what it refuses, and how it ends.
+
+use std::net::{TcpListener, UdpSocket};
+
+use serde_json::Value;
+
+use crate::server::{self, Server, text};
+
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary directory can be made")
+}
+
+#[test]
+fn a_start_prints_links_ports_and_what_to_do_next() {
+    let data = directory();
+    let server = Server::start(data.path());
+    let port = server.address().rsplit(':').next().expect("an address has a port");
+    assert_eq!(server.origin(), format!("http://localhost:{port}"));
+    assert!(
+        server.after("Listening").contains(&format!("UDP 127.0.0.1:{port}")),
+        "one port number for both"
+    );
+    assert_eq!(server.after("Data"), data.path().display().to_string());
+    assert_ne!(server.token("Clinician"), server.token("Patient"));
+    assert!(
+        server
+            .after("Open the clinician's link")
+            .contains("the patient's link in another")
+    );
+}
+
+#[test]
+fn links_of_an_earlier_start_differ_from_those_of_the_next() {
+    let data = directory();
+    let first = Server::start(data.path()).token("Patient").to_owned();
+    let second = Server::start(data.path()).token("Patient").to_owned();
+    assert_ne!(first, second);
+}
+
+#[test]
+fn a_taken_port_is_said_in_one_sentence_with_an_action() {
+    let data = directory();
+    let tcp = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let udp = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    for (transport, taken) in [("TCP", tcp.local_addr()), ("UDP", udp.local_addr())] {
+        let taken = taken.expect("a bound socket has an address");
+        let output = server::housecall()
+            .args(["--listen", &taken.to_string(), "--data"])
+            .arg(data.path())
+            .output()
+            .expect("the program can be started");
+        assert_eq!(output.status.code(), Some(1));
+        let said = text(&output.stderr);
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(
+            said.contains(&format!("{transport} port {} is taken", taken.port())),
+            "{said}"
+        );
+        assert!(said.contains("housecall serve --listen 127.0.0.1:"), "{said}");
+        assert!(output.stdout.is_empty(), "nothing runs, so nothing says so");
+    }
+}
+
+#[test]
+fn a_wrong_configuration_is_refused_by_key() {
+    let data = directory();
+    let file = data.path().join("wrong.toml");
+    std::fs::write(&file, "[media]\nshards = 0\n").expect("a file can be written");
+    let output = server::run(&["--config", &file.display().to_string()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        text(&output.stderr),
+        "housecall: media.shards: 0 is out of range. Set it to a number from 1 to 64.\n"
+    );
+}
+
+#[test]
+fn a_configured_server_has_no_demo_clinic_and_says_how_to_make_visits() {
+    let data = directory();
+    let file = data.path().join("housecall.toml");
+    std::fs::write(&file, "listen = \"127.0.0.1:0\"\n").expect("a file can be written");
+    let server = Server::start_with(data.path(), &["--config", &file.display().to_string()]);
+    assert!(
+        !server.printed.iter().any(|line| line.contains("#hc_")),
+        "{:?}",
+        server.printed
+    );
+    assert!(server.after("housecall visit create").contains("--data"));
+}
+
+#[test]
+fn visits_are_made_beside_a_running_server() {
+    let data = directory();
+    let _server = Server::start(data.path());
+    let plain = server::command(data.path(), &["visit", "create", "--in-minutes", "30"]);
+    let json: Value =
+        serde_json::from_str(&server::command(data.path(), &["visit", "create", "--json"])).expect("JSON");
+    let visit = json["visit"].as_str().expect("a visit id");
+    assert_ne!(plain, visit);
+    let mut tokens = Vec::new();
+    for role in ["clinician", "patient", "guest"] {
+        tokens.push(server::command(
+            data.path(),
+            &[
+                "token",
+                "--visit",
+                visit,
+                "--role",
+                role,
+                "--name",
+                "Ann Example",
+                "--ttl",
+                "2h",
+            ],
+        ));
+    }
+    tokens.sort();
+    tokens.dedup();
+    assert_eq!(tokens.len(), 3, "each token is its own");
+}
+
+#[test]
+fn a_token_for_a_visit_that_is_not_there_is_refused() {
+    let data = directory();
+    server::command(data.path(), &["visit", "create"]);
+    for visit in ["7", "00000000-0000-4000-8000-000000000000"] {
+        let output = server::housecall()
+            .args(["token", "--role", "guest", "--visit", visit, "--data"])
+            .arg(data.path())
+            .output()
+            .expect("the program can be started");
+        assert_eq!(output.status.code(), Some(1));
+        assert!(output.stdout.is_empty());
+        assert!(
+            text(&output.stderr).contains("`housecall visit create` makes one"),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+}
+
+#[test]
+fn a_stop_request_ends_it_cleanly() {
+    let data = directory();
+    let server = Server::start(data.path());
+    server.terminate();
+    assert!(server.ended().success());
+}

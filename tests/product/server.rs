@@ -1,0 +1,161 @@
+//! Starts the real program, waits until it says that it runs, and speaks to it from outside.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// Guards against hanging for ever; nothing is measured by it. Debug builds on busy machines are slow.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The last line the server prints at start.
+const LAST_LINE: &str = "Stop with Ctrl-C.";
+
+/// The program under test, with logs only of what is wrong.
+pub(crate) fn housecall() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_housecall"));
+    command.env_remove("RUST_LOG").stdin(Stdio::null());
+    command
+}
+
+/// Runs the program to its end.
+pub(crate) fn run(arguments: &[&str]) -> Output {
+    housecall()
+        .args(arguments)
+        .output()
+        .expect("the program can be started")
+}
+
+/// Runs a command that must succeed, on the data in `data`; returns its output without the line end.
+pub(crate) fn command(data: &Path, arguments: &[&str]) -> String {
+    let output = housecall()
+        .args(arguments)
+        .arg("--data")
+        .arg(data)
+        .output()
+        .expect("the program can be started");
+    assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+    text(&output.stdout).trim_end().to_owned()
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A running server. Killed when dropped.
+pub(crate) struct Server {
+    child: Child,
+    /// What it printed at start.
+    pub(crate) printed: Vec<String>,
+}
+
+impl Server {
+    /// Starts a server with the demo clinic on a free port of the loopback address.
+    pub(crate) fn start(data: &Path) -> Self {
+        Self::start_on(data, "127.0.0.1:0")
+    }
+
+    /// As [`Self::start`], on a given address.
+    pub(crate) fn start_on(data: &Path, listen: &str) -> Self {
+        Self::start_with(data, &["--listen", listen])
+    }
+
+    /// Starts a server on the data in `data` with these arguments.
+    pub(crate) fn start_with(data: &Path, arguments: &[&str]) -> Self {
+        let mut child = housecall()
+            .arg("serve")
+            .args(arguments)
+            .arg("--data")
+            .arg(data)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program can be started");
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let (lines, printed) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                // After the start nobody listens any more; reading on keeps the pipe empty.
+                let _ = lines.send(line);
+            }
+        });
+        // From here on the drop guard ends the program, also if it never says that it runs.
+        let mut server = Self {
+            child,
+            printed: Vec::new(),
+        };
+        while server.printed.last().is_none_or(|line| line != LAST_LINE) {
+            let line = printed.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+                panic!(
+                    "the server did not say that it runs; it printed:\n{}",
+                    server.printed.join("\n")
+                )
+            });
+            server.printed.push(line);
+        }
+        server
+    }
+
+    /// What follows a label at the start of a printed line.
+    pub(crate) fn after(&self, label: &str) -> &str {
+        self.printed
+            .iter()
+            .find_map(|line| line.trim_start().strip_prefix(label))
+            .unwrap_or_else(|| panic!("no line begins with {label:?} in:\n{}", self.printed.join("\n")))
+            .trim()
+    }
+
+    /// `http://localhost:PORT`
+    pub(crate) fn origin(&self) -> &str {
+        self.after("Web")
+    }
+
+    /// The address of the TCP listener.
+    pub(crate) fn address(&self) -> &str {
+        self.after("Listening  TCP")
+            .split(' ')
+            .next()
+            .expect("a split has a first part")
+    }
+
+    /// The token in a printed join link.
+    pub(crate) fn token(&self, whose: &str) -> &str {
+        let link = self.after(whose);
+        link.strip_prefix(self.origin())
+            .and_then(|path| path.strip_prefix("/join#"))
+            .unwrap_or_else(|| panic!("{link:?} is not a join link"))
+    }
+
+    /// Asks it to stop, as a service manager does.
+    pub(crate) fn terminate(&self) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill -TERM {id}");
+    }
+
+    /// Kills it without warning, as a power cut does.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("the server runs until it is killed");
+        self.child.wait().expect("a killed child can be waited for");
+    }
+
+    /// Waits until it has ended.
+    pub(crate) fn ended(mut self) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+                return status;
+            }
+            assert!(start.elapsed() < PATIENCE, "the server did not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
