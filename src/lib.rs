@@ -12,17 +12,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use housecall_portal::store::OpenError;
-use housecall_portal::{ClinicProfile, Portal, PortalError};
+use housecall_portal::{ClinicProfile, Portal, PortalError, Web, WebSettings};
 use housecall_signaling::{Hub, HubSettings};
+
+use tokio::sync::oneshot;
 
 use announce::Announcement;
 use config::Config;
 pub use panics::log_panics;
 use ports::Ports;
 
-/// Why the server did not start. Each says what to do.
+/// Why the server did not start, or ended by itself. Each says what to do.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum ServeError {
     /// The port is in use.
     #[error(
         "{transport} port {port} is taken by another program (perhaps another Housecall). Stop that one, or choose another port: housecall serve --listen {other}"
@@ -81,6 +83,14 @@ pub enum StartError {
     /// The demo clinic could not be made.
     #[error("cannot make the demo clinic. Try another data directory: --data DIR")]
     Clinic(#[source] PortalError),
+    /// Two metrics have the same name.
+    #[error("the metrics cannot be set up; this is a bug, please report it")]
+    Metrics(#[source] prometheus::Error),
+    /// The HTTP edge ended although nobody asked it to.
+    #[error(
+        "the web server ended by itself; this is a bug, please report it with the log, and start the program again"
+    )]
+    EdgeEnded(#[source] Option<tokio::task::JoinError>),
     /// The operating system refused something basic.
     #[error("the operating system refused a socket")]
     Runtime(#[source] std::io::Error),
@@ -92,8 +102,8 @@ const STOP_TIME: Duration = Duration::from_secs(10);
 /// Runs the server until `shutdown`. Prints what its operator needs to know on `out`.
 ///
 /// # Errors
-/// [`StartError`]: nothing was started, or everything was stopped again.
-pub async fn run(config: Config, out: &mut impl Write, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
+/// [`ServeError`]: nothing was started, or everything was stopped again.
+pub async fn run(config: Config, out: &mut impl Write, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
     let Ports { http, media, address } = ports::bind(&config)?;
     let portal = open_portal(&config)?;
     let links = match config.demo {
@@ -101,7 +111,7 @@ pub async fn run(config: Config, out: &mut impl Write, shutdown: impl Future<Out
             portal
                 .start_clinic(ClinicProfile::demo())
                 .await
-                .map_err(StartError::Clinic)?,
+                .map_err(ServeError::Clinic)?,
         ),
         false => None,
     };
@@ -115,13 +125,32 @@ pub async fn run(config: Config, out: &mut impl Write, shutdown: impl Future<Out
         },
     );
     let origin = config.public_url.clone().unwrap_or_else(|| local_origin(address));
-    let listener = tokio::net::TcpListener::from_std(http).map_err(StartError::Runtime)?;
+    let listener = tokio::net::TcpListener::from_std(http).map_err(ServeError::Runtime)?;
+    let registry = prometheus::Registry::new();
+    hub.register_metrics(&registry).map_err(ServeError::Metrics)?;
+    let router = housecall_portal::router(Web {
+        portal: portal.clone(),
+        hub: hub.clone(),
+        settings: WebSettings {
+            tls: origin.starts_with("https://"),
+            public_origin: Some(origin.clone()),
+            ..WebSettings::default()
+        },
+        registry,
+        media_alive: Arc::new(|| true),
+    })
+    .map_err(ServeError::Metrics)?;
+    let (stop, stopping) = oneshot::channel::<()>();
+    let mut edge = tokio::spawn(housecall_portal::serve(listener, router, async {
+        // An error means that the sender is gone, which asks for a stop as well.
+        let _ = stopping.await;
+    }));
 
     let announcement = Announcement {
         origin: &origin,
         http: address,
         media: &media.addresses,
-        data: &std::path::absolute(&config.data_dir).map_err(StartError::Runtime)?,
+        data: &std::path::absolute(&config.data_dir).map_err(ServeError::Runtime)?,
         links: links.as_ref(),
     };
     if let Err(cause) = announcement.print(out) {
@@ -131,13 +160,21 @@ pub async fn run(config: Config, out: &mut impl Write, shutdown: impl Future<Out
     drop(links);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), %address, "started");
 
-    shutdown.await;
-    tracing::info!("stopping");
-    if tokio::time::timeout(STOP_TIME, hub.shutdown()).await.is_err() {
-        tracing::warn!("not everybody could be told in time");
+    tokio::select! {
+        () = shutdown => {}
+        ended = &mut edge => {
+            // The log has the panic. Nothing can be served any more: end loudly, so that whoever watches starts it again.
+            let _ = tokio::time::timeout(STOP_TIME, hub.shutdown()).await;
+            return Err(ServeError::EdgeEnded(ended.err()));
+        }
     }
-    drop(listener);
-    tracing::info!("stopped");
+    tracing::info!("stopping");
+    drop(stop);
+    let told_and_closed = async { tokio::join!(hub.shutdown(), edge) };
+    match tokio::time::timeout(STOP_TIME, told_and_closed).await {
+        Ok(_) => tracing::info!("stopped"),
+        Err(_) => tracing::warn!("stopped before everybody could be told"),
+    }
     Ok(())
 }
 
@@ -153,9 +190,9 @@ fn local_origin(address: SocketAddr) -> String {
 /// Opens what is stored, for the server and for commands beside it.
 ///
 /// # Errors
-/// [`StartError::Store`].
-pub fn open_portal(config: &Config) -> Result<Portal, StartError> {
-    Portal::open(&config.data_dir).map_err(|cause| StartError::Store {
+/// [`ServeError::Store`].
+pub fn open_portal(config: &Config) -> Result<Portal, ServeError> {
+    Portal::open(&config.data_dir).map_err(|cause| ServeError::Store {
         directory: config.data_dir.clone(),
         cause,
     })

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use housecall_sfu::Settings;
 
-use crate::StartError;
+use crate::ServeError;
 use crate::config::Config;
 
 /// With port 0 the kernel chooses a TCP port whose UDP twin may be taken by somebody else. Each try draws another; sixteen in a
@@ -21,21 +21,21 @@ pub(crate) struct Ports {
 }
 
 /// Binds both, or neither.
-pub(crate) fn bind(config: &Config) -> Result<Ports, StartError> {
+pub(crate) fn bind(config: &Config) -> Result<Ports, ServeError> {
     let chosen_by_kernel = config.listen.port() == 0;
     for _ in 1..TRIES {
         match bind_once(config) {
-            Err(StartError::PortTaken { .. }) if chosen_by_kernel => {}
+            Err(ServeError::PortTaken { .. }) if chosen_by_kernel => {}
             outcome => return outcome,
         }
     }
     bind_once(config)
 }
 
-fn bind_once(config: &Config) -> Result<Ports, StartError> {
+fn bind_once(config: &Config) -> Result<Ports, ServeError> {
     let http = TcpListener::bind(config.listen).map_err(|cause| refused("TCP", config.listen, cause))?;
-    http.set_nonblocking(true).map_err(StartError::Runtime)?;
-    let address = http.local_addr().map_err(StartError::Runtime)?;
+    http.set_nonblocking(true).map_err(ServeError::Runtime)?;
+    let address = http.local_addr().map_err(ServeError::Runtime)?;
     let settings = Settings {
         listen: address,
         public_addresses: config.public_addresses.clone(),
@@ -48,23 +48,23 @@ fn bind_once(config: &Config) -> Result<Ports, StartError> {
             unreachable_patterns,
             reason = "the media core has one reason today and may get more"
         )]
-        other => StartError::Media(other),
+        other => ServeError::Media(other),
     })?;
     Ok(Ports { http, media, address })
 }
 
 /// Says what a failed bind means to whoever started the server.
-fn refused(transport: &'static str, address: SocketAddr, cause: std::io::Error) -> StartError {
+fn refused(transport: &'static str, address: SocketAddr, cause: std::io::Error) -> ServeError {
     let port = address.port();
     match cause.kind() {
-        ErrorKind::AddrInUse => StartError::PortTaken {
+        ErrorKind::AddrInUse => ServeError::PortTaken {
             transport,
             port,
             other: SocketAddr::new(address.ip(), port.checked_add(1).unwrap_or(8080)),
         },
-        ErrorKind::PermissionDenied => StartError::PortForbidden { transport, port },
-        ErrorKind::AddrNotAvailable => StartError::NotOurAddress { address },
-        _ => StartError::Bind {
+        ErrorKind::PermissionDenied => ServeError::PortForbidden { transport, port },
+        ErrorKind::AddrNotAvailable => ServeError::NotOurAddress { address },
+        _ => ServeError::Bind {
             transport,
             address,
             cause,

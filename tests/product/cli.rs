@@ -10,6 +10,10 @@ fn directory() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary directory can be made")
 }
 
+fn directory_name(directory: &tempfile::TempDir) -> String {
+    directory.path().display().to_string()
+}
+
 #[test]
 fn a_start_prints_links_ports_and_what_to_do_next() {
     let data = directory();
@@ -44,11 +48,7 @@ fn a_taken_port_is_said_in_one_sentence_with_an_action() {
     let udp = UdpSocket::bind("127.0.0.1:0").expect("a free port");
     for (transport, taken) in [("TCP", tcp.local_addr()), ("UDP", udp.local_addr())] {
         let taken = taken.expect("a bound socket has an address");
-        let output = server::housecall()
-            .args(["--listen", &taken.to_string(), "--data"])
-            .arg(data.path())
-            .output()
-            .expect("the program can be started");
+        let output = server::run(&["--listen", &taken.to_string(), "--data", &directory_name(&data)]);
         assert_eq!(output.status.code(), Some(1));
         let said = text(&output.stderr);
         assert_eq!(said.lines().count(), 1, "{said}");
@@ -124,11 +124,15 @@ fn a_token_for_a_visit_that_is_not_there_is_refused() {
     let data = directory();
     server::command(data.path(), &["visit", "create"]);
     for visit in ["7", "00000000-0000-4000-8000-000000000000"] {
-        let output = server::housecall()
-            .args(["token", "--role", "guest", "--visit", visit, "--data"])
-            .arg(data.path())
-            .output()
-            .expect("the program can be started");
+        let output = server::run(&[
+            "token",
+            "--role",
+            "guest",
+            "--visit",
+            visit,
+            "--data",
+            &directory_name(&data),
+        ]);
         assert_eq!(output.status.code(), Some(1));
         assert!(output.stdout.is_empty());
         assert!(

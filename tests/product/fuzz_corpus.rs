@@ -8,8 +8,12 @@ type Target = fn(&[u8]);
 /// Each directory of `fuzz/corpus` with what its files are fed to.
 const TARGETS: &[(&str, Target)] = &[
     ("h264", housecall_sfu::fuzzing::h264),
+    ("rtcp", housecall_sfu::fuzzing::rtcp),
     ("rtp", housecall_sfu::fuzzing::rtp),
+    ("sdp", housecall_sfu::fuzzing::sdp),
+    ("signaling_json", housecall_signaling::fuzzing::message),
     ("stun", housecall_turn::fuzzing::stun),
+    ("twcc_roundtrip", housecall_sfu::fuzzing::twcc_roundtrip),
     ("vp8", housecall_sfu::fuzzing::vp8),
 ];
 

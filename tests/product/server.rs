@@ -21,22 +21,40 @@ pub(crate) fn housecall() -> Command {
 
 /// Runs the program to its end.
 pub(crate) fn run(arguments: &[&str]) -> Output {
-    housecall()
+    let mut child = housecall()
         .args(arguments)
-        .output()
-        .expect("the program can be started")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program can be started");
+    // What these commands print fits into a pipe, so they end without being read.
+    if wait(&mut child).is_none() {
+        child.kill().expect("a child that did not end can be killed");
+        panic!("{arguments:?} did not end");
+    }
+    child
+        .wait_with_output()
+        .expect("the output of an ended child can be read")
 }
 
 /// Runs a command that must succeed, on the data in `data`; returns its output without the line end.
 pub(crate) fn command(data: &Path, arguments: &[&str]) -> String {
-    let output = housecall()
-        .args(arguments)
-        .arg("--data")
-        .arg(data)
-        .output()
-        .expect("the program can be started");
+    let data = data.display().to_string();
+    let output = run(&[arguments, &["--data", &data]].concat());
     assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
     text(&output.stdout).trim_end().to_owned()
+}
+
+/// Waits for the end of a child; `None` if it runs on after a long time.
+fn wait(child: &mut Child) -> Option<ExitStatus> {
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        if let Some(status) = child.try_wait().expect("a child can be waited for") {
+            return Some(status);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    None
 }
 
 pub(crate) fn text(bytes: &[u8]) -> String {
@@ -141,14 +159,7 @@ impl Server {
 
     /// Waits until it has ended.
     pub(crate) fn ended(mut self) -> ExitStatus {
-        let start = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
-                return status;
-            }
-            assert!(start.elapsed() < PATIENCE, "the server did not end");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait(&mut self.child).expect("the server did not end")
     }
 }
 
