@@ -152,6 +152,10 @@ pub(crate) const TWCC_INTERVAL: Duration = Duration::from_millis(50);
 /// then feedback is sent early. What falls out is never reported, as if its feedback had been lost.
 pub(crate) const TWCC_WINDOW: u64 = 1_024;
 
+/// Time between feedbacks of a crowded window. Numbers that jump to and fro make any window crowded: without it, each such packet of a
+/// stranger would cost a walk over the window and a packet in return.
+pub(crate) const TWCC_CROWDED_INTERVAL: Duration = Duration::from_millis(5);
+
 /// Mean time between key frame requests to one publisher, whoever asks. A request costs key frames of *all* its layers: at 20 to
 /// 60 kB each, more than one a second is more than a third of a 720p uplink. Longer would make somebody who joins wait for it.
 pub(crate) const KEY_FRAME_PACE: Duration = Duration::from_secs(1);

@@ -9,11 +9,17 @@
 
 mod key_frames;
 mod layer;
+#[cfg(test)]
+mod layer_tests;
 mod nack;
+#[cfg(test)]
+mod nack_tests;
 mod rate;
 pub(crate) mod rtx;
 mod schedule;
 mod twcc;
+#[cfg(test)]
+mod twcc_tests;
 
 pub(crate) use key_frames::{Cause, KeyFrameRequests};
 pub(crate) use layer::{Accepted, LayerCounters, LayerReceiver, Order, Refused, Repair};

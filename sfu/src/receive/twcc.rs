@@ -121,14 +121,13 @@ impl TwccRecorder {
         // Wraps after twelve days, as the reference time of 24 bits does.
         self.ticks[(sequence % WINDOW) as usize] = (micros / Ticks::MICROS as u128) as u32;
         let crowded = span.highest - span.next >= WINDOW / 2;
-        if crowded {
-            self.due = Some(now);
-        } else if self.due.is_none() {
-            self.due = Some(
-                self.last_feedback
-                    .map_or(now, |last| (last + limits::TWCC_INTERVAL).max(now)),
-            );
-        }
+        let interval = if crowded {
+            limits::TWCC_CROWDED_INTERVAL
+        } else {
+            limits::TWCC_INTERVAL
+        };
+        let due = self.last_feedback.map_or(now, |last| (last + interval).max(now));
+        self.due = Some(self.due.map_or(due, |before| before.min(due)));
     }
 
     /// Writes one feedback packet into `out`, if it is time, and gives its length. To be called until it gives `None`: what does not

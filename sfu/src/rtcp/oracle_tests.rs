@@ -469,8 +469,7 @@ fn statuses_beyond_the_limit_and_reserved_symbols_are_refused() {
         data.extend(chunks.iter().flat_map(|chunk| chunk.to_be_bytes()));
         data.resize(data.len().next_multiple_of(4), 0);
         data[3] = (data.len() / 4 - 1) as u8;
-        let accepted = parse(&data).all(|packet| packet.is_ok());
-        accepted
+        parse(&data).all(|packet| packet.is_ok())
     };
     assert!(feedback(8_192, &[0x1fff, 0x1fff]));
     assert!(!feedback(8_193, &[0x1fff, 0x1fff]), "too many");
