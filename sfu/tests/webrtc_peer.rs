@@ -1,4 +1,5 @@
 //! The media core seen by an independent client: the `webrtc` crate, which shares no code with it.
+#![allow(clippy::unwrap_used, reason = "a test's way to fail")]
 
 mod support;
 

@@ -262,11 +262,13 @@ fn publishing(media: &OfferedMedia) -> Publishing {
             .map(|(offered, layer)| Encoding {
                 rid: Some(offered.rid),
                 layer: Some(layer),
+                paused: offered.paused,
             })
             .collect(),
         (_, offered) => ArrayVec::from_iter([Encoding {
             rid: offered.last().map(|offered| offered.rid),
             layer,
+            paused: offered.last().is_some_and(|offered| offered.paused),
         }]),
     };
     Publishing {

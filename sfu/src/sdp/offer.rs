@@ -113,6 +113,8 @@ impl OfferedFormat {
 #[derive(Clone, Copy)]
 pub(super) struct OfferedRid {
     pub(super) rid: Rid,
+    /// Marked `~` in `a=simulcast`.
+    pub(super) paused: bool,
     /// `max-width` × `max-height`.
     pub(super) pixels: Option<u64>,
     /// `max-fs`, macroblocks.
@@ -379,17 +381,17 @@ fn read_rids(media: &MediaDescription) -> Result<Vec<OfferedRid>, NegotiateError
             continue;
         }
         for alternatives in list.split(';') {
-            // `a,b`: either will do, we take the first. `~a`: starts paused, which makes no difference here.
-            let name = alternatives
-                .split(',')
-                .next()
-                .unwrap_or_default()
-                .trim_start_matches('~');
+            // `a,b`: either will do, we take the first.
+            let marked = alternatives.split(',').next().unwrap_or_default();
+            let name = marked.trim_start_matches('~');
             let rid = read_rid(name)?;
             if let Some(offered) = declared.iter().find(|offered| offered.rid == rid)
                 && rids.iter().all(|other| other.rid != rid)
             {
-                rids.push(*offered);
+                rids.push(OfferedRid {
+                    paused: name != marked,
+                    ..*offered
+                });
             }
         }
     }
@@ -416,6 +418,7 @@ fn with_restrictions(rid: Rid, restrictions: &str) -> OfferedRid {
     };
     OfferedRid {
         rid,
+        paused: false,
         pixels: number("max-width")
             .zip(number("max-height"))
             .map(|(width, height)| width * height),

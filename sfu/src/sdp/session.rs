@@ -115,6 +115,8 @@ pub(crate) struct Encoding {
     pub(crate) rid: Option<Rid>,
     /// The rung it stands for; `None` for audio.
     pub(crate) layer: Option<Layer>,
+    /// The client does not send it for now, and says so (RFC 8853 §5.1). It may start at any time without a new offer.
+    pub(crate) paused: bool,
 }
 
 /// An SSRC named in the offer.

@@ -353,6 +353,22 @@ fn of_three_encodings_the_two_largest_are_taken() {
 }
 
 #[test]
+fn a_paused_encoding_stays_paused() {
+    let offer = fixture("chromium_client").replace("a=simulcast:send m;h", "a=simulcast:send m;~h");
+    let (session, answer) = agreed(&offer);
+    let publishing = session.line(mid("1")).unwrap().publishes.as_ref().unwrap();
+    assert_eq!(
+        publishing
+            .encodings
+            .iter()
+            .map(|encoding| encoding.paused)
+            .collect::<Vec<_>>(),
+        [false, true]
+    );
+    answer.has(1, "a=simulcast:recv m;~h");
+}
+
+#[test]
 fn stated_sizes_decide_before_order() {
     let (session, answer) = agreed(&fixture("whip_obs_simulcast"));
     let video = session.line(mid("1")).unwrap();

@@ -204,19 +204,18 @@ fn describe_format(
     }
 }
 
-/// RFC 8853 §5.3: the answer takes the encodings it wants, as `recv`.
+/// RFC 8853 §5.3: the answer takes the encodings it wants, as `recv`. One that the client has paused is repeated as paused:
+/// without the mark Chromium switches it on again, against the client's own `setParameters`.
 fn describe_encodings(attributes: &mut Vec<Attribute>, line: &MediaLine) {
     let Some(publishing) = &line.publishes else { return };
-    let rids: Vec<&str> = publishing
-        .encodings
-        .iter()
-        .filter_map(|encoding| Some(encoding.rid.as_ref()?.as_str()))
-        .collect();
-    for rid in &rids {
+    let mut list = Vec::with_capacity(publishing.encodings.len());
+    for encoding in &publishing.encodings {
+        let Some(rid) = encoding.rid else { continue };
         attributes.push(pair("rid", format!("{rid} recv")));
+        list.push(format!("{}{rid}", if encoding.paused { "~" } else { "" }));
     }
-    if rids.len() > 1 {
-        attributes.push(pair("simulcast", format!("recv {}", rids.join(";"))));
+    if list.len() > 1 {
+        attributes.push(pair("simulcast", format!("recv {}", list.join(";"))));
     }
 }
 

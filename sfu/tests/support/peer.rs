@@ -143,7 +143,7 @@ impl Peer {
             key_frames_asked: AtomicU64::new(0),
         });
         let (engine, registry) = media_engine();
-        let connection = PeerConnectionBuilder::new()
+        let builder = PeerConnectionBuilder::new()
             .with_media_engine(engine)
             .with_interceptor_registry(registry)
             .with_setting_engine(
@@ -152,10 +152,8 @@ impl Peer {
                     .build(),
             )
             .with_handler(Arc::new(Handler(shared.clone())))
-            .with_udp_addrs(vec!["127.0.0.1:0"])
-            .build()
-            .await
-            .unwrap();
+            .with_udp_addrs(vec!["127.0.0.1:0"]);
+        let connection = Box::pin(builder.build()).await.unwrap();
         let mut peer = Self {
             connection: Arc::new(connection),
             shared,
