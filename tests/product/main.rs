@@ -2,5 +2,8 @@
 
 mod cli;
 mod fuzz_corpus;
+mod http;
+mod person;
 mod server;
 mod tidy;
+mod visit;

@@ -168,7 +168,11 @@ impl VideoDecoder {
         assert_eq!(partial.frame, part.frame, "parts of one frame");
         assert_eq!(partial.next, part.part, "parts in order");
         partial.next += 1;
-        assert_eq!(part.marker, partial.next == part.frame.parts, "the marker ends the frame");
+        assert_eq!(
+            part.marker,
+            partial.next == part.frame.parts,
+            "the marker ends the frame"
+        );
         if part.marker {
             let partial = *partial;
             self.partial = None;
@@ -182,7 +186,10 @@ impl VideoDecoder {
         assert!(time > 0, "time goes forward: {last:?} {frame:?}");
         let pictures = frame.picture_id.wrapping_sub(last.picture_id) & 0x7fff;
         if std::mem::take(&mut self.loss) {
-            assert!(pictures > 0 && pictures < 1 << 14, "picture ids go forward: {last:?} {frame:?}");
+            assert!(
+                pictures > 0 && pictures < 1 << 14,
+                "picture ids go forward: {last:?} {frame:?}"
+            );
         } else {
             assert_eq!(pictures, 1, "picture ids have no gap: {last:?} {frame:?}");
             let base = u8::from(frame.temporal == 0);
@@ -209,7 +216,9 @@ fn parse(timestamp: u32, marker: bool, payload: &[u8]) -> Part {
     let descriptor = Descriptor::parse(payload).expect("the publisher writes VP8");
     let key = descriptor.starts_key_frame(payload);
     let head = usize::from(descriptor.len) + if key { 10 } else { 1 };
-    let stamp = payload[head..].first_chunk::<STAMP_LEN>().expect("the publisher stamps it");
+    let stamp = payload[head..]
+        .first_chunk::<STAMP_LEN>()
+        .expect("the publisher stamps it");
     let number = |at: usize| u32::from_be_bytes([stamp[at], stamp[at + 1], stamp[at + 2], stamp[at + 3]]);
     let part = Part {
         frame: Frame {
@@ -226,6 +235,10 @@ fn parse(timestamp: u32, marker: bool, payload: &[u8]) -> Part {
         marker,
         key_height: descriptor.key_frame_size(payload).map(|(_, height)| height),
     };
-    assert_eq!(descriptor.frame_start, part.part == 0, "the descriptor is the publisher's");
+    assert_eq!(
+        descriptor.frame_start,
+        part.part == 0,
+        "the descriptor is the publisher's"
+    );
     part
 }

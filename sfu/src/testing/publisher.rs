@@ -98,7 +98,9 @@ impl VideoPublisher {
     #[must_use]
     pub fn timestamp(&self, layer: Layer) -> u32 {
         let encoder = &self.encoders[layer as usize];
-        encoder.first_timestamp.wrapping_add(self.tick.wrapping_mul(FRAME_TICKS))
+        encoder
+            .first_timestamp
+            .wrapping_add(self.tick.wrapping_mul(FRAME_TICKS))
     }
 
     /// The packets of this picture on a layer.
