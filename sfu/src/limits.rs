@@ -176,3 +176,8 @@ pub(crate) const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// From the first packet of a new stream to the report that names it. After it the browser stops sending the stream's MID and RID,
 /// which are 6 bytes of each packet; some time lets packets of the same stream that were sent before it be recognised.
 pub(crate) const FIRST_REPORT: Duration = Duration::from_millis(100);
+
+/// SSRCs of one transport in one direction, for RTP and for RTCP each. Sixteen published layers with their retransmission, or
+/// 64 received lines with theirs, need half of it; each costs 36 bytes. None is forgotten, because replay protection and
+/// nonces hang on them.
+pub(crate) const MAX_SSRCS: usize = 256;

@@ -1,4 +1,22 @@
-//! SRTP and SRTCP in place (RFC 3711, RFC 7714).
+//! SRTP and SRTCP in place (RFC 3711, RFC 7714), one [`Opener`] and one [`Sealer`] per transport.
+//!
+//! Keys are scheduled when a transport connects; a packet costs one pass of the cipher over the caller's buffer, no
+//! allocation, no copy. **No (key, nonce) pair repeats, by construction**: a nonce is made of SSRC and packet index, sealing
+//! demands that the index of an SSRC rises from call to call, and the table of SSRCs forgets nothing. Retransmissions go on
+//! an SSRC of their own with indices of their own, so this never stands in the way. One `Sealer` per set of keys: it cannot
+//! be cloned, and [`from_dtls`] must be called once per handshake.
+
+mod cm_sha1;
+mod gcm;
+mod kdf;
+mod replay;
+mod streams;
+
+use cm_sha1::CmSha1;
+use gcm::Gcm;
+use kdf::{Kdf, Label};
+use replay::{ReplayWindow, estimate_index};
+use streams::Streams;
 
 /// An SRTP protection profile (RFC 5764 §4.1.2, RFC 7714 §14.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -12,6 +30,9 @@ pub enum Profile {
 }
 
 impl Profile {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Aes128CmSha1_80, Self::AeadAes128Gcm, Self::AeadAes256Gcm];
+
     /// The IANA name.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -21,13 +42,58 @@ impl Profile {
             Self::AeadAes256Gcm => "SRTP_AEAD_AES_256_GCM",
         }
     }
+
+    /// Bytes sealing adds to an RTP packet.
+    #[must_use]
+    pub const fn rtp_overhead(self) -> usize {
+        match self {
+            Self::Aes128CmSha1_80 => cm_sha1::TAG_LEN,
+            Self::AeadAes128Gcm | Self::AeadAes256Gcm => gcm::TAG_LEN,
+        }
+    }
+
+    /// Bytes sealing adds to an RTCP compound packet.
+    #[must_use]
+    pub const fn rtcp_overhead(self) -> usize {
+        self.rtp_overhead() + RTCP_INDEX_LEN
+    }
+
+    /// Bytes of a master key.
+    #[must_use]
+    pub const fn key_len(self) -> usize {
+        match self {
+            Self::Aes128CmSha1_80 | Self::AeadAes128Gcm => 16,
+            Self::AeadAes256Gcm => 32,
+        }
+    }
+
+    /// Bytes of a master salt.
+    #[must_use]
+    pub const fn salt_len(self) -> usize {
+        match self {
+            Self::Aes128CmSha1_80 => 14,
+            Self::AeadAes128Gcm | Self::AeadAes256Gcm => 12,
+        }
+    }
 }
 
 /// Bytes that sealing can add to an RTP packet, in any profile. Leave so much room behind the plain packet.
 pub const MAX_RTP_OVERHEAD: usize = 16;
 
 /// Bytes that sealing can add to an RTCP compound packet, in any profile: tag and index word.
-pub const MAX_RTCP_OVERHEAD: usize = 20;
+pub const MAX_RTCP_OVERHEAD: usize = MAX_RTP_OVERHEAD + RTCP_INDEX_LEN;
+
+/// Bytes of the shortest RTP header.
+const RTP_HEADER_LEN: usize = 12;
+/// Bytes at the start of an RTCP compound packet that are never encrypted.
+const RTCP_HEADER_LEN: usize = 8;
+/// Bytes of E flag and index in SRTCP.
+const RTCP_INDEX_LEN: usize = 4;
+/// The E flag: "this packet is encrypted".
+const RTCP_ENCRYPTED: u32 = 1 << 31;
+const RTCP_INDEX_MASK: u32 = RTCP_ENCRYPTED - 1;
+/// The last index of an RTP stream: 32 bits of roll-over counter, 16 of sequence number.
+const MAX_RTP_INDEX: u64 = (1 << 48) - 1;
 
 /// Why a received packet was not opened. A value and a counter, never a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -44,6 +110,9 @@ pub enum OpenError {
     /// Older than the replay window reaches.
     #[error("older than the replay window")]
     TooOld,
+    /// SRTCP that says it is not encrypted; nobody sends that, so it is not let in.
+    #[error("not encrypted")]
+    NotEncrypted,
     /// The tag is wrong.
     #[error("authentication failed")]
     Authentication,
@@ -71,3 +140,255 @@ pub enum SealError {
     #[error("the key is used up")]
     KeyExhausted,
 }
+
+/// Keying material of the wrong length for its profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the SRTP keying material does not fit its profile")]
+pub struct KeyError;
+
+/// Which end of DTLS we were: each writes with its own keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DtlsRole {
+    /// We answered the handshake.
+    Server,
+    /// We began it.
+    Client,
+}
+
+/// Both directions of a transport from what the DTLS exporter gave (RFC 5764 §4.2): client key, server key, client salt,
+/// server salt.
+///
+/// # Errors
+/// [`KeyError`] when the material has the wrong length.
+pub fn from_dtls(profile: Profile, material: &[u8], role: DtlsRole) -> Result<(Opener, Sealer), KeyError> {
+    let (key_len, salt_len) = (profile.key_len(), profile.salt_len());
+    if material.len() != 2 * (key_len + salt_len) {
+        return Err(KeyError);
+    }
+    let (keys, salts) = material.split_at(2 * key_len);
+    let client = Cipher::new(profile, &keys[..key_len], &salts[..salt_len])?;
+    let server = Cipher::new(profile, &keys[key_len..], &salts[salt_len..])?;
+    let (receive, send) = match role {
+        DtlsRole::Server => (client, server),
+        DtlsRole::Client => (server, client),
+    };
+    Ok((Opener::new(profile, receive), Sealer::new(profile, send)))
+}
+
+/// The session keys of one direction.
+enum Cipher {
+    Gcm { rtp: Gcm, rtcp: Gcm },
+    CmSha1 { rtp: CmSha1, rtcp: CmSha1 },
+}
+
+impl Cipher {
+    fn new(profile: Profile, master_key: &[u8], master_salt: &[u8]) -> Result<Self, KeyError> {
+        let kdf = Kdf::new(master_key, master_salt)?;
+        Ok(match profile {
+            Profile::AeadAes128Gcm | Profile::AeadAes256Gcm => Self::Gcm {
+                rtp: Gcm::new(&kdf, profile.key_len(), Label::RtpKey, Label::RtpSalt)?,
+                rtcp: Gcm::new(&kdf, profile.key_len(), Label::RtcpKey, Label::RtcpSalt)?,
+            },
+            Profile::Aes128CmSha1_80 => Self::CmSha1 {
+                rtp: CmSha1::new(&kdf, Label::RtpKey, Label::RtpAuth, Label::RtpSalt)?,
+                rtcp: CmSha1::new(&kdf, Label::RtcpKey, Label::RtcpAuth, Label::RtcpSalt)?,
+            },
+        })
+    }
+}
+
+/// Authenticates and decrypts what the peer sends.
+pub struct Opener {
+    cipher: Cipher,
+    rtp_overhead: usize,
+    rtp: Streams<ReplayWindow>,
+    rtcp: Streams<ReplayWindow>,
+}
+
+impl Opener {
+    fn new(profile: Profile, cipher: Cipher) -> Self {
+        Self {
+            cipher,
+            rtp_overhead: profile.rtp_overhead(),
+            rtp: Streams::new(),
+            rtcp: Streams::new(),
+        }
+    }
+
+    /// Opens an SRTP packet in place. `header_len` is the RTP header with CSRCs and extension. Returns the length of the
+    /// plain packet, header included. On failure the packet's payload may be garbled.
+    ///
+    /// An SSRC is remembered by its first authentic packet, which is taken to be before the stream's first roll-over
+    /// (senders start below 2^15 so that this holds, RFC 3711 §3.3.1).
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    #[inline]
+    pub fn open_rtp(&mut self, packet: &mut [u8], header_len: usize) -> Result<usize, OpenError> {
+        if header_len < RTP_HEADER_LEN || packet.len() < header_len.saturating_add(self.rtp_overhead) {
+            return Err(OpenError::TooShort);
+        }
+        let seq = u16::from_be_bytes([packet[2], packet[3]]);
+        let ssrc = u32::from_be_bytes([packet[8], packet[9], packet[10], packet[11]]);
+        let stream = self.rtp.get_mut(ssrc);
+        let index = match &stream {
+            Some(window) => {
+                let index = estimate_index(window.highest(), seq).ok_or(OpenError::TooOld)?;
+                window.check(index)?;
+                index
+            }
+            None => u64::from(seq),
+        };
+        let plain_len = match &self.cipher {
+            Cipher::Gcm { rtp, .. } => rtp.open_rtp(packet, header_len, ssrc, index)?,
+            Cipher::CmSha1 { rtp, .. } => rtp.open_rtp(packet, header_len, ssrc, index)?,
+        };
+        match stream {
+            Some(window) => window.accept(index),
+            None => self
+                .rtp
+                .insert(ssrc, ReplayWindow::starting_at(index))
+                .map_err(|_| OpenError::TooManySsrcs)?,
+        }
+        Ok(plain_len)
+    }
+
+    /// Opens an SRTCP compound packet in place. Returns the length of the plain one.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_rtcp(&mut self, packet: &mut [u8]) -> Result<usize, OpenError> {
+        if packet.len() < RTCP_HEADER_LEN + self.rtp_overhead + RTCP_INDEX_LEN {
+            return Err(OpenError::TooShort);
+        }
+        let ssrc = u32::from_be_bytes([packet[4], packet[5], packet[6], packet[7]]);
+        let tag_at = packet.len() - self.rtp_overhead;
+        // GCM: tag, then index word. Counter mode: index word, then tag.
+        let word_at = match &self.cipher {
+            Cipher::Gcm { .. } => packet.len() - RTCP_INDEX_LEN,
+            Cipher::CmSha1 { .. } => tag_at - RTCP_INDEX_LEN,
+        };
+        let mut word = [0; RTCP_INDEX_LEN];
+        word.copy_from_slice(&packet[word_at..word_at + RTCP_INDEX_LEN]);
+        let word = u32::from_be_bytes(word);
+        if word & RTCP_ENCRYPTED == 0 {
+            return Err(OpenError::NotEncrypted);
+        }
+        let index = u64::from(word & RTCP_INDEX_MASK);
+        let stream = self.rtcp.get_mut(ssrc);
+        if let Some(window) = &stream {
+            window.check(index)?;
+        }
+        let plain_len = match &self.cipher {
+            Cipher::Gcm { rtcp, .. } => rtcp.open_rtcp(&mut packet[..word_at], ssrc, word)?,
+            Cipher::CmSha1 { rtcp, .. } => {
+                let mut tag = [0; cm_sha1::TAG_LEN];
+                tag.copy_from_slice(&packet[tag_at..]);
+                rtcp.open_rtcp(&mut packet[..tag_at], &tag, ssrc, word)?
+            }
+        };
+        match stream {
+            Some(window) => window.accept(index),
+            None => self
+                .rtcp
+                .insert(ssrc, ReplayWindow::starting_at(index))
+                .map_err(|_| OpenError::TooManySsrcs)?,
+        }
+        Ok(plain_len)
+    }
+}
+
+/// Encrypts and signs what we send.
+pub struct Sealer {
+    cipher: Cipher,
+    profile: Profile,
+    /// The last index sealed, by SSRC.
+    rtp: Streams<u64>,
+    /// The next SRTCP index: one row of numbers for all SSRCs, which rises for each of them.
+    rtcp_index: u32,
+}
+
+impl Sealer {
+    fn new(profile: Profile, cipher: Cipher) -> Self {
+        Self {
+            cipher,
+            profile,
+            rtp: Streams::new(),
+            rtcp_index: 0,
+        }
+    }
+
+    /// The profile in use.
+    #[must_use]
+    pub fn profile(&self) -> Profile {
+        self.profile
+    }
+
+    /// Seals the RTP packet in `buffer[..plain_len]` in place; `header_len` is its header with CSRCs and extension. `buffer`
+    /// must be longer than the packet by [`Profile::rtp_overhead`]. Returns the length to send.
+    ///
+    /// Sequence numbers of one SSRC must rise from call to call, by less than 2^15, gaps allowed; the roll-over is counted
+    /// here. The first one of an SSRC should be below 2^15, else a receiver that misses it and the roll-over after it can
+    /// never open the stream.
+    ///
+    /// # Errors
+    /// See [`SealError`]. After [`SealError::OutOfOrder`] nothing was changed.
+    #[inline]
+    pub fn seal_rtp(&mut self, buffer: &mut [u8], plain_len: usize, header_len: usize) -> Result<usize, SealError> {
+        let room = plain_len.saturating_add(self.profile.rtp_overhead());
+        if header_len < RTP_HEADER_LEN || plain_len < header_len || buffer.len() < room {
+            return Err(SealError::BufferTooSmall);
+        }
+        let seq = u16::from_be_bytes([buffer[2], buffer[3]]);
+        let ssrc = u32::from_be_bytes([buffer[8], buffer[9], buffer[10], buffer[11]]);
+        let index = match self.rtp.get_mut(ssrc) {
+            Some(last) => {
+                let ahead = seq.wrapping_sub(*last as u16);
+                if ahead == 0 || ahead >= 0x8000 {
+                    return Err(SealError::OutOfOrder);
+                }
+                let index = *last + u64::from(ahead);
+                if index > MAX_RTP_INDEX {
+                    return Err(SealError::KeyExhausted);
+                }
+                // Noted before it is used: whatever happens next, this index is spent.
+                *last = index;
+                index
+            }
+            None => {
+                let index = u64::from(seq);
+                self.rtp.insert(ssrc, index).map_err(|_| SealError::TooManySsrcs)?;
+                index
+            }
+        };
+        match &self.cipher {
+            Cipher::Gcm { rtp, .. } => rtp.seal_rtp(buffer, plain_len, header_len, ssrc, index),
+            Cipher::CmSha1 { rtp, .. } => rtp.seal_rtp(buffer, plain_len, header_len, ssrc, index),
+        }
+    }
+
+    /// Seals the RTCP compound packet in `buffer[..plain_len]` in place; `buffer` must be longer by
+    /// [`Profile::rtcp_overhead`]. Returns the length to send.
+    ///
+    /// # Errors
+    /// See [`SealError`].
+    pub fn seal_rtcp(&mut self, buffer: &mut [u8], plain_len: usize) -> Result<usize, SealError> {
+        let room = plain_len.saturating_add(self.profile.rtcp_overhead());
+        if plain_len < RTCP_HEADER_LEN || buffer.len() < room {
+            return Err(SealError::BufferTooSmall);
+        }
+        if self.rtcp_index > RTCP_INDEX_MASK {
+            return Err(SealError::KeyExhausted);
+        }
+        let word = RTCP_ENCRYPTED | self.rtcp_index;
+        self.rtcp_index += 1;
+        let ssrc = u32::from_be_bytes([buffer[4], buffer[5], buffer[6], buffer[7]]);
+        match &self.cipher {
+            Cipher::Gcm { rtcp, .. } => rtcp.seal_rtcp(buffer, plain_len, ssrc, word),
+            Cipher::CmSha1 { rtcp, .. } => rtcp.seal_rtcp(buffer, plain_len, ssrc, word),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
