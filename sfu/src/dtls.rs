@@ -2,16 +2,38 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::{constant_time, digest};
+use dimpl::{Output, SrtpProfile};
+use zeroize::Zeroizing;
+
+use crate::limits::{MAX_DATAGRAM, MAX_DTLS_DATAGRAM, MAX_DTLS_QUEUE};
+use crate::srtp::Profile;
+
+/// When a flight is sent again for the first time; doubled each time after. RFC 6347 says a second, but a lost datagram
+/// then costs a second of the patient's waiting. On a slower path it costs one needless flight of a kilobyte.
+const FIRST_RETRY: Duration = Duration::from_millis(250);
+
+/// How often a flight is sent again: 250 ms doubled seven times is past [`crate::limits::CONNECT_TIMEOUT`].
+const RETRIES: usize = 7;
+
+/// Room for whatever one call of the library can put out. The largest is the peer's certificate, which came in datagrams that
+/// the library holds until it is whole. The library panics when it does not fit, so this is computed, not guessed.
+const SCRATCH: usize = MAX_DTLS_DATAGRAM * MAX_DTLS_QUEUE;
+
+/// A timeout beyond this is the library's way of saying that it waits for nothing.
+const IDLE: Duration = Duration::from_secs(24 * 3_600);
 
 /// This server's certificate and key: one self-signed P-256 pair for the process.
 pub(crate) struct Certificate {
     inner: dimpl::DtlsCertificate,
+    config: Arc<dimpl::Config>,
 }
 
 /// Why there is no certificate.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("making the DTLS certificate failed")]
 pub(crate) struct CertificateError;
 
@@ -19,12 +41,200 @@ impl Certificate {
     /// A fresh one.
     pub(crate) fn generate() -> Result<Self, CertificateError> {
         let inner = dimpl::certificate::generate_self_signed_certificate().map_err(|_| CertificateError)?;
-        Ok(Self { inner })
+        let config = dimpl::Config::builder()
+            .mtu(MAX_DATAGRAM)
+            .max_queue_rx(MAX_DTLS_QUEUE)
+            // The cookie would prove the sender's address at the price of a round trip. A check with valid MESSAGE-INTEGRITY
+            // has proved it: `Transport` lets DTLS in from no other path.
+            .use_server_cookie(false)
+            .flight_start_rto(FIRST_RETRY)
+            .flight_retries(RETRIES)
+            .build()
+            .map_err(|_| CertificateError)?;
+        Ok(Self {
+            inner,
+            config: Arc::new(config),
+        })
     }
 
     /// Its SHA-256 fingerprint, whose `Display` is the value of `a=fingerprint`.
     pub(crate) fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(HashFunction::Sha256, &self.inner.certificate)
+    }
+}
+
+/// What a DTLS connection came to.
+pub(crate) enum DtlsEvent {
+    /// The handshake is done and the peer's certificate is the one of its SDP.
+    Connected {
+        /// The SRTP profile agreed.
+        profile: Profile,
+        /// What the exporter gave (RFC 5764 §4.2).
+        keys: Zeroizing<Vec<u8>>,
+    },
+    /// The peer said goodbye.
+    ClosedByPeer,
+    /// The peer's certificate is another one.
+    WrongFingerprint,
+    /// Anything else. DTLS cannot go on from here.
+    Failed,
+}
+
+/// The server's side of one DTLS connection.
+pub(crate) struct Dtls {
+    inner: dimpl::Dtls,
+    expected: Fingerprint,
+    state: State,
+    timeout: Option<Instant>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing is known of the peer.
+    Handshaking,
+    /// The peer showed the certificate of its SDP; the handshake will prove that it has the key.
+    CertificateMatches,
+    /// The handshake is done; the exporter's keys come next.
+    Finished,
+    /// Keys were handed out.
+    Connected,
+    /// Closed or failed: the library must not be touched again.
+    Over,
+}
+
+impl Dtls {
+    /// Waits for a ClientHello.
+    pub(crate) fn new(certificate: &Certificate, expected: Fingerprint, now: Instant) -> Self {
+        let inner = dimpl::Dtls::new_12(Arc::clone(&certificate.config), certificate.inner.clone(), now);
+        Self {
+            inner,
+            expected,
+            state: State::Handshaking,
+            timeout: None,
+        }
+    }
+
+    /// Takes a datagram; what must be sent goes to `send`.
+    pub(crate) fn handle_datagram(
+        &mut self,
+        datagram: &[u8],
+        now: Instant,
+        send: &mut impl FnMut(&[u8]),
+    ) -> Option<DtlsEvent> {
+        // Longer than any path's MTU: nobody's handshake.
+        if self.state == State::Over || datagram.len() > MAX_DTLS_DATAGRAM {
+            return None;
+        }
+        let outcome = self
+            .inner
+            .handle_timeout(now)
+            .and_then(|()| self.inner.handle_packet(datagram));
+        self.drain(&outcome, now, send)
+    }
+
+    /// Sends again what is due.
+    pub(crate) fn handle_timeout(&mut self, now: Instant, send: &mut impl FnMut(&[u8])) -> Option<DtlsEvent> {
+        if self.timeout.is_none_or(|timeout| now < timeout) {
+            return None;
+        }
+        let outcome = self.inner.handle_timeout(now);
+        self.drain(&outcome, now, send)
+    }
+
+    /// When [`Self::handle_timeout`] has something to do.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.timeout
+    }
+
+    /// Says goodbye (`close_notify`), if there is anybody to say it to.
+    pub(crate) fn close(&mut self, send: &mut impl FnMut(&[u8])) {
+        if self.state == State::Connected && self.inner.close().is_ok() {
+            let mut scratch = [0; MAX_DATAGRAM];
+            while let Output::Packet(packet) = self.inner.poll_output(&mut scratch) {
+                send(packet);
+            }
+        }
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.state = State::Over;
+        self.timeout = None;
+    }
+
+    /// Takes everything the library has to say. Its errors are all fatal; an alert may be waiting to be sent even so.
+    fn drain(
+        &mut self,
+        outcome: &Result<(), dimpl::Error>,
+        now: Instant,
+        send: &mut impl FnMut(&[u8]),
+    ) -> Option<DtlsEvent> {
+        let mut scratch = [0; SCRATCH];
+        let mut event = outcome.is_err().then_some(DtlsEvent::Failed);
+        loop {
+            match self.inner.poll_output(&mut scratch) {
+                Output::Packet(packet) => send(packet),
+                Output::PeerCert(certificate) if self.state == State::Handshaking => {
+                    if self.expected.matches(certificate) {
+                        self.state = State::CertificateMatches;
+                    } else {
+                        event = Some(DtlsEvent::WrongFingerprint);
+                        break;
+                    }
+                }
+                // Without the certificate's word there is no connection, whatever the library says.
+                Output::Connected if self.state == State::CertificateMatches => self.state = State::Finished,
+                Output::Connected => {
+                    event = Some(DtlsEvent::Failed);
+                    break;
+                }
+                Output::KeyingMaterial(material, profile) => {
+                    let keys = Zeroizing::new(material.to_vec());
+                    match (self.state, known_profile(profile)) {
+                        (State::Finished, Some(profile)) => {
+                            self.state = State::Connected;
+                            event = Some(DtlsEvent::Connected { profile, keys });
+                        }
+                        _ => {
+                            event = Some(DtlsEvent::Failed);
+                            break;
+                        }
+                    }
+                }
+                Output::CloseNotify => {
+                    // The goodbye in return is already queued behind this; let it out.
+                    event = Some(DtlsEvent::ClosedByPeer);
+                }
+                Output::Timeout(at) => {
+                    self.timeout = Some(at).filter(|at| at.saturating_duration_since(now) < IDLE);
+                    break;
+                }
+                Output::BufferTooSmall { .. } => {
+                    event = Some(DtlsEvent::Failed);
+                    break;
+                }
+                // Nobody was offered data channels; what comes is thrown away.
+                Output::ApplicationData(_) | Output::PeerCert(_) => {}
+                _ => {}
+            }
+        }
+        // Finished without keys: the peer agreed to no SRTP profile.
+        if self.state == State::Finished && event.is_none() {
+            event = Some(DtlsEvent::Failed);
+        }
+        if !matches!(event, None | Some(DtlsEvent::Connected { .. })) {
+            self.end();
+        }
+        event
+    }
+}
+
+fn known_profile(profile: SrtpProfile) -> Option<Profile> {
+    match profile {
+        SrtpProfile::AES128_CM_SHA1_80 => Some(Profile::Aes128CmSha1_80),
+        SrtpProfile::AEAD_AES_128_GCM => Some(Profile::AeadAes128Gcm),
+        SrtpProfile::AEAD_AES_256_GCM => Some(Profile::AeadAes256Gcm),
+        _ => None,
     }
 }
 
@@ -78,6 +288,14 @@ impl Fingerprint {
     fn of(hash: HashFunction, certificate: &[u8]) -> Self {
         let digest = digest::digest(hash.algorithm(), certificate).as_ref().to_vec();
         Self { hash, digest }
+    }
+
+    /// From a SHA-256 digest.
+    pub(crate) fn from_sha256(digest: [u8; 32]) -> Self {
+        Self {
+            hash: HashFunction::Sha256,
+            digest: digest.to_vec(),
+        }
     }
 
     /// Whether `certificate` (DER) has this fingerprint.

@@ -181,3 +181,17 @@ pub(crate) const FIRST_REPORT: Duration = Duration::from_millis(100);
 /// 64 received lines with theirs, need half of it; each costs 36 bytes. None is forgotten, because replay protection and
 /// nonces hang on them.
 pub(crate) const MAX_SSRCS: usize = 256;
+
+/// Longest DTLS datagram looked at: a client's flight is cut to the path's MTU, 1,500 bytes at most but for jumbo frames.
+pub(crate) const MAX_DTLS_DATAGRAM: usize = 2_048;
+
+/// DTLS datagrams held per transport until a handshake message is whole. A browser's longest flight is three; retransmissions
+/// that are cut differently take places of their own.
+pub(crate) const MAX_DTLS_QUEUE: usize = 30;
+
+/// Validated paths per transport: four addresses of the peer towards four of ours. The one unused for longest goes.
+pub(crate) const MAX_PATHS: usize = 16;
+
+/// STUN answers and DTLS datagrams waiting to be sent, per transport. A DTLS flight is three; the rest is answers, which the
+/// peer asks for again if they are dropped.
+pub(crate) const MAX_PENDING_TRANSMITS: usize = 32;

@@ -177,8 +177,17 @@ pub fn from_dtls(profile: Profile, material: &[u8], role: DtlsRole) -> Result<(O
 
 /// The session keys of one direction.
 enum Cipher {
-    Gcm { rtp: Gcm, rtcp: Gcm },
-    CmSha1 { rtp: CmSha1, rtcp: CmSha1 },
+    Gcm {
+        rtp: Gcm,
+        rtcp: Gcm,
+    },
+    /// Boxed: its key schedules lie inside and take 3.5 kB.
+    CmSha1(Box<CmSha1Pair>),
+}
+
+struct CmSha1Pair {
+    rtp: CmSha1,
+    rtcp: CmSha1,
 }
 
 impl Cipher {
@@ -189,10 +198,10 @@ impl Cipher {
                 rtp: Gcm::new(&kdf, profile.key_len(), Label::RtpKey, Label::RtpSalt)?,
                 rtcp: Gcm::new(&kdf, profile.key_len(), Label::RtcpKey, Label::RtcpSalt)?,
             },
-            Profile::Aes128CmSha1_80 => Self::CmSha1 {
+            Profile::Aes128CmSha1_80 => Self::CmSha1(Box::new(CmSha1Pair {
                 rtp: CmSha1::new(&kdf, Label::RtpKey, Label::RtpAuth, Label::RtpSalt)?,
                 rtcp: CmSha1::new(&kdf, Label::RtcpKey, Label::RtcpAuth, Label::RtcpSalt)?,
-            },
+            })),
         })
     }
 }
@@ -241,7 +250,7 @@ impl Opener {
         };
         let plain_len = match &self.cipher {
             Cipher::Gcm { rtp, .. } => rtp.open_rtp(packet, header_len, ssrc, index)?,
-            Cipher::CmSha1 { rtp, .. } => rtp.open_rtp(packet, header_len, ssrc, index)?,
+            Cipher::CmSha1(pair) => pair.rtp.open_rtp(packet, header_len, ssrc, index)?,
         };
         match stream {
             Some(window) => window.accept(index),
@@ -266,7 +275,7 @@ impl Opener {
         // GCM: tag, then index word. Counter mode: index word, then tag.
         let word_at = match &self.cipher {
             Cipher::Gcm { .. } => packet.len() - RTCP_INDEX_LEN,
-            Cipher::CmSha1 { .. } => tag_at - RTCP_INDEX_LEN,
+            Cipher::CmSha1(_) => tag_at - RTCP_INDEX_LEN,
         };
         let mut word = [0; RTCP_INDEX_LEN];
         word.copy_from_slice(&packet[word_at..word_at + RTCP_INDEX_LEN]);
@@ -281,10 +290,10 @@ impl Opener {
         }
         let plain_len = match &self.cipher {
             Cipher::Gcm { rtcp, .. } => rtcp.open_rtcp(&mut packet[..word_at], ssrc, word)?,
-            Cipher::CmSha1 { rtcp, .. } => {
+            Cipher::CmSha1(pair) => {
                 let mut tag = [0; cm_sha1::TAG_LEN];
                 tag.copy_from_slice(&packet[tag_at..]);
-                rtcp.open_rtcp(&mut packet[..tag_at], &tag, ssrc, word)?
+                pair.rtcp.open_rtcp(&mut packet[..tag_at], &tag, ssrc, word)?
             }
         };
         match stream {
@@ -363,7 +372,7 @@ impl Sealer {
         };
         match &self.cipher {
             Cipher::Gcm { rtp, .. } => rtp.seal_rtp(buffer, plain_len, header_len, ssrc, index),
-            Cipher::CmSha1 { rtp, .. } => rtp.seal_rtp(buffer, plain_len, header_len, ssrc, index),
+            Cipher::CmSha1(pair) => pair.rtp.seal_rtp(buffer, plain_len, header_len, ssrc, index),
         }
     }
 
@@ -385,7 +394,7 @@ impl Sealer {
         let ssrc = u32::from_be_bytes([buffer[4], buffer[5], buffer[6], buffer[7]]);
         match &self.cipher {
             Cipher::Gcm { rtcp, .. } => rtcp.seal_rtcp(buffer, plain_len, ssrc, word),
-            Cipher::CmSha1 { rtcp, .. } => rtcp.seal_rtcp(buffer, plain_len, ssrc, word),
+            Cipher::CmSha1(pair) => pair.rtcp.seal_rtcp(buffer, plain_len, ssrc, word),
         }
     }
 }

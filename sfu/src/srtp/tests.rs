@@ -344,7 +344,7 @@ proptest! {
                     };
                     let opened = match &sealer.cipher {
                         Cipher::Gcm { rtp, .. } => rtp.open_rtp(&mut sealed, 12, ssrc, index),
-                        Cipher::CmSha1 { rtp, .. } => rtp.open_rtp(&mut sealed, 12, ssrc, index),
+                        Cipher::CmSha1(pair) => pair.rtp.open_rtp(&mut sealed, 12, ssrc, index),
                     };
                     prop_assert_eq!(opened, Ok(plain.len()), "sealed under another index than {}", index);
                     prop_assert!(used.insert((ssrc, index)), "RTP nonce repeated");

@@ -274,6 +274,12 @@ impl<'a> Message<'a> {
             .filter(|kind| kind.is_comprehension_required() && !known.contains(kind))
     }
 
+    /// Whether an integrity attribute is there at all.
+    #[must_use]
+    pub fn has_integrity(&self) -> bool {
+        self.integrity_at.is_some() || self.integrity_sha256_at.is_some()
+    }
+
     /// Whether FINGERPRINT is there and fits (RFC 8489 §14.7).
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
