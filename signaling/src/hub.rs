@@ -1,5 +1,7 @@
 //! All live visits of this process: finds or starts a visit's task, and carries requests to it.
 
+#[cfg(test)]
+mod fakes;
 mod presence;
 mod socket;
 mod task;

@@ -6,7 +6,11 @@
 //!
 //! Deny by default: what a slot is pointed at is decided in one place, [`Visit::sync_sources`](sources), from who is admitted.
 
+#[cfg(test)]
+mod harness;
 mod http;
+#[cfg(test)]
+mod http_tests;
 mod negotiation;
 mod sources;
 mod stay;

@@ -31,7 +31,7 @@ struct Joined {
     socket: SocketId,
     visit: VisitHandle,
     messages: mpsc::Receiver<Outgoing>,
-    cut: oneshot::Receiver<CloseCode>,
+    cut: mpsc::Receiver<CloseCode>,
 }
 
 /// Counts a socket for as long as it lives.
@@ -131,7 +131,7 @@ where
         };
         let socket = shared.new_socket();
         let (messages, queue) = mpsc::channel(limits::SEND_QUEUE);
-        let (cut, cut_off) = oneshot::channel();
+        let (cut, cut_off) = mpsc::channel(1);
         let (reply, answer) = oneshot::channel();
         let outbox = Outbox { messages, cut };
         let resume = resume.clone();
@@ -245,21 +245,16 @@ where
         visit: visit.clone(),
     };
     let mut bucket = TokenBucket::new(limits::MESSAGES_PER_SECOND, limits::MESSAGE_BURST, task::now());
-    let mut pings = tokio::time::interval(limits::PING_INTERVAL);
+    let mut pings = tokio::time::interval_at(
+        Instant::from_std(task::now()) + limits::PING_INTERVAL,
+        limits::PING_INTERVAL,
+    );
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut idle_at = Instant::from_std(task::now()) + limits::IDLE_TIMEOUT;
-    // Closed without a code when the visit's task drops its end: it comes with `messages` ending and says nothing of its own.
-    let mut cut_open = true;
 
     loop {
         let outgoing = tokio::select! {
-            code = &mut cut, if cut_open => match code {
-                Ok(code) => return End::Ours(code),
-                Err(_) => {
-                    cut_open = false;
-                    continue;
-                }
-            },
+            Some(code) = cut.recv() => return End::Ours(code),
             outgoing = messages.recv() => match outgoing {
                 Some(Outgoing::Message(message)) => frame(&message),
                 Some(Outgoing::Close(code)) => return End::Ours(code),
@@ -293,7 +288,7 @@ where
         };
         let written = tokio::select! {
             written = tokio::time::timeout(limits::WRITE_TIMEOUT, stream.send(outgoing)) => written,
-            Ok(code) = &mut cut, if cut_open => return End::Ours(code),
+            Some(code) = cut.recv() => return End::Ours(code),
         };
         match written {
             Ok(Ok(())) => {}

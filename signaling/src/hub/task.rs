@@ -37,8 +37,8 @@ pub(super) struct VisitHandle {
 /// What a socket's task holds on to be told things.
 pub(super) struct Outbox {
     pub(super) messages: mpsc::Sender<Outgoing>,
-    /// Cuts the socket off at once, whatever is still in the queue.
-    pub(super) cut: oneshot::Sender<CloseCode>,
+    /// Cuts the socket off at once, whatever is still in the queue. Holds one code.
+    pub(super) cut: mpsc::Sender<CloseCode>,
 }
 
 /// One thing to be written to a socket.
@@ -396,7 +396,7 @@ impl<P: Portal, M: Media> VisitTask<P, M> {
             Err(error) => {
                 let outbox = self.sockets.remove(&socket);
                 if let (mpsc::error::TrySendError::Full(_), Some(outbox)) = (error, outbox) {
-                    let _ = outbox.cut.send(CloseCode::TooSlow);
+                    let _ = outbox.cut.try_send(CloseCode::TooSlow);
                 }
                 self.visit.handle_socket_gone(socket, now());
             }

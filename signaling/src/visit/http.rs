@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use housecall_sfu::{Answer, IceCredentials, NegotiateError, ParticipantId};
 
-use super::stay::{HttpState, HttpVia, IceSession, Link, Stay};
+use super::stay::{HttpState, HttpVia, IceSession, Link, Place, Stay};
 use super::{Output, Visit, arrival};
 use crate::error::{HttpError, JoinError};
 use crate::hub::{HttpJoin, HttpPatch};
@@ -81,12 +81,20 @@ impl Visit {
         }
     }
 
-    pub(super) fn http_negotiated(&mut self, id: StayId, result: Result<Answer, NegotiateError>) {
+    pub(super) fn http_negotiated(&mut self, id: StayId, result: Result<Answer, NegotiateError>, now: Instant) {
         let answer = match result {
             Ok(answer) => answer,
             Err(error) => return self.http_refused(id, error),
         };
         let Some(stay) = self.stays.get_mut(&id) else { return };
+        if matches!(stay.place, Place::Waiting { .. }) {
+            // The queue is in the order in which it was recorded.
+            self.next_turn += 1;
+            stay.place = Place::Waiting {
+                since: now,
+                turn: self.next_turn,
+            };
+        }
         let Link::Http { state, .. } = &mut stay.link else {
             return;
         };

@@ -80,7 +80,7 @@ impl Visit {
         &mut self,
         participant: ParticipantId,
         result: Result<Answer, NegotiateError>,
-        _now: Instant,
+        now: Instant,
     ) {
         let Some((stay, connection)) = self.connection_mut(participant) else {
             // Its person left meanwhile. The removal may have overtaken the offer.
@@ -107,7 +107,7 @@ impl Visit {
 
         let Some(holder) = self.stays.get(&stay) else { return };
         if holder.via() != Via::Socket {
-            return self.http_negotiated(stay, result);
+            return self.http_negotiated(stay, result, now);
         }
         if let Some(socket) = holder.socket() {
             self.send(
