@@ -222,14 +222,14 @@ impl Written {
     /// # Errors
     /// The first value that can't work.
     pub fn check(self) -> Result<Config, ConfigError> {
-        in_range("media.shards", self.media.shards, SHARDS)?;
-        in_range("media.start_kbps", self.media.start_kbps, START_KBPS)?;
+        in_range("media.shards", &self.media.shards, &SHARDS)?;
+        in_range("media.start_kbps", &self.media.start_kbps, &START_KBPS)?;
         in_range(
             "limits.participants_per_visit",
-            self.limits.participants_per_visit,
-            PARTICIPANTS,
+            &self.limits.participants_per_visit,
+            &PARTICIPANTS,
         )?;
-        in_range("limits.viewers_per_visit", self.limits.viewers_per_visit, VIEWERS)?;
+        in_range("limits.viewers_per_visit", &self.limits.viewers_per_visit, &VIEWERS)?;
 
         if usize::from(self.listen.port()) + self.media.shards - 1 > usize::from(u16::MAX) {
             return Err(ConfigError::new(
@@ -288,11 +288,11 @@ impl Written {
     }
 }
 
-fn in_range<T: PartialOrd + fmt::Display>(key: &str, value: T, range: RangeInclusive<T>) -> Result<(), ConfigError> {
-    if range.contains(&value) {
+fn in_range<T: PartialOrd + fmt::Display>(key: &str, value: &T, range: &RangeInclusive<T>) -> Result<(), ConfigError> {
+    if range.contains(value) {
         return Ok(());
     }
-    let (low, high) = range.into_inner();
+    let (low, high) = (range.start(), range.end());
     Err(ConfigError::new(
         key,
         format_args!("{value} is out of range"),
