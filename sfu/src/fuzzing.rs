@@ -69,8 +69,9 @@ pub fn h264(data: &[u8]) {
     let _ = h264::picture_size(data);
 }
 
-/// A compound RTCP packet: everything in it is walked.
+/// A compound RTCP packet: everything in it is walked. The same bytes are also taken as a list for [`twcc_roundtrip`].
 pub fn rtcp(data: &[u8]) {
+    twcc_roundtrip(data);
     for packet in rtcp::parse(data) {
         match packet {
             Ok(Packet::SenderReport(report)) => {

@@ -2,6 +2,8 @@
 
 mod api;
 #[doc(hidden)]
+pub mod benching;
+#[doc(hidden)]
 pub mod clock;
 mod command;
 #[allow(dead_code, reason = "the worker that uses it is on its way (#2)")]
