@@ -11,13 +11,21 @@
 //! * `resend` queues what the receiver asked for again;
 //! * `report` keeps sender reports, round trip and loss.
 
+#[cfg(test)]
+mod audio_tests;
 mod forwarder;
 mod header;
 mod history;
 mod key_frame;
+#[cfg(test)]
+mod property_tests;
 mod report;
 mod resend;
 mod subscription;
+#[cfg(test)]
+mod subscription_tests;
+#[cfg(test)]
+mod testbed;
 
 use std::time::Instant;
 

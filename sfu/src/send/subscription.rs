@@ -120,6 +120,8 @@ pub(crate) struct Subscription {
     resends: Resends,
     requests: KeyFrameRequests,
     reports: Reports,
+    /// Our sequence number from which on packets are of the present source: only they can be resent.
+    source_from: u64,
     /// Our sequence number from which the receiver can decode: the latest key frame's first, or the start of what flows.
     decodable_from: u64,
     next_rtx_sequence: u64,
@@ -143,6 +145,7 @@ impl Subscription {
             resends: Resends::new(),
             requests: KeyFrameRequests::default(),
             reports: Reports::default(),
+            source_from: forwarder.next_sequence(),
             decodable_from: forwarder.next_sequence(),
             forwarder,
             next_rtx_sequence: seed >> 7 & 0x7fff,
@@ -160,7 +163,8 @@ impl Subscription {
         self.forwarder.forget_source();
         self.resends.clear();
         self.requests.reset();
-        self.decodable_from = self.forwarder.next_sequence();
+        self.source_from = self.forwarder.next_sequence();
+        self.decodable_from = self.source_from;
         self.flow = if source.is_some() && self.wants_anything() {
             Flow::Starting(None)
         } else {
@@ -281,10 +285,14 @@ impl Subscription {
                         }
                     };
                     if let Some((ring, key)) = awaited.find(source) {
-                        // What came before the key frame goes first, as if every packet were forwarded on arrival.
-                        let earlier = source.ring(flowing.layer).is_some_and(|ring| {
-                            matches!(ring.read(flowing.cursor), Read::Packet(next, _) if next.arrival <= key.arrival)
-                        });
+                        // What came before the key frame goes first, as if every packet were forwarded on arrival, and so does
+                        // the rest of a frame. A frame that came together with the key frame shows the same moment: no need of it.
+                        let first = |next: &Stored| {
+                            next.arrival < key.arrival || (!flowing.frame_complete && next.timestamp <= flowing.frame)
+                        };
+                        let earlier = source.ring(flowing.layer).is_some_and(
+                            |ring| matches!(ring.read(flowing.cursor), Read::Packet(next, _) if first(next)),
+                        );
                         if !earlier {
                             self.start_at(source, ring, key, layer);
                         }
@@ -441,8 +449,11 @@ impl Subscription {
         };
         for number in numbers {
             let behind = (highest as u16).wrapping_sub(number);
-            // Numbers ahead of the highest, and from before the first, were never sent.
-            let Some(sequence) = highest.checked_sub(u64::from(behind)).filter(|_| behind < 1 << 15) else {
+            // Numbers ahead of the highest were never sent; those of another source are of no use any more.
+            let Some(sequence) = highest
+                .checked_sub(u64::from(behind))
+                .filter(|sequence| behind < 1 << 15 && *sequence >= self.source_from)
+            else {
                 continue;
             };
             match self.history.get(sequence) {

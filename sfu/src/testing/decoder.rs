@@ -57,7 +57,7 @@ struct Partial {
 /// # Panics
 /// When packets contradict each other: a sequence number with two contents, time that stands still, picture ids with gaps that no
 /// loss explains, parts of different frames under one timestamp.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct VideoDecoder {
     sequences: SequenceUnwrapper,
     waiting: BTreeMap<u64, Part>,
@@ -67,16 +67,31 @@ pub struct VideoDecoder {
     last: Option<Frame>,
     /// Layer and number of the last decoded frame; `None` while the picture is lost.
     decoded: Option<(u8, u32)>,
-    /// A packet was given up since the last whole frame.
+    /// A packet was given up since the last frame's start, or nothing has come yet: the first packets may be missing.
     loss: bool,
     figures: DecoderFigures,
+}
+
+impl Default for VideoDecoder {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl VideoDecoder {
     /// A decoder that has seen nothing.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            sequences: SequenceUnwrapper::new(),
+            waiting: BTreeMap::new(),
+            next: None,
+            partial: None,
+            last: None,
+            decoded: None,
+            loss: true,
+            figures: DecoderFigures::default(),
+        }
     }
 
     /// Takes a plaintext RTP packet of the media SSRC.
@@ -181,7 +196,10 @@ impl VideoDecoder {
     }
 
     fn check_order(&mut self, frame: &Frame) {
-        let Some(last) = self.last.replace(*frame) else { return };
+        let Some(last) = self.last.replace(*frame) else {
+            self.loss = false;
+            return;
+        };
         let time = frame.timestamp.wrapping_sub(last.timestamp) as i32;
         assert!(time > 0, "time goes forward: {last:?} {frame:?}");
         let pictures = frame.picture_id.wrapping_sub(last.picture_id) & 0x7fff;
