@@ -178,7 +178,7 @@ pub(crate) const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) const FIRST_REPORT: Duration = Duration::from_millis(100);
 
 /// SSRCs of one transport in one direction, for RTP and for RTCP each. Sixteen published layers with their retransmission, or
-/// 64 received lines with theirs, need half of it; each costs 36 bytes. None is forgotten, because replay protection and
+/// 64 received lines with theirs, need half of it; each costs 76 bytes. None is forgotten, because replay protection and
 /// nonces hang on them.
 pub(crate) const MAX_SSRCS: usize = 256;
 

@@ -255,7 +255,7 @@ impl Transport {
     }
 
     /// Encrypts the RTP packet in `buffer[..plain_len]` in place; `buffer` must be longer by [`crate::srtp::MAX_RTP_OVERHEAD`].
-    /// Returns the length to send. Sequence numbers of one SSRC must rise from call to call; the first should be below 2^15.
+    /// Returns the length to send. A sequence number of an SSRC can be sealed once; see [`Sealer::seal_rtp`].
     #[inline]
     pub(crate) fn seal_rtp(
         &mut self,

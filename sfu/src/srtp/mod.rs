@@ -1,10 +1,11 @@
 //! SRTP and SRTCP in place (RFC 3711, RFC 7714), one [`Opener`] and one [`Sealer`] per transport.
 //!
 //! Keys are scheduled when a transport connects; a packet costs one pass of the cipher over the caller's buffer, no
-//! allocation, no copy. **No (key, nonce) pair repeats, by construction**: a nonce is made of SSRC and packet index, sealing
-//! demands that the index of an SSRC rises from call to call, and the table of SSRCs forgets nothing. Retransmissions go on
-//! an SSRC of their own with indices of their own, so this never stands in the way. One `Sealer` per set of keys: it cannot
-//! be cloned, and [`from_dtls`] must be called once per handshake.
+//! allocation, no copy. **No (key, nonce) pair repeats, by construction**: a nonce is made of SSRC and packet index, and
+//! a sealed index is remembered for as long as it could pass again: behind a window of 512 packets nothing passes at all, and
+//! the table of SSRCs forgets nothing. A repaired packet may so leave late under its own number; retransmissions go on an SSRC
+//! of their own with indices of their own. One `Sealer` per set of keys: it cannot be cloned, and [`from_dtls`] must be called
+//! once per handshake.
 
 mod cm_sha1;
 mod gcm;
@@ -15,7 +16,7 @@ mod streams;
 use cm_sha1::CmSha1;
 use gcm::Gcm;
 use kdf::{Kdf, Label};
-use replay::{ReplayWindow, estimate_index};
+use replay::{Refused, Window, estimate_index};
 use streams::Streams;
 
 /// An SRTP protection profile (RFC 5764 §4.1.2, RFC 7714 §14.2).
@@ -130,15 +131,24 @@ pub enum SealError {
     /// `plain_len` or `header_len` do not fit, or the buffer has no room for the tag.
     #[error("the buffer is too small")]
     BufferTooSmall,
-    /// The sequence number is not after the last one sealed for this SSRC: sealing would repeat a nonce.
-    #[error("sequence number is not after the last one sealed")]
-    OutOfOrder,
+    /// The sequence number was sealed before for this SSRC, or is so old that this is not known: sealing could repeat a nonce.
+    #[error("sequence number was used before")]
+    Repeated,
     /// More SSRCs than one transport may use.
     #[error("too many SSRCs")]
     TooManySsrcs,
     /// The key has protected as many packets as it may.
     #[error("the key is used up")]
     KeyExhausted,
+}
+
+impl From<Refused> for OpenError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Used => Self::Replayed,
+            Refused::TooOld => Self::TooOld,
+        }
+    }
 }
 
 /// Keying material of the wrong length for its profile.
@@ -210,8 +220,8 @@ impl Cipher {
 pub struct Opener {
     cipher: Cipher,
     rtp_overhead: usize,
-    rtp: Streams<ReplayWindow>,
-    rtcp: Streams<ReplayWindow>,
+    rtp: Streams<Window>,
+    rtcp: Streams<Window>,
 }
 
 impl Opener {
@@ -253,10 +263,10 @@ impl Opener {
             Cipher::CmSha1(pair) => pair.rtp.open_rtp(packet, header_len, ssrc, index)?,
         };
         match stream {
-            Some(window) => window.accept(index),
+            Some(window) => window.mark(index),
             None => self
                 .rtp
-                .insert(ssrc, ReplayWindow::starting_at(index))
+                .insert(ssrc, Window::starting_at(index))
                 .map_err(|_| OpenError::TooManySsrcs)?,
         }
         Ok(plain_len)
@@ -297,10 +307,10 @@ impl Opener {
             }
         };
         match stream {
-            Some(window) => window.accept(index),
+            Some(window) => window.mark(index),
             None => self
                 .rtcp
-                .insert(ssrc, ReplayWindow::starting_at(index))
+                .insert(ssrc, Window::starting_at(index))
                 .map_err(|_| OpenError::TooManySsrcs)?,
         }
         Ok(plain_len)
@@ -311,8 +321,8 @@ impl Opener {
 pub struct Sealer {
     cipher: Cipher,
     profile: Profile,
-    /// The last index sealed, by SSRC.
-    rtp: Streams<u64>,
+    /// The indices sealed, by SSRC.
+    rtp: Streams<Window>,
     /// The next SRTCP index: one row of numbers for all SSRCs, which rises for each of them.
     rtcp_index: u32,
 }
@@ -336,12 +346,12 @@ impl Sealer {
     /// Seals the RTP packet in `buffer[..plain_len]` in place; `header_len` is its header with CSRCs and extension. `buffer`
     /// must be longer than the packet by [`Profile::rtp_overhead`]. Returns the length to send.
     ///
-    /// Sequence numbers of one SSRC must rise from call to call, by less than 2^15, gaps allowed; the roll-over is counted
-    /// here. The first one of an SSRC should be below 2^15, else a receiver that misses it and the roll-over after it can
-    /// never open the stream.
+    /// Each sequence number of an SSRC can be sealed once. They may skip up to 2^15 − 1 ahead, and come up to 511 late; the
+    /// roll-over is counted here. The first one of an SSRC should be below 2^15, else a receiver that misses it and the
+    /// roll-over after it can never open the stream.
     ///
     /// # Errors
-    /// See [`SealError`]. After [`SealError::OutOfOrder`] nothing was changed.
+    /// See [`SealError`]. After an error the packet in the buffer is as it was.
     #[inline]
     pub fn seal_rtp(&mut self, buffer: &mut [u8], plain_len: usize, header_len: usize) -> Result<usize, SealError> {
         let room = plain_len.saturating_add(self.profile.rtp_overhead());
@@ -351,22 +361,22 @@ impl Sealer {
         let seq = u16::from_be_bytes([buffer[2], buffer[3]]);
         let ssrc = u32::from_be_bytes([buffer[8], buffer[9], buffer[10], buffer[11]]);
         let index = match self.rtp.get_mut(ssrc) {
-            Some(last) => {
-                let ahead = seq.wrapping_sub(*last as u16);
-                if ahead == 0 || ahead >= 0x8000 {
-                    return Err(SealError::OutOfOrder);
-                }
-                let index = *last + u64::from(ahead);
-                if index > MAX_RTP_INDEX {
-                    return Err(SealError::KeyExhausted);
-                }
+            Some(window) => {
+                let index = match estimate_index(window.highest(), seq) {
+                    Some(index) => index,
+                    None if window.highest() > MAX_RTP_INDEX / 2 => return Err(SealError::KeyExhausted),
+                    None => return Err(SealError::Repeated),
+                };
+                window.check(index).map_err(|_| SealError::Repeated)?;
                 // Noted before it is used: whatever happens next, this index is spent.
-                *last = index;
+                window.mark(index);
                 index
             }
             None => {
                 let index = u64::from(seq);
-                self.rtp.insert(ssrc, index).map_err(|_| SealError::TooManySsrcs)?;
+                self.rtp
+                    .insert(ssrc, Window::starting_at(index))
+                    .map_err(|_| SealError::TooManySsrcs)?;
                 index
             }
         };
