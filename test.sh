@@ -132,6 +132,8 @@ fi
 
 if wants browser; then
   need chromium=chromium firefox-esr=firefox-esr
+  wants web || check "web client, packages" in_folder web-client npm ci --no-audit --no-fund --loglevel=error
+  check "web client, every screen" in_folder web-client npm run --silent test:browser
   check "program for the browsers" cargo build --quiet
   check "browser tests, packages" in_folder tests/browser npm ci --no-audit --no-fund --loglevel=error
   HOUSECALL_BIN="$PWD/$(dirname "${CARGO_TARGET_DIR:-target}/x")/debug/housecall" \
