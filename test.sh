@@ -29,11 +29,11 @@ report=()
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
-# Installs Debian packages for commands that are missing: need COMMAND=PACKAGE...
+# Installs Debian packages for commands that are missing: need "COMMAND=PACKAGE PACKAGE..."...
 need() {
   local pair packages=()
   for pair in "$@"; do
-    command -v "${pair%%=*}" >/dev/null || packages+=("${pair##*=}")
+    command -v "${pair%%=*}" >/dev/null || packages+=(${pair##*=})
   done
   [ ${#packages[@]} -gt 0 ] || return 0
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
@@ -131,7 +131,8 @@ if wants web; then
 fi
 
 if wants browser; then
-  need chromium=chromium firefox-esr=firefox-esr
+  # The fonts are part of what the screens look like.
+  need "chromium=chromium fonts-noto-core" firefox-esr=firefox-esr
   wants web || check "web client, packages" in_folder web-client npm ci --no-audit --no-fund --loglevel=error
   check "web client, every screen" in_folder web-client npm run --silent test:browser
   check "program for the browsers" cargo build --quiet

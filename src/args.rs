@@ -66,7 +66,7 @@ pub(crate) struct CreateVisit {
     /// When it starts, counted from now.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=527_040))]
     pub(crate) in_minutes: u32,
-    /// Print a JSON object with the id and both people's links.
+    /// Print a JSON object with the id and the times.
     #[arg(long)]
     pub(crate) json: bool,
 }

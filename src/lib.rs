@@ -5,9 +5,10 @@ pub mod config;
 mod panics;
 mod ports;
 
+use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,6 +81,21 @@ pub enum ServeError {
         #[source]
         cause: OpenError,
     },
+    /// Two servers on the same data would each hold half of a visit.
+    #[error("another Housecall serves what is stored in {}. Stop that one, or choose another directory: --data DIR", directory.display())]
+    DataInUse {
+        /// The data directory.
+        directory: PathBuf,
+    },
+    /// The lock on the data could not be had.
+    #[error("cannot lock what is stored in {}. Check that the directory belongs to this user", directory.display())]
+    Lock {
+        /// The data directory.
+        directory: PathBuf,
+        /// The cause.
+        #[source]
+        cause: std::io::Error,
+    },
     /// The demo clinic could not be made.
     #[error("cannot make the demo clinic. Try another data directory: --data DIR")]
     Clinic(#[source] PortalError),
@@ -106,6 +122,7 @@ const STOP_TIME: Duration = Duration::from_secs(10);
 pub async fn run(config: Config, out: &mut impl Write, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
     let Ports { http, media, address } = ports::bind(&config)?;
     let portal = open_portal(&config)?;
+    let _lock = lock(&config.data_dir)?;
     let links = match config.demo {
         true => Some(
             portal
@@ -176,6 +193,22 @@ pub async fn run(config: Config, out: &mut impl Write, shutdown: impl Future<Out
         Err(_) => tracing::warn!("stopped before everybody could be told"),
     }
     Ok(())
+}
+
+/// Makes this the only server on the data, until the file is closed, be it by a kill. Commands need no lock.
+fn lock(directory: &Path) -> Result<File, ServeError> {
+    let refused = |cause| ServeError::Lock {
+        directory: directory.to_owned(),
+        cause,
+    };
+    let file = File::create(directory.join("server.lock")).map_err(refused)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(ServeError::DataInUse {
+            directory: directory.to_owned(),
+        }),
+        Err(TryLockError::Error(cause)) => Err(refused(cause)),
+    }
 }
 
 /// Where a browser on this machine finds the server.

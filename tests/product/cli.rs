@@ -62,6 +62,19 @@ fn a_taken_port_is_said_in_one_sentence_with_an_action() {
 }
 
 #[test]
+fn a_second_server_on_the_same_data_is_refused() {
+    let data = directory();
+    let _first = Server::start(data.path());
+    let output = server::run(&["--listen", "127.0.0.1:0", "--data", &directory_name(&data)]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("another Housecall serves") && said.contains("--data DIR"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_wrong_configuration_is_refused_by_key() {
     let data = directory();
     let file = data.path().join("wrong.toml");

@@ -353,12 +353,12 @@ fn normal(path: &Path) -> PathBuf {
 #[test]
 fn fuzz_targets_files_and_corpora_agree() {
     let manifest = parsed("fuzz/Cargo.toml");
-    let targets: BTreeSet<String> = manifest["bin"]
-        .as_array()
-        .expect("a list of targets")
+    let bins = manifest["bin"].as_array().expect("a list of targets");
+    let targets: BTreeSet<String> = bins
         .iter()
         .filter_map(|bin| Some(bin.get("name")?.as_str()?.to_owned()))
         .collect();
+    assert_eq!(targets.len(), bins.len(), "a target is named twice");
     let mut found: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for file in files() {
         let mut parts = file.iter().filter_map(|part| part.to_str());
