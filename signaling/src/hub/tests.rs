@@ -207,7 +207,16 @@ async fn a_store_that_fails_interrupts_the_visit() {
     assert_eq!(end["reason"], "failed", "never told of the admission");
     assert_eq!(clinician.closed().await, CloseCode::Done);
     house.portal.failing.store(false, Ordering::Relaxed);
-    house.join("v/sam/patient").await;
+
+    let (mut patient, welcome) = house.join("v/sam/patient").await;
+    let (clinician, _) = house.join("v/doctor/clinician").await;
+    house.portal.failing.store(true, Ordering::Relaxed);
+    clinician.say(&json!({"type": "decline", "participant": welcome["you"], "reason": ""}));
+    assert_eq!(patient.hear_type("state").await["you"]["position"], 1);
+    while let Some(frame) = patient.from_server.recv().await {
+        let declined = matches!(&frame, Frame::Text(text) if text.contains("declined"));
+        assert!(!declined, "told of what was not stored");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -311,18 +320,7 @@ async fn whip_and_whep_from_post_to_delete() {
     for participant in viewers {
         assert_eq!(house.hub.http_leave(&viewer, &participant).await, Ok(()));
     }
-    // The last one leaves and another comes in the same moment, again and again: there is always a visit to come to.
-    let mut last = joined.participant;
-    for _ in 0..50 {
-        assert_eq!(house.hub.http_leave(&encoder, &last).await, Ok(()));
-        last = house
-            .hub
-            .whip(encoder.clone(), "v=0".to_owned())
-            .await
-            .expect("answered")
-            .participant;
-    }
-    assert_eq!(house.hub.http_leave(&encoder, &last).await, Ok(()));
+    assert_eq!(house.hub.http_leave(&encoder, &joined.participant).await, Ok(()));
     house.settle().await;
     assert_eq!(house.media.rooms(), 0, "an empty visit holds no room");
     let refused = house.hub.whip(encoder, "bad".to_owned()).await;
@@ -346,7 +344,10 @@ async fn a_clinician_in_another_visit_is_with_another_patient() {
 async fn a_bug_in_one_visit_ends_that_visit_and_no_other() {
     let house = House::new();
     let (mut other, _) = house.join("w/ana/patient").await;
+    let (_patient, welcome) = house.join("v/sam/patient").await;
     let (mut client, _) = house.join("v/doctor/clinician").await;
+    client.say(&json!({"type": "admit", "participant": welcome["you"]}));
+    other.hear_until(|m| m["clinician"] == "with_another_patient").await;
     client.say(&json!({"type": "offer", "id": 1, "sdp": "v=0"}));
     client.hear_type("answer").await;
     house.media.0.lock().unwrap().break_on_target = true;
@@ -356,8 +357,7 @@ async fn a_bug_in_one_visit_ends_that_visit_and_no_other() {
     house.settle().await;
     assert_eq!(house.event_names().last(), Some(&"interrupted"));
     assert_eq!(house.media.rooms(), 0);
-    other.say(&json!({"type": "ping", "id": 1}));
-    other.hear_type("pong").await;
+    other.hear_until(|m| m["clinician"] == "not_started").await;
     house.join("v/doctor/clinician").await;
 }
 
@@ -443,4 +443,22 @@ async fn metrics_move_and_their_number_does_not() {
         (0.0, 0.0, 0.0)
     );
     assert_eq!(value("closes_total/done"), 2.0);
+}
+
+/// The last one leaves and another comes in the same moment, again and again, on two threads: there is always a visit to come to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_comes_as_a_visit_empties_gets_in() {
+    let house = House::new();
+    let encoder = identity("v", "encoder", "guest");
+    for _ in 0..2_000 {
+        let joined = house
+            .hub
+            .whip(encoder.clone(), "v=0".to_owned())
+            .await
+            .expect("answered");
+        assert_eq!(house.hub.http_leave(&encoder, &joined.participant).await, Ok(()));
+    }
+    let names = house.event_names();
+    assert_eq!(names.len(), 4_000);
+    assert!(names.chunks(2).all(|pair| pair == ["entered", "left"]));
 }

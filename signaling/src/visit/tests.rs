@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use housecall_sfu::{Event, Kind, Layer, Mid, NegotiateError, ParticipantId, RoomId, Target};
+use housecall_sfu::{Event, Kind, Layer, Mid, NegotiateError, ParticipantId, RoomId, Target, TrackId};
 
 use super::harness::{World, identity};
 use super::{Bounds, SocketId};
@@ -718,4 +718,45 @@ fn views_are_sent_once_for_several_changes_and_not_at_all_for_none() {
         },
     );
     assert_eq!(count(&world, clinician), before + 1);
+}
+
+/// Everything above refuses such wishes already; this is the last gate, and it must hold alone.
+#[test]
+fn whoever_waits_is_neither_sent_nor_shown_anything_even_if_wished() {
+    let Visiting {
+        mut world,
+        patient,
+        patient_media,
+        ..
+    } = visiting();
+    let waiting = world.join("waiting", RoleName::Patient);
+    let waiting_media = connect(&mut world, waiting, (5, 6));
+    let wishes = [(waiting_media, 2), (patient_media, 6), (patient_media, 4)];
+    for (viewer, track) in wishes {
+        let id = world.visit.by_media[&viewer];
+        let stay = world.visit.stays.get_mut(&id).expect("is there");
+        let slots = &mut stay.connection.as_mut().expect("connected").slots;
+        slots.get_mut(&Mid::new("3").expect("valid")).expect("a line").wish = Some(TrackId(track));
+        world.visit.sources_stale = true;
+        world.settle();
+        assert!(world.viewers_of(track).is_empty(), "{viewer:?} is sent {track}");
+    }
+    world.say(patient, subscribe("3", "t2"));
+    assert_eq!(world.viewers_of(2), [patient_media]);
+}
+
+#[test]
+fn a_new_offer_keeps_what_the_lines_show() {
+    let Visiting {
+        mut world,
+        clinician,
+        patient,
+        ..
+    } = visiting();
+    world.say(clinician, subscribe("3", "t4"));
+    world.say(clinician, offer(2));
+    world.answer(&[LINES[0], LINES[1], ("4", VIDEO)], &[]);
+    assert_eq!(world.viewers_of(4).len(), 1);
+    world.say(patient, ClientMessage::Leave { keep_place: true });
+    assert!(world.viewers_of(4).is_empty());
 }

@@ -161,6 +161,11 @@ fn step(dice: &mut Dice, world: &mut World, track: &mut u64) {
         (12, _, Some(participant)) => transport_event(dice, world, participant),
         (13, ..) => http(dice, world),
         (14, ..) if dice.roll(60) == 0 => end(dice, world),
+        (15..=18, Some(socket), _) => {
+            if let Some(message) = wanted_subscription(dice, world, socket) {
+                world.say(socket, message);
+            }
+        }
         (_, Some(socket), _) => {
             let message = message(dice, world, *track);
             world.say(socket, message);
@@ -285,6 +290,24 @@ fn end(dice: &mut Dice, world: &mut World) {
             .handle_media_event(&Event::RoomFailed { room: RoomId(7) }, world.now),
     }
     world.settle();
+}
+
+/// One of the socket's own lines, and any track of that kind.
+fn wanted_subscription(dice: &mut Dice, world: &World, socket: SocketId) -> Option<ClientMessage> {
+    let stay = &world.visit.stays[&world.visit.by_socket[&socket]];
+    let slots: Vec<_> = stay.connection.as_ref()?.slots.iter().collect();
+    let (mid, slot) = dice.pick(&slots)?;
+    let all = world.transports.values().flat_map(|transport| &transport.tracks);
+    let mut tracks: Vec<u64> = all
+        .filter(|track| track.kind == slot.kind)
+        .map(|track| track.track.0)
+        .collect();
+    tracks.sort_unstable();
+    let track = Some(format!("t{}", dice.pick(&tracks)?));
+    Some(ClientMessage::Subscribe {
+        mid: mid.to_string(),
+        track,
+    })
 }
 
 fn message(dice: &mut Dice, world: &World, tracks: u64) -> ClientMessage {
