@@ -150,3 +150,25 @@ fn the_web_clients_types_are_up_to_date() {
         "web-client/types/protocol.d.ts is out of date; run with HOUSECALL_UPDATE=1"
     );
 }
+
+/// Cut short anywhere, or with any byte changed, a message is refused or understood, and nothing else happens.
+#[test]
+fn damaged_messages_are_harmless() {
+    let files = golden("client").into_values().chain(golden("server").into_values());
+    let mut tried = 0;
+    for text in files {
+        let bytes = text.as_bytes();
+        for end in 0..=bytes.len() {
+            housecall_signaling::fuzzing::message(&bytes[..end]);
+            let mut damaged = bytes.to_vec();
+            for with in [b'"', b'}', b'0', b'-', 0, 0xff] {
+                if let Some(byte) = damaged.get_mut(end) {
+                    *byte = with;
+                }
+                housecall_signaling::fuzzing::message(&damaged);
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 10_000, "only {tried}");
+}
