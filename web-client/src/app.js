@@ -21,7 +21,6 @@ import { t } from './i18n.js';
 import { between, level, read } from './quality.js';
 import { GiveUp, Signaling } from './signaling.js';
 import { initial, others, reduce, wantsMedia } from './state.js';
-import { Today } from './today.js';
 
 /** A session is renewed when it has less than this left. It lives for 15 minutes. */
 const RENEW_BEFORE_MS = 60_000;
@@ -34,10 +33,8 @@ export class App {
   /** @type {State} */
   state = initial;
   devices = new Devices(() => this.#devicesChanged());
-  today = new Today(
-    () => this.freshSession(),
-    () => this.#changed(),
-  );
+  /** What only clinicians need; null for everybody else. @type {import('./desk.js').Desk | null} */
+  desk = null;
   /** @type {Call | null} */
   call = null;
   /** @type {QualityLevel} */
@@ -105,7 +102,7 @@ export class App {
     for (const effect of effects) this.#perform(effect);
     this.call?.setParticipants(others(this.state));
     this.#sayMuted();
-    this.today.follow(this.state);
+    this.desk?.follow();
     this.#changed();
   }
 
@@ -235,6 +232,7 @@ export class App {
     }
     try {
       this.#session = await api.exchange(this.#token);
+      if (this.#session.role === 'clinician') this.desk ??= (await import('./desk.js')).openDesk(this, () => this.#changed());
       this.dispatch({ type: 'opened', session: this.#session });
       void this.devices.start();
     } catch (error) {

@@ -27,6 +27,9 @@ import { cameraEncodings, plan, targets } from './plan.js';
 
 /** @typedef {{name: 'idle'} | {name: 'offering'} | {name: 'asked', id: number}} Negotiation */
 
+/** Counts the page's offers over all its connections, so that a late answer to an old one fits none of the new. */
+let offers = 0;
+
 export class Call {
   /** @type {RTCPeerConnection} */
   peerConnection;
@@ -43,7 +46,6 @@ export class Call {
   #negotiation = { name: 'idle' };
   /** Whether something changed since the last offer that needs a new one. */
   #stale = false;
-  #offers = 0;
   /** @type {SlotInfo[]} */
   #slots = [];
   /** Receiving lines asked for so far. */
@@ -237,12 +239,12 @@ export class Call {
 
   /** @param {string} sdp */
   #ask(sdp) {
-    this.#offers += 1;
-    this.#negotiation = { name: 'asked', id: this.#offers };
+    offers += 1;
+    this.#negotiation = { name: 'asked', id: offers };
     // Until the first answer is here this is a new connection to the server, which may still hold the one before.
     const fresh = this.peerConnection.remoteDescription === null;
     // If the connection to the server is down this goes nowhere; `resync` says it again.
-    this.#hooks.send({ type: 'offer', id: this.#offers, sdp, ...(fresh ? { fresh } : {}) });
+    this.#hooks.send({ type: 'offer', id: offers, sdp, ...(fresh ? { fresh } : {}) });
   }
 
   /**

@@ -39,11 +39,23 @@ export class Devices {
   /** @type {MediaStreamTrack | null} */
   #mutedTrack = null;
 
+  /** What the person had switched off when the devices were let go of: it stays off when they come back. */
+  #left = { muted: false, cameraOff: false };
+
   /** Asks for both at once, which is one question for the person; what then lacks is asked for on its own. */
   async start() {
     if (this.state.microphone.name !== 'idle' || this.state.camera.name !== 'idle') return;
     if (!navigator.mediaDevices?.getUserMedia) {
       this.#both({ name: 'trouble', trouble: 'insecure' });
+      return;
+    }
+    const { muted, cameraOff } = this.#left;
+    this.#left = { muted: false, cameraOff: false };
+    if (muted || cameraOff) {
+      this.state.microphone = { name: 'asking' };
+      this.#set('camera', cameraOff ? { name: 'off' } : { name: 'asking' });
+      await Promise.all([this.#ask('microphone', muted), cameraOff ? null : this.#ask('camera')]);
+      await this.#list();
       return;
     }
     this.#both({ name: 'asking' });
@@ -108,9 +120,7 @@ export class Devices {
       this.#onChange();
       return;
     }
-    const muted = name === 'microphone' && this.#mutedTrack !== null;
-    await this.#ask(name);
-    if (muted && this.state.microphone.name === 'on') await this.toggleMicrophone();
+    await this.#ask(name, name === 'microphone' && this.#mutedTrack !== null);
   }
 
   /**
@@ -124,6 +134,8 @@ export class Devices {
 
   /** Lets go of everything: the lights go off. The next `start` asks again (without a question, where the browser remembers). */
   stop() {
+    const { microphone, camera } = this.state;
+    if (microphone.name !== 'idle') this.#left = { muted: microphone.name === 'off', cameraOff: camera.name === 'off' };
     for (const track of [this.microphoneTrack, trackOf(this.state.camera)]) if (track) release(track);
     this.#mutedTrack = null;
     this.#both({ name: 'idle' });
@@ -147,8 +159,11 @@ export class Devices {
         };
   }
 
-  /** @param {DeviceName} name */
-  async #ask(name) {
+  /**
+   * @param {DeviceName} name
+   * @param {boolean} [muted] for a microphone that has to start silent
+   */
+  async #ask(name, muted = false) {
     if (!navigator.mediaDevices?.getUserMedia) {
       this.#set(name, { name: 'trouble', trouble: 'insecure' });
       return;
@@ -161,12 +176,12 @@ export class Devices {
     try {
       const constraints = this.#constraints(name);
       const stream = await navigator.mediaDevices.getUserMedia(name === 'microphone' ? { audio: constraints } : { video: constraints });
-      this.#take(name, stream.getTracks()[0]);
+      this.#take(name, stream.getTracks()[0], muted);
     } catch (error) {
       if (this.#chosen[name] && troubleOf(error) === 'missing') {
         // The chosen device is gone; any other will do.
         this.#chosen[name] = null;
-        await this.#ask(name);
+        await this.#ask(name, muted);
         return;
       }
       this.#set(name, { name: 'trouble', trouble: troubleOf(error) });
@@ -176,8 +191,9 @@ export class Devices {
   /**
    * @param {DeviceName} name
    * @param {MediaStreamTrack | undefined} track
+   * @param {boolean} [muted]
    */
-  #take(name, track) {
+  #take(name, track, muted = false) {
     // The page may have let go of everything while the browser was asking.
     if (!track || this.state[name].name !== 'asking') {
       track?.stop();
@@ -189,7 +205,13 @@ export class Devices {
       this.#set(name, { name: 'trouble', trouble: 'missing' });
       void this.#list();
     };
-    this.#set(name, { name: 'on', track });
+    if (muted) {
+      track.enabled = false;
+      this.#mutedTrack = track;
+      this.#set(name, { name: 'off' });
+    } else {
+      this.#set(name, { name: 'on', track });
+    }
   }
 
   async #list() {

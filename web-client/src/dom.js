@@ -89,3 +89,20 @@ export function each(list, items, key, create, drawn) {
     if (list.children[index] !== view.element) list.insertBefore(view.element, list.children[index] ?? null);
   });
 }
+
+/**
+ * Copies, or where the browser does not let us, selects the text for the person to copy.
+ * @param {string} text
+ * @param {HTMLInputElement | null} input
+ * @param {HTMLElement} button
+ * @param {string} done
+ */
+export async function copyText(text, input, button, done) {
+  try {
+    await navigator.clipboard.writeText(text);
+    setText(button, done);
+  } catch {
+    input?.focus();
+    input?.select();
+  }
+}

@@ -8,10 +8,8 @@ import { wantsMedia } from './state.js';
 import { tokenInHash } from './token.js';
 import { endedView } from './views/ended.js';
 import { frame, heading } from './views/frame.js';
-import { landingView } from './views/landing.js';
 import { lobbyView } from './views/lobby.js';
 import { problemView } from './views/problem.js';
-import { visitView } from './views/visit.js';
 import { waitingView } from './views/waiting.js';
 
 /**
@@ -32,7 +30,7 @@ let lock = null;
 
 await load(document);
 if (location.pathname === '/join' || location.pathname === '/join/') visit();
-else mount(landingView());
+else mount((await import('./views/landing.js')).landingView());
 
 function visit() {
   if (typeof RTCPeerConnection === 'undefined' || !('addTransceiver' in RTCPeerConnection.prototype)) {
@@ -44,14 +42,34 @@ function visit() {
   let view = null;
   let drawn = '';
 
+  /**
+   * The visit's own screen comes after the join page, in the time a person needs to press the button.
+   * @type {typeof import('./views/visit.js') | 'loading' | null}
+   */
+  let call = null;
+  const fetchCall = async () => {
+    if (call !== null || app.state.page.name === 'opening' || app.state.page.name === 'problem') return;
+    call = 'loading';
+    try {
+      call = await import('./views/visit.js');
+    } catch {
+      // The server is gone just now.
+      await new Promise((resolve) => setTimeout(resolve, 2_000));
+      call = null;
+    }
+    draw();
+  };
+
   const draw = () => {
-    const name = screenOf(app);
+    void fetchCall();
+    const ready = call !== 'loading' ? call : null;
+    const name = app.state.page.name === 'visit' && !ready ? 'opening' : screenOf(app);
     if (name !== drawn) {
       // Not on the very first screen: there the browser's own start at the top of the page is right.
       const takeFocus = drawn !== '' && drawn !== 'opening';
       drawn = name;
       view?.destroy();
-      view = viewOf(app);
+      view = name === 'opening' ? openingView() : viewOf(app, ready);
       mount(view, takeFocus);
     }
     view?.update();
@@ -108,9 +126,10 @@ function screenOf({ state: { page } }) {
 
 /**
  * @param {App} app
+ * @param {typeof import('./views/visit.js') | null} call
  * @returns {View}
  */
-function viewOf(app) {
+function viewOf(app, call) {
   const { page } = app.state;
   switch (page.name) {
     case 'opening':
@@ -123,7 +142,7 @@ function viewOf(app) {
     case 'waiting':
       return waitingView(app, page.session);
     case 'visit':
-      return visitView(app, page.session);
+      return call ? call.visitView(app, page.session) : openingView();
     case 'ended':
       return endedView(app, page);
   }

@@ -113,7 +113,7 @@ function you({ link }) {
  */
 function opened(state, session) {
   /** @type {Effect[]} */
-  const before = wantsMedia(state.page) ? [{ do: 'stop_media' }, { do: 'leave' }] : [];
+  const before = wantsMedia(state.page) ? [{ do: 'leave' }, { do: 'stop_media' }] : [];
   /** @type {Page} */
   const page = { name: 'lobby', session, room: null };
   // A clinician is connected at once, to see who waits. A patient who says hello is queued, so that waits for the button.
@@ -158,7 +158,7 @@ function leave(state) {
       page: { name: 'ended', session: page.session, reason: 'left', message: '', from: page.name === 'visit' ? 'visit' : 'waiting' },
       link: { name: 'off' },
     },
-    effects: [{ do: 'stop_media' }, { do: 'leave' }],
+    effects: [{ do: 'leave' }, { do: 'stop_media' }],
   };
 }
 

@@ -4,7 +4,6 @@
 import { h } from '../dom.js';
 import { t } from '../i18n.js';
 import { frame, heading } from './frame.js';
-import { todayView } from './today.js';
 
 /** @typedef {import('../i18n.js').Key} Key */
 
@@ -17,7 +16,7 @@ export function endedView(app, page) {
   const clinician = session.role === 'clinician';
   const [titleKey, textKey] = words(page);
   const title = t(titleKey);
-  const today = clinician ? todayView(app) : null;
+  const today = app.desk?.today() ?? null;
   const comesBack = reason !== 'visit_ended' && reason !== 'cancelled' && reason !== 'declined';
   const rejoin = comesBack
     ? h(

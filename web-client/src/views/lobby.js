@@ -7,9 +7,7 @@ import { ownZone, visitTimes } from '../time.js';
 import { devicePanel } from './devices.js';
 import { frame, heading } from './frame.js';
 import { linkBanner } from './banner.js';
-import { queueView } from './queue.js';
 import { selfPicture } from './self.js';
-import { todayView } from './today.js';
 import { toggleButtons } from './toggles.js';
 
 /**
@@ -26,8 +24,8 @@ export function lobbyView(app, session) {
   const panel = devicePanel(app);
   const toggles = toggleButtons(app, 'preview');
   const banner = linkBanner(app);
-  const queue = clinician ? queueView(app) : null;
-  const today = clinician ? todayView(app) : null;
+  const queue = app.desk?.queue() ?? null;
+  const today = app.desk?.today() ?? null;
 
   const anyway = h('p', { class: 'fine' });
   const join = h(

@@ -1,10 +1,9 @@
 // @ts-check
 /** A trouble that fills the page: what it is, and exactly one thing to do. */
 
-import { h } from '../dom.js';
+import { copyText, h } from '../dom.js';
 import { t } from '../i18n.js';
 import { frame, heading } from './frame.js';
-import { copyText } from './today.js';
 
 /** @typedef {import('../../types/app.d.ts').Problem} Problem */
 

@@ -4,6 +4,7 @@
 import { each, h, setText, show } from '../dom.js';
 import { current, t } from '../i18n.js';
 import { duration } from '../time.js';
+import { initials } from './avatar.js';
 import { openDialog } from './dialog.js';
 
 /** The server's limit on a reason. */
@@ -139,30 +140,3 @@ function declineDialog(app, { participant, name }) {
 function choice(input, words) {
   return h('label', { class: 'choice' }, input, h('span', {}, words));
 }
-
-/**
- * "Dr. Ana María Ruiz" → "AR"
- * @param {string} name
- */
-export function initials(name) {
-  const all = name.trim().split(/\s+/u).filter(Boolean);
-  const names = all.filter((word) => !word.endsWith('.'));
-  const words = names.length > 0 ? names : all;
-  const first = [...(words[0] ?? '')][0] ?? '?';
-  const last = words.length > 1 ? ([...(words.at(-1) ?? '')][0] ?? '') : '';
-  return (first + last).toLocaleUpperCase();
-}
-
-/** A round badge with a count, e.g. of people who wait. */
-export function badge() {
-  const element = h('span', { class: 'badge', 'aria-hidden': 'true' });
-  return {
-    element,
-    /** @param {number} n */
-    update(n) {
-      show(element, n > 0);
-      setText(element, n > 99 ? '99+' : String(n));
-    },
-  };
-}
-

@@ -3,7 +3,7 @@
 
 import { each, h, icon, setText, show } from '../dom.js';
 import { t } from '../i18n.js';
-import { initials } from './queue.js';
+import { initials } from './avatar.js';
 
 /** @typedef {import('../../types/app.d.ts').Remote} Remote */
 

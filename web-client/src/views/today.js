@@ -1,16 +1,18 @@
 // @ts-check
 /** The clinician's appointments of today; opening, creating and cancelling them. */
 
-import { each, h, icon, setText, show } from '../dom.js';
+import { copyText, each, h, icon, setText, show } from '../dom.js';
 import { current, t } from '../i18n.js';
 import { clock, duration, ownZone } from '../time.js';
 import { confirmDialog, openDialog } from './dialog.js';
 
 /** @typedef {import('../../types/app.d.ts').TodayRow} TodayRow */
 
-/** @param {import('../app.js').App} app */
-export function todayView(app) {
-  const { today } = app;
+/**
+ * @param {import('../app.js').App} app
+ * @param {import('../today.js').Today} today
+ */
+export function todayView(app, today) {
   const list = h('ul', { class: 'today-list' });
   const empty = h('p', { class: 'empty' });
   const stale = h(
@@ -26,7 +28,7 @@ export function todayView(app) {
       'div',
       { class: 'section-head' },
       h('h2', { class: 'section-title' }, t('today.title')),
-      h('button', { type: 'button', class: 'button quiet', onclick: () => newAppointment(app) }, icon('plus'), t('today.new')),
+      h('button', { type: 'button', class: 'button quiet', onclick: () => newAppointment(today) }, icon('plus'), t('today.new')),
     ),
     stale,
     empty,
@@ -107,8 +109,8 @@ export function todayView(app) {
   };
 }
 
-/** @param {import('../app.js').App} app */
-function newAppointment(app) {
+/** @param {import('../today.js').Today} today */
+function newAppointment(today) {
   const name = h('input', { name: 'name', required: true, maxlength: 120, autocomplete: 'off' });
   const starts = h('input', { type: 'datetime-local', name: 'starts', required: true, value: nextQuarter(new Date()) });
   const minutes = h('input', { type: 'number', name: 'minutes', required: true, min: 5, max: 240, step: 5, value: 30, inputmode: 'numeric' });
@@ -123,7 +125,7 @@ function newAppointment(app) {
         event.preventDefault();
         submit.disabled = true;
         try {
-          const created = await app.today.create({
+          const created = await today.create({
             patient_name: name.value.trim(),
             starts_at: new Date(starts.value).toISOString(),
             minutes: Number(minutes.value),
@@ -165,23 +167,6 @@ function showLink(name, link) {
     h('div', { class: 'actions' }, h('button', { type: 'button', class: 'button quiet', onclick: () => close() }, t('today.done'))),
   ]);
   copy.focus();
-}
-
-/**
- * Copies, or where the browser does not let us, selects the text for the person to copy.
- * @param {string} text
- * @param {HTMLInputElement | null} input
- * @param {HTMLElement} button
- * @param {string} done
- */
-export async function copyText(text, input, button, done) {
-  try {
-    await navigator.clipboard.writeText(text);
-    setText(button, done);
-  } catch {
-    input?.focus();
-    input?.select();
-  }
 }
 
 /**

@@ -5,11 +5,9 @@ import { h, icon, setAttribute, setText, show } from '../dom.js';
 import { t } from '../i18n.js';
 import { linkBanner } from './banner.js';
 import { devicePanel } from './devices.js';
-import { confirmDialog, openDialog } from './dialog.js';
-import { badge, queueView } from './queue.js';
+import { openDialog } from './dialog.js';
 import { selfPicture } from './self.js';
 import { tilesView } from './tiles.js';
-import { todayView } from './today.js';
 import { shortcuts, toggleButtons } from './toggles.js';
 
 const CORNERS = /** @type {const} */ (['bottom-end', 'bottom-start', 'top-start', 'top-end']);
@@ -26,7 +24,7 @@ export function visitView(app, session) {
   const tiles = tilesView(app);
   const self = selfTile(app);
   const toggles = toggleButtons(app, 'call');
-  const panel = clinician ? sidePanel(app) : null;
+  const panel = app.desk?.panel() ?? null;
 
   const qualityWords = h('span');
   const quality = h('p', { class: 'quality', 'data-test': 'quality' }, h('span', { class: 'quality-bars', 'aria-hidden': 'true' }, h('i'), h('i'), h('i')), qualityWords);
@@ -114,96 +112,6 @@ function selfTile(app) {
   );
   const element = h('div', { class: 'self-tile', 'data-corner': CORNERS[0] }, self.element, move);
   return { element, update: self.update, destroy: self.destroy };
-}
-
-/**
- * The queue and the day, beside the picture on a desktop and as a sheet over it on a phone. Not modal: the call goes on.
- * @param {import('../app.js').App} app
- */
-function sidePanel(app) {
-  const queue = queueView(app);
-  const today = todayView(app);
-  const count = badge();
-  const toggleWords = h('span', { class: 'visually-hidden' });
-  const toggle = h(
-    'button',
-    { type: 'button', class: 'control', 'aria-controls': 'panel', onclick: () => setOpen(!open, true) },
-    icon('people'),
-    h('span', { class: 'control-words' }, t('visit.people'), toggleWords),
-    count.element,
-  );
-  const closeButton = h('button', { type: 'button', class: 'icon-button', 'aria-label': t('app.close'), onclick: () => setOpen(false, true) }, icon('close'));
-  const end = h(
-    'button',
-    {
-      type: 'button',
-      class: 'button danger-quiet',
-      onclick: () =>
-        confirmDialog({
-          title: t('visit.end_title'),
-          text: t('visit.end_text'),
-          yes: t('visit.end'),
-          no: t('app.cancel'),
-          onYes: () => app.dispatch({ type: 'end_visit_pressed' }),
-        }),
-    },
-    t('visit.end'),
-  );
-  const element = h(
-    'section',
-    {
-      class: 'panel',
-      id: 'panel',
-      'aria-label': t('visit.people'),
-      onkeydown: (event) => {
-        if (event.key === 'Escape') setOpen(false, true);
-      },
-    },
-    h('div', { class: 'panel-head' }, closeButton),
-    queue.element,
-    today.element,
-    end,
-  );
-  let open = true;
-  // Opens by itself while there is nobody to look at, and gives way on a phone once somebody is there.
-  let wasAlone = true;
-  const narrow = matchMedia('(max-width: 60rem)');
-  setOpen(true, false);
-
-  /**
-   * @param {boolean} next
-   * @param {boolean} byPerson
-   */
-  function setOpen(next, byPerson) {
-    open = next;
-    show(element, open);
-    setAttribute(toggle, 'aria-expanded', String(open));
-    if (byPerson) (open ? closeButton : toggle).focus();
-  }
-
-  return {
-    element,
-    toggle,
-    /**
-     * @param {import('../../types/app.d.ts').Room} room
-     * @param {boolean} isAlone
-     */
-    update(room, isAlone) {
-      queue.update(room);
-      today.update();
-      const waiting = room.visit.queue.length;
-      count.update(waiting);
-      setText(toggleWords, waiting > 0 ? t('visit.people_waiting', { count: waiting }) : '');
-      if (isAlone !== wasAlone) {
-        wasAlone = isAlone;
-        if (isAlone) setOpen(true, false);
-        else if (narrow.matches) setOpen(false, false);
-      }
-    },
-    destroy() {
-      queue.destroy();
-    },
-  };
 }
 
 /** @param {import('../app.js').App} app */

@@ -125,7 +125,7 @@ test('leaving from anywhere keeps the place, lets go of the devices, and offers 
     [toVisit, 'visit'],
   ])) {
     const left = run([{ type: 'leave_pressed' }], run([...events]).state);
-    assert.deepEqual(left.done, ['stop_media', 'leave']);
+    assert.deepEqual(left.done, ['leave', 'stop_media']);
     assert.ok(left.state.page.name === 'ended' && left.state.page.from === from && left.state.page.reason === 'left');
     const back = run([{ type: 'rejoin_pressed' }], left.state);
     assert.equal(back.state.page.name, 'joining');
@@ -156,7 +156,7 @@ test('another visit of the day: the present one is left first', () => {
   ]).state;
   const { state, done } = run([{ type: 'opened', session: session('clinician') }], visit);
   assert.ok(state.page.name === 'lobby' && state.page.room === null);
-  assert.deepEqual(done, ['stop_media', 'leave', 'connect']);
+  assert.deepEqual(done, ['leave', 'stop_media', 'connect']);
 });
 
 test('a late message does not bring back what is over', () => {

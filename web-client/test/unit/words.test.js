@@ -6,7 +6,7 @@ import en from '../../locales/en.js';
 import { fill, languages, pick } from '../../src/i18n.js';
 import { duration, visitTimes } from '../../src/time.js';
 import { tokenInHash, tokenOf } from '../../src/token.js';
-import { initials } from '../../src/views/queue.js';
+import { initials } from '../../src/views/avatar.js';
 
 const LOCALES = new URL('../../locales/', import.meta.url);
 const SRC = new URL('../../src/', import.meta.url);
