@@ -215,7 +215,8 @@ mod tests {
 
     #[test]
     fn padding_is_removed() {
-        let cases: [(&[u8], Result<&[u8], RtpError>); 6] = [
+        type Case = (&'static [u8], Result<&'static [u8], RtpError>);
+        let cases: [Case; 6] = [
             (&[1, 2, 1], Ok(&[1, 2])),
             (&[1, 0, 0, 3], Ok(&[1])),
             (&[0, 0, 3], Ok(&[])),

@@ -230,11 +230,6 @@ impl Forwarder {
         self.next_sequence
     }
 
-    /// Our sequence number at which the current segment started.
-    pub(super) fn segment_start(&self) -> Option<u64> {
-        self.segment.as_ref().map(|segment| segment.first_out)
-    }
-
     /// The layer of the current segment, or of the last one during a pause. The outer option is the segment's.
     pub(super) fn layer(&self) -> Option<Option<Layer>> {
         self.segment.as_ref().map(|segment| segment.layer)
@@ -333,7 +328,7 @@ mod tests {
             },
         };
         // Taken 40 ms after the last frame, whatever the arrival says.
-        let key = bench.packet(90, 4, 7_056_600 - 0, 500, 200);
+        let key = bench.packet(90, 4, 7_056_600, 500, 200);
         let old_clock = 8_000 + 45_000 + 3_600;
         bench.forwarder.begin(&key, P720, alignment);
         assert_eq!(bench.forwarder.layer(), Some(P720));

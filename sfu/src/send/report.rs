@@ -6,6 +6,7 @@ use arrayvec::ArrayVec;
 
 use crate::clock::{CompactNtp, NtpTime};
 use crate::limits;
+use crate::rtcp::ReportBlock;
 
 /// What a sender report says of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,23 +19,6 @@ pub(crate) struct SenderFacts {
     pub(crate) packets: u32,
     /// Payload bytes sent, wraps.
     pub(crate) octets: u32,
-}
-
-/// What a report block says of a slot.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Heard {
-    /// Lost since the last report, in 1/256 of what was expected.
-    pub(crate) fraction_lost: u8,
-    /// Lost since the start, signed.
-    pub(crate) cumulative_lost: i32,
-    /// The highest sequence number received, with the receiver's count of wraps above it.
-    pub(crate) highest_sequence: u32,
-    /// Interarrival jitter, in ticks of the RTP clock.
-    pub(crate) jitter: u32,
-    /// Which sender report was received last, zero for none.
-    pub(crate) last_sr: CompactNtp,
-    /// How long the receiver held it.
-    pub(crate) delay_since_last_sr: CompactNtp,
 }
 
 /// A report's figures, to take the next one's difference from.
@@ -52,7 +36,6 @@ pub(super) struct Reports {
     round_trip: Option<Duration>,
     baseline: Option<Baseline>,
     loss: f32,
-    jitter: Duration,
 }
 
 impl Reports {
@@ -66,14 +49,13 @@ impl Reports {
 
     /// Takes in a report block. `holes` are the numbers that never left so far, because the publisher's packets were lost:
     /// the receiver counts them as lost, and they are taken out again.
-    pub(super) fn handle(&mut self, heard: Heard, holes: u64, clock_rate: u32, now: Instant) {
-        self.jitter = Duration::from_micros(u64::from(heard.jitter) * 1_000_000 / u64::from(clock_rate));
-        if let Some(sample) = self.sample(&heard, now) {
+    pub(super) fn handle(&mut self, heard: &ReportBlock, holes: u64, now: Instant) {
+        if let Some(sample) = self.sample(heard, now) {
             // The smoothing of RFC 6298 §2.3.
             self.round_trip = Some(self.round_trip.map_or(sample, |known| (known * 7 + sample) / 8));
         }
         self.loss = self.baseline.map_or_else(
-            || f32::from(heard.fraction_lost) / 256.0,
+            || heard.loss(),
             |before| {
                 let expected = i64::from(heard.highest_sequence.wrapping_sub(before.highest_sequence) as i32);
                 let lost = i64::from(heard.cumulative_lost) - i64::from(before.cumulative_lost);
@@ -94,7 +76,7 @@ impl Reports {
     }
 
     /// The round trip a block proves. Only reports that were really sent count, by when they were really sent.
-    fn sample(&self, heard: &Heard, now: Instant) -> Option<Duration> {
+    fn sample(&self, heard: &ReportBlock, now: Instant) -> Option<Duration> {
         if heard.last_sr == CompactNtp::ZERO {
             return None;
         }
@@ -117,22 +99,19 @@ impl Reports {
     pub(super) const fn loss(&self) -> f32 {
         self.loss
     }
-
-    /// Interarrival jitter at the receiver.
-    pub(super) const fn jitter(&self) -> Duration {
-        self.jitter
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::clock::testing;
+    use crate::ids::Ssrc;
 
     const NTP: NtpTime = NtpTime::from_bits(0x1234_5678_9abc_def0);
 
-    fn heard(highest_sequence: u32, cumulative_lost: i32) -> Heard {
-        Heard {
+    fn heard(highest_sequence: u32, cumulative_lost: i32) -> ReportBlock {
+        ReportBlock {
+            ssrc: Ssrc(1),
             fraction_lost: 64,
             cumulative_lost,
             highest_sequence,
@@ -147,19 +126,18 @@ mod tests {
         let start = testing::start();
         let mut reports = Reports::default();
         reports.note_sent(NTP, start);
-        let block = |last_sr, delay_ms| Heard {
+        let block = |last_sr, delay_ms| ReportBlock {
             last_sr,
             delay_since_last_sr: CompactNtp::from_duration(Duration::from_millis(delay_ms)),
             ..heard(1, 0)
         };
         let now = start + Duration::from_millis(1_100);
-        reports.handle(block(CompactNtp(5), 1_000), 0, 90_000, now);
+        reports.handle(&block(CompactNtp(5), 1_000), 0, now);
         assert_eq!(reports.round_trip(), None, "never sent");
-        reports.handle(block(NTP.compact(), 1_200), 0, 90_000, now);
+        reports.handle(&block(NTP.compact(), 1_200), 0, now);
         assert_eq!(reports.round_trip(), None, "held longer than it exists");
-        reports.handle(block(NTP.compact(), 1_000), 0, 90_000, now);
+        reports.handle(&block(NTP.compact(), 1_000), 0, now);
         assert_eq!(reports.round_trip().map(|time| time.as_millis()), Some(100));
-        assert_eq!(reports.jitter(), Duration::from_millis(10));
         for i in 0..10 {
             reports.note_sent(NTP + Duration::from_secs(i), now);
         }
@@ -170,13 +148,13 @@ mod tests {
     fn holes_are_not_the_receivers_loss() {
         let now = testing::start();
         let mut reports = Reports::default();
-        reports.handle(heard(1_000, 10), 10, 90_000, now);
+        reports.handle(&heard(1_000, 10), 10, now);
         assert_eq!(reports.loss(), 0.25, "the first report says so itself");
-        reports.handle(heard(1_100, 30), 20, 90_000, now);
+        reports.handle(&heard(1_100, 30), 20, now);
         assert_eq!(reports.loss(), 10.0 / 90.0);
-        reports.handle(heard(1_200, 40), 40, 90_000, now);
+        reports.handle(&heard(1_200, 40), 40, now);
         assert_eq!(reports.loss(), 0.0, "more holes than losses: repaired since");
-        reports.handle(heard(1_000, 90), 40, 90_000, now);
+        reports.handle(&heard(1_000, 90), 40, now);
         assert_eq!(reports.loss(), 0.0, "a report that runs backwards");
     }
 }

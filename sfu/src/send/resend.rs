@@ -41,11 +41,6 @@ impl Resends {
         self.waiting.pop_front()
     }
 
-    /// Whether nothing waits.
-    pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-    }
-
     /// Forgets what waits.
     pub(super) fn clear(&mut self) {
         self.waiting.clear();

@@ -9,11 +9,12 @@ use crate::media::{Kind, Layer, Target};
 use crate::ntp::NtpSpan;
 use crate::red;
 use crate::ring::{Facts, KeyFrame, Read, Ring, RingIndex, Stored};
+use crate::rtcp::ReportBlock;
 use crate::send::forwarder::{Alignment, Forwarder, Misplaced, Offsets};
 use crate::send::header::{HeaderFields, HeaderTemplate};
 use crate::send::history::History;
 use crate::send::key_frame::{KeyFrameRequests, Reason};
-use crate::send::report::{Heard, Reports, SenderFacts};
+use crate::send::report::{Reports, SenderFacts};
 use crate::send::resend::Resends;
 use crate::send::{LayerSource, Outgoing, SlotConfig, Stamp, Written};
 
@@ -579,11 +580,6 @@ impl Subscription {
         Some((self.requests.due(reason, now), "key frame request"))
     }
 
-    /// Whether retransmissions wait.
-    pub(crate) fn has_resends(&self) -> bool {
-        !self.resends.is_empty()
-    }
-
     /// What a sender report about this slot says now: the publisher's own report, moved to the server's clock and to our RTP
     /// timestamps, and on to this moment. `None` until the publisher has reported on what flows.
     pub(crate) fn sender_report(
@@ -609,19 +605,13 @@ impl Subscription {
     }
 
     /// Takes in a report block about the slot's media SSRC.
-    pub(crate) fn handle_report_block(&mut self, heard: Heard, now: Instant) {
-        self.reports
-            .handle(heard, self.forwarder.holes(), self.forwarder.clock_rate(), now);
+    pub(crate) fn handle_report_block(&mut self, heard: &ReportBlock, now: Instant) {
+        self.reports.handle(heard, self.forwarder.holes(), now);
     }
 
     /// What was negotiated.
     pub(crate) const fn config(&self) -> &SlotConfig {
         &self.config
-    }
-
-    /// The track it is pointed at.
-    pub(crate) const fn source(&self) -> Option<TrackId> {
-        self.source
     }
 
     /// What is wanted.
@@ -650,11 +640,6 @@ impl Subscription {
     /// The round trip to the receiver, if one was measured.
     pub(crate) const fn round_trip(&self) -> Option<Duration> {
         self.reports.round_trip()
-    }
-
-    /// Interarrival jitter the receiver last reported.
-    pub(crate) const fn jitter(&self) -> Duration {
-        self.reports.jitter()
     }
 }
 

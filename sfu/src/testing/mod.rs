@@ -2,13 +2,15 @@
 //! mistake, and seeded chance. No part of the interface.
 
 mod decoder;
+mod forwarding;
 
 mod publisher;
-#[cfg(test)]
+#[cfg_attr(not(test), allow(dead_code, reason = "benchmarks use only a part of it"))]
 pub(crate) mod track;
 
 pub use decoder::{DecoderFigures, VideoDecoder};
 
+pub use forwarding::Forwarding;
 pub use publisher::{MediaPacket, VideoPublisher};
 
 /// Seeded chance (SplitMix64): the same seed gives the same run.
