@@ -86,6 +86,8 @@ suite() {
     bad=1
   fi
   note "$name" "$good" "$bad" $((SECONDS - start))
+  # The runner's own words beside our count.
+  report+=("$(grep -E '^ *Summary |^(#|ℹ) (tests|pass|fail) |^test result: |^ +[0-9]+ (passed|failed)' "$log" | sed 's/^ */    /')")
 }
 
 in_folder() { (cd "$1" && shift && "$@"); }
