@@ -216,3 +216,12 @@ pub fn sdp(data: &[u8]) {
     let (again, _) = answer(Some(&session)).expect("the same offer is good a second time");
     assert_eq!(again.lines, session.lines, "and changes nothing");
 }
+
+/// One transport, driven with checks, datagrams, packets and time decoded from the input: a byte for what, a byte for how long
+/// its argument is, the argument.
+///
+/// # Panics
+/// When it queues without bound, acts after its end, or asks to be woken for something it has done.
+pub fn transport(data: &[u8]) {
+    crate::transport::fuzz::drive(data);
+}

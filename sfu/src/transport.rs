@@ -3,6 +3,8 @@
 //! Calling contract: after every `handle_*` call and [`Transport::restart_ice`], drain [`Transport::poll_transmit`] and
 //! [`Transport::poll_event`], then ask [`Transport::poll_timeout`] when to come back. `open_*` and `seal_*` change none of these.
 
+pub(crate) mod fuzz;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

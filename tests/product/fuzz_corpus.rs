@@ -13,6 +13,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("sdp", housecall_sfu::fuzzing::sdp),
     ("signaling_json", housecall_signaling::fuzzing::message),
     ("stun", housecall_turn::fuzzing::stun),
+    ("transport", housecall_sfu::fuzzing::transport),
     ("twcc_roundtrip", housecall_sfu::fuzzing::twcc_roundtrip),
     ("vp8", housecall_sfu::fuzzing::vp8),
 ];
