@@ -1,0 +1,79 @@
+/** The real program, as a process of its own, on a free port with an empty data directory. */
+
+import { spawn, execFile } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+const binary = process.env.HOUSECALL_BIN ?? fileURLToPath(new URL('../../../target/debug/housecall', import.meta.url));
+
+/** A TCP port nobody uses; the same number is then as good as free for UDP. */
+async function freePort() {
+  const server = createServer();
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+export class Server {
+  /** Starts a server with its own data, or on another's `data` and `port`. */
+  static async start({ data, port } = {}) {
+    const server = new Server();
+    server.data = data ?? (await mkdtemp(join(tmpdir(), 'housecall-test-')));
+    server.port = port ?? (await freePort());
+    server.origin = `http://localhost:${server.port}`;
+    server.log = '';
+    server.process = spawn(binary, ['serve', '--listen', `127.0.0.1:${server.port}`, '--data', server.data], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    server.exited = new Promise((resolve) => server.process.once('exit', (code, signal) => resolve(signal ?? code)));
+    server.links = await new Promise((resolve, reject) => {
+      const links = new Set();
+      const read = (chunk) => {
+        server.log += chunk;
+        for (const [link] of server.log.matchAll(/http:\/\/\S+\/join#\S+/g)) links.add(link);
+        if (links.size >= 2) resolve([...links]);
+      };
+      server.process.stdout.on('data', read);
+      server.process.stderr.on('data', read);
+      server.process.once('error', (error) => reject(new Error(`starting ${binary} failed; build it first: cargo build. ${error.message}`)));
+      server.exited.then((how) => reject(new Error(`the server ended (${how}) before it printed its links:\n${server.log}`)));
+    });
+    return server;
+  }
+
+  /** Runs a `housecall` command on the server's data. */
+  async command(...args) {
+    const { stdout } = await run(binary, [...args, '--data', this.data]);
+    return stdout.trim();
+  }
+
+  /** A new visit and a link for each named role. */
+  async visit(...roles) {
+    const { visit } = JSON.parse(await this.command('visit', 'create', '--json'));
+    const links = {};
+    for (const role of roles) {
+      const name = { patient: 'Pat Example', clinician: 'Dr. Clara Example', guest: 'Gus Example' }[role];
+      links[role] = `${this.origin}/join#${await this.command('token', '--visit', visit, '--role', role, '--name', name)}`;
+    }
+    return { visit, ...links };
+  }
+
+  /** Ends the process without a chance to clean up. */
+  async kill() {
+    this.process.kill('SIGKILL');
+    await this.exited;
+  }
+
+  async stop() {
+    this.process.kill('SIGTERM');
+    const how = await this.exited;
+    await rm(this.data, { recursive: true, force: true });
+    return how;
+  }
+}

@@ -1,0 +1,184 @@
+/** A visit in two Chromium windows through the real server. */
+
+import assert from 'node:assert/strict';
+import { after, afterEach, before, describe, test } from 'node:test';
+
+import { decodes, hook, inbound, launch, meet, open, stats, until } from './support/chromium.mjs';
+import { Server } from './support/server.mjs';
+
+let server;
+let browser;
+let people = [];
+
+before(async () => {
+  server = await Server.start();
+  browser = await launch();
+});
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+afterEach(async () => {
+  for (const page of people) await page.context().close();
+  people = [];
+});
+
+async function person(link, from = browser, options = {}) {
+  const page = await open(from, link, options);
+  people.push(page);
+  return page;
+}
+
+async function pair() {
+  const links = await server.visit('patient', 'clinician');
+  return { links, patient: await person(links.patient), clinician: await person(links.clinician) };
+}
+
+describe('a visit', () => {
+  test('join, wait, admit: both see and hear each other in simulcast over an AEAD cipher', async () => {
+    const { patient, clinician } = await pair();
+    await hook(patient, 'join-button').click();
+    await hook(patient, 'waiting').waitFor();
+    await until('the transport is connected while the patient waits', () =>
+      patient.evaluate(() => globalThis.housecall.peerConnection?.connectionState === 'connected'),
+    );
+    assert.equal((await inbound(patient, 'video'))?.framesDecoded ?? 0, 0, 'nothing is forwarded to somebody who waits');
+    const join = hook(clinician, 'join-button');
+    if (await join.isVisible().catch(() => false)) await join.click();
+    await hook(clinician, 'admit').click();
+    for (const page of [patient, clinician]) {
+      await hook(page, 'remote-video').waitFor();
+      await decodes(page, { frames: 120, audioSeconds: 5, timeout: 40_000 });
+      await until('720 lines are decoded', async () => (await inbound(page, 'video')).frameHeight === 720);
+    }
+    for (const page of [patient, clinician]) {
+      const all = await stats(page);
+      const transport = all.find((stat) => stat.type === 'transport');
+      assert.match(transport.srtpCipher, /AEAD_AES_(128|256)_GCM/);
+      const layers = all.filter((stat) => stat.type === 'outbound-rtp' && stat.kind === 'video');
+      assert.deepEqual(
+        layers.filter((layer) => layer.framesEncoded > 0).map((layer) => [layer.rid, layer.frameHeight]).sort(),
+        [['h', 720], ['m', 480]],
+        'both layers are sent at their sizes',
+      );
+      assert.ok(await hook(page, 'self-video').isVisible());
+      assert.ok(await hook(page, 'quality').isVisible());
+      assert.deepEqual(page.errors, []);
+    }
+  });
+
+  test('the picture switches 720 → 480 → none → 720 by request, and the decoder never breaks', async () => {
+    const { patient, clinician } = await pair();
+    await meet(patient, clinician);
+    const height = async () => (await inbound(clinician, 'video'))?.frameHeight;
+    await until('the first rung is 720', async () => (await height()) === 720, 30_000);
+    await clinician.evaluate(() => globalThis.housecall.setTarget('p480'));
+    await until('480 lines are decoded', async () => (await height()) === 480);
+    await decodes(clinician, { frames: 30 });
+    await clinician.evaluate(() => globalThis.housecall.setTarget('audio_only'));
+    await until('no picture comes any more', async () => {
+      const before = (await inbound(clinician, 'video')).framesReceived;
+      await new Promise((resolve) => setTimeout(resolve, 700));
+      return (await inbound(clinician, 'video')).framesReceived === before;
+    });
+    await decodes(clinician, { audioSeconds: 2 });
+    await clinician.evaluate(() => globalThis.housecall.setTarget('p720'));
+    await until('720 lines are decoded again', async () => (await height()) === 720);
+    await decodes(clinician, { frames: 30 });
+    const video = await inbound(clinician, 'video');
+    assert.equal(video.framesDropped <= video.framesDecoded / 10, true, `${video.framesDropped} dropped`);
+    assert.equal(video.packetsLost, 0, 'switching leaves no hole in the sequence');
+    const audio = await inbound(clinician, 'audio');
+    assert.equal(audio.packetsLost, 0);
+  });
+
+  test('a reloaded page is back in the visit after one press', async () => {
+    const { patient, clinician } = await pair();
+    await meet(patient, clinician);
+    await decodes(clinician, { frames: 20 });
+    await patient.reload();
+    const join = hook(patient, 'join-button');
+    await Promise.race([join.waitFor(), hook(patient, 'remote-video').waitFor()]);
+    if (await join.isVisible().catch(() => false)) await join.click();
+    await hook(patient, 'remote-video').waitFor();
+    await decodes(patient, { frames: 30, audioSeconds: 1 });
+    await decodes(clinician, { frames: 30, audioSeconds: 1 });
+    assert.equal(await clinician.locator('[data-test="remote-video"]').count(), 1, 'the ghost is gone');
+  });
+
+  test('either can hang up and come back', async () => {
+    const { patient, clinician } = await pair();
+    await meet(patient, clinician);
+    for (const [leaver, other] of [[patient, clinician], [clinician, patient]]) {
+      await decodes(leaver, { frames: 10 });
+      await hook(leaver, 'hang-up').click();
+      await hook(leaver, 'rejoin').click();
+      const join = hook(leaver, 'join-button');
+      await Promise.race([join.waitFor(), hook(leaver, 'remote-video').waitFor()]);
+      if (await join.isVisible().catch(() => false)) await join.click();
+      await hook(leaver, 'remote-video').waitFor();
+      await decodes(leaver, { frames: 20 });
+      await decodes(other, { frames: 20 });
+    }
+  });
+
+  test('mute and camera buttons stop and bring back sound and picture', async () => {
+    const { patient, clinician } = await pair();
+    await meet(patient, clinician);
+    await decodes(clinician, { frames: 20, audioSeconds: 1 });
+    const energy = async () => (await inbound(clinician, 'audio')).totalAudioEnergy;
+    await hook(patient, 'mute').click();
+    await until('silence is heard', async () => {
+      const before = await energy();
+      await new Promise((resolve) => setTimeout(resolve, 1_500));
+      return (await energy()) - before < 1e-6;
+    });
+    await hook(patient, 'mute').click();
+    const silent = await energy();
+    await until('sound is heard again', async () => (await energy()) > silent + 1e-5);
+    await hook(patient, 'camera').click();
+    await hook(patient, 'camera').click();
+    await decodes(clinician, { frames: 20 });
+  });
+
+  test('a patient without camera and microphone can be seen in the room and sees the clinician', async () => {
+    const bare = await launch({ devices: false });
+    try {
+      const links = await server.visit('patient', 'clinician');
+      const patient = await person(links.patient, bare);
+      const clinician = await person(links.clinician);
+      await hook(patient, 'join-button').click();
+      await hook(patient, 'waiting').waitFor();
+      const join = hook(clinician, 'join-button');
+      if (await join.isVisible().catch(() => false)) await join.click();
+      await hook(clinician, 'admit').click();
+      await decodes(patient, { frames: 60, audioSeconds: 2, timeout: 30_000 });
+    } finally {
+      await bare.close();
+    }
+  });
+
+  test('after kill -9 and restart both are back from the open page', async () => {
+    const own = await Server.start();
+    try {
+      const links = await own.visit('patient', 'clinician');
+      const patient = await person(links.patient);
+      const clinician = await person(links.clinician);
+      await meet(patient, clinician);
+      await decodes(patient, { frames: 20 });
+      await own.kill();
+      const again = await Server.start({ data: own.data, port: own.port });
+      own.process = again.process;
+      own.exited = again.exited;
+      for (const page of [patient, clinician]) {
+        await until(
+          'the page is in the visit again with a picture',
+          async () => (await inbound(page, 'video'))?.framesDecoded > 30,
+          60_000,
+        );
+      }
+    } finally {
+      await own.stop();
+    }
+  });
+});
