@@ -145,6 +145,7 @@ pub async fn run(config: Config, out: &mut impl Write, shutdown: impl Future<Out
     let listener = tokio::net::TcpListener::from_std(http).map_err(ServeError::Runtime)?;
     let registry = prometheus::Registry::new();
     hub.register_metrics(&registry).map_err(ServeError::Metrics)?;
+    media.metrics.register(&registry).map_err(ServeError::Metrics)?;
     let router = housecall_portal::router(Web {
         portal: portal.clone(),
         hub: hub.clone(),

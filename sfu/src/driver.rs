@@ -1,14 +1,34 @@
-//! Stub of the driver; the real one comes with the worker.
+//! The only place of this crate that has threads, sockets and a clock: it feeds a [`Worker`] and sends what it says.
+//!
+//! One turn of a shard's thread: wait for the socket, a command or a deadline · read the clock once · commands · received
+//! datagrams · due deadlines · send everything · tell events. Each step has a budget, so that none starves the others.
 
-use std::net::SocketAddr;
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::time::{Duration, Instant, SystemTime};
 
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tokio::sync::mpsc;
 
 use crate::api::{Event, NegotiateError};
+use crate::clock::{NtpTime, WallClock};
 use crate::command::Command;
+use crate::counters::{Count, Metrics};
+use crate::dtls::Certificate;
 use crate::handle::Sfu;
+use crate::limits;
 use crate::settings::Settings;
+use crate::socket::{MediaSocket, Sent};
+use crate::worker::{Worker, WorkerConfig};
+
+/// Commands handled in one turn.
+const COMMANDS_PER_TURN: usize = 64;
+/// Receive calls in one turn; each brings up to eight coalesced buffers.
+const RECEIVES_PER_TURN: usize = 4;
 
 /// Why the media core could not start.
 #[derive(Debug, thiserror::Error)]
@@ -22,9 +42,18 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// The process-wide DTLS certificate could not be made.
+    #[error("making the DTLS certificate failed: {0}")]
+    Certificate(String),
+    /// The kernel gave no thread or no event descriptor.
+    #[error("starting a media thread failed")]
+    Thread(#[source] std::io::Error),
+    /// A settings value that cannot work.
+    #[error("{0}")]
+    Settings(&'static str),
 }
 
-/// A running media core.
+/// A running media core. It stops when the last clone of its [`Sfu`] is dropped.
 pub struct Running {
     /// The handle for everything above.
     pub sfu: Sfu,
@@ -32,26 +61,295 @@ pub struct Running {
     pub events: mpsc::Receiver<Event>,
     /// The UDP addresses really bound, one per shard.
     pub addresses: Vec<SocketAddr>,
+    /// Figures for Prometheus.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Starts the shards' threads.
 ///
 /// # Errors
-/// [`StartError`] when a socket cannot be had.
+/// [`StartError`] when a socket, a thread or the certificate cannot be had, or `settings` cannot work.
 pub fn start(settings: &Settings) -> Result<Running, StartError> {
-    let (_tx, events) = mpsc::channel(1);
-    Ok(Running {
-        sfu: Sfu::new(Arc::from(vec![ShardHandle {}])),
-        events,
-        addresses: vec![settings.listen],
-    })
+    if settings.shards == 0 || settings.shards > limits::MAX_SHARDS {
+        return Err(StartError::Settings("media.shards must be between 1 and 64"));
+    }
+    let certificate = Arc::new(Certificate::generate().map_err(|error| StartError::Certificate(error.to_string()))?);
+    let metrics = Arc::new(Metrics::new());
+    let (event_sender, events) = mpsc::channel(limits::EVENT_QUEUE);
+    let mut shards = Vec::with_capacity(settings.shards);
+    let mut addresses = Vec::with_capacity(settings.shards);
+    for index in 0..settings.shards {
+        let address = shard_address(settings.listen, index);
+        let socket = MediaSocket::bind(address).map_err(|source| StartError::Bind { address, source })?;
+        let local = socket.local();
+        addresses.push(local);
+        let (now, wall) = clock();
+        let config = WorkerConfig {
+            shard: index as u16,
+            candidates: candidates(&settings.public_addresses, local),
+            certificate: Arc::clone(&certificate),
+            start_kbps: settings.start_kbps,
+            max_segments: socket.max_segments(),
+            wall,
+        };
+        let (commands, inbox) = sync_channel(limits::COMMAND_QUEUE);
+        let wake = Arc::new(
+            eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)
+                .map_err(|errno| StartError::Thread(errno.into()))?,
+        );
+        let shard = Shard {
+            worker: Worker::new(config, now),
+            socket,
+            wake: Arc::clone(&wake),
+            inbox,
+            events: event_sender.clone(),
+            backlog: VecDeque::new(),
+            metrics: Arc::clone(&metrics),
+        };
+        std::thread::Builder::new()
+            .name(format!("media-{index}"))
+            .spawn(move || shard.run())
+            .map_err(StartError::Thread)?;
+        shards.push(ShardHandle { commands: Some(commands), wake, metrics: Arc::clone(&metrics) });
+    }
+    Ok(Running { sfu: Sfu::new(Arc::from(shards)), events, addresses, metrics })
 }
 
-pub(crate) struct ShardHandle {}
+/// Further shards take the ports after the first one's; port 0 stays 0.
+fn shard_address(listen: SocketAddr, index: usize) -> SocketAddr {
+    let port = match listen.port() {
+        0 => 0,
+        port => port.saturating_add(index as u16),
+    };
+    SocketAddr::new(listen.ip(), port)
+}
+
+/// Host candidates in order of preference. Loopback comes last: it serves a demo on one machine.
+fn candidates(public: &[IpAddr], local: SocketAddr) -> Vec<SocketAddr> {
+    let mut addresses: Vec<IpAddr> = if !public.is_empty() {
+        public.to_vec()
+    } else if local.ip().is_unspecified() {
+        let both = local.is_ipv6();
+        let mut found: Vec<IpAddr> = if_addrs::get_if_addrs()
+            .unwrap_or_default()
+            .into_iter()
+            .map(|interface| interface.ip())
+            .filter(|ip| both || ip.is_ipv4())
+            .filter(|ip| !matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local()))
+            .collect();
+        found.sort_by_key(|ip| (ip.is_loopback(), ip.is_ipv6()));
+        found
+    } else {
+        vec![local.ip()]
+    };
+    addresses.dedup();
+    addresses.truncate(limits::MAX_CANDIDATES);
+    addresses.into_iter().map(|ip| SocketAddr::new(ip, local.port())).collect()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the driver is where time enters the media core")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the driver is where time enters the media core")]
+fn clock() -> (Instant, WallClock) {
+    let now = Instant::now();
+    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    (now, WallClock::new(now, NtpTime::from_unix(unix)))
+}
+
+/// The way into a shard's thread.
+pub(crate) struct ShardHandle {
+    /// `None` only while being dropped.
+    commands: Option<SyncSender<Command>>,
+    wake: Arc<OwnedFd>,
+    metrics: Arc<Metrics>,
+}
 
 impl ShardHandle {
-    pub(crate) fn send(&self, _command: Command) -> Result<(), NegotiateError> {
-        Err(NegotiateError::Busy)
+    /// Queues a command, or says that the shard is too busy.
+    pub(crate) fn send(&self, command: Command) -> Result<(), NegotiateError> {
+        let Some(commands) = &self.commands else { return Err(NegotiateError::Busy) };
+        match commands.try_send(command) {
+            Ok(()) => {
+                wake(&self.wake);
+                Ok(())
+            }
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.metrics.add(Count::CommandsRefused, 1);
+                Err(NegotiateError::Busy)
+            }
+        }
     }
-    pub(crate) fn send_or_count(&self, _command: Command) {}
+
+    /// Queues a command nobody waits for. A full queue shows in the metric `commands_refused`.
+    pub(crate) fn send_or_count(&self, command: Command) {
+        if self.send(command).is_err() {
+            tracing::error!("the media thread's command queue is full; a command was lost");
+        }
+    }
+}
+
+impl Drop for ShardHandle {
+    fn drop(&mut self) {
+        self.commands = None;
+        wake(&self.wake);
+    }
+}
+
+fn wake(fd: &OwnedFd) {
+    // Fails only if the counter is at its maximum, and then the thread is being woken anyway.
+    let _ = rustix::io::write(fd, &1_u64.to_ne_bytes());
+}
+
+/// One shard's thread.
+struct Shard {
+    worker: Worker,
+    socket: MediaSocket,
+    wake: Arc<OwnedFd>,
+    inbox: Receiver<Command>,
+    events: mpsc::Sender<Event>,
+    /// Events that found the queue full; told as soon as there is room again.
+    backlog: VecDeque<Event>,
+    metrics: Arc<Metrics>,
+}
+
+impl Shard {
+    fn run(mut self) {
+        let mut published = now();
+        loop {
+            let woken = self.wait();
+            let now = now();
+            let turn = catch_unwind(AssertUnwindSafe(|| self.turn(woken, now)));
+            match turn {
+                Ok(Turn::Go) => {}
+                Ok(Turn::Stop) => return,
+                Err(_) => {
+                    // The panic hook has printed where. A broken invariant ends one room, not the server.
+                    tracing::error!("a broken invariant ended a room");
+                    self.worker.fail_current_room(now);
+                }
+            }
+            self.tell();
+            if now.saturating_duration_since(published) >= limits::METRICS_INTERVAL {
+                published = now;
+                self.metrics.publish(self.worker.take_counters());
+            }
+        }
+    }
+
+    /// Sleeps until there is something to do.
+    fn wait(&self) -> Woken {
+        let timeout = if self.worker.has_output() {
+            Some(Duration::ZERO)
+        } else {
+            let now = now();
+            let deadline = self.worker.poll_timeout().map(|(at, _)| at.saturating_duration_since(now));
+            let retell = (!self.backlog.is_empty()).then_some(Duration::from_millis(5));
+            deadline.into_iter().chain(retell).chain([limits::METRICS_INTERVAL]).min()
+        };
+        let timeout = timeout.map(|duration| Timespec {
+            tv_sec: duration.as_secs().min(3_600) as i64,
+            tv_nsec: i64::from(duration.subsec_nanos()),
+        });
+        let mut fds = [PollFd::new(&self.socket, PollFlags::IN), PollFd::new(&*self.wake, PollFlags::IN)];
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) => Woken { socket: !fds[0].revents().is_empty(), command: !fds[1].revents().is_empty() },
+            // Interrupted: look at everything.
+            Err(_) => Woken { socket: true, command: true },
+        }
+    }
+
+    fn turn(&mut self, woken: Woken, now: Instant) -> Turn {
+        if woken.command && self.handle_commands(now) == Turn::Stop {
+            return Turn::Stop;
+        }
+        if woken.socket {
+            for _ in 0..RECEIVES_PER_TURN {
+                let worker = &mut self.worker;
+                match self.socket.receive(|path, datagram| worker.handle_datagram(path, datagram, now)) {
+                    Ok(0) => break,
+                    Ok(_) => {}
+                    Err(_) => {
+                        // ICMP errors of peers that went away surface here; they say nothing about other peers.
+                        self.worker.count(Count::ReceiveErrors, 1);
+                        break;
+                    }
+                }
+            }
+        }
+        self.worker.handle_timeout(now);
+        self.flush(now);
+        Turn::Go
+    }
+
+    fn handle_commands(&mut self, now: Instant) -> Turn {
+        let mut counter = [0; 8];
+        // Non-blocking; an empty counter is no error worth telling.
+        let _ = rustix::io::read(&*self.wake, &mut counter);
+        for _ in 0..COMMANDS_PER_TURN {
+            match self.inbox.try_recv() {
+                Ok(command) => self.worker.handle_command(command, now),
+                Err(TryRecvError::Empty) => return Turn::Go,
+                Err(TryRecvError::Disconnected) => return Turn::Stop,
+            }
+        }
+        // More may be waiting: come back at once.
+        wake(&self.wake);
+        Turn::Go
+    }
+
+    fn flush(&mut self, now: Instant) {
+        let mut full = 0;
+        let mut refused = 0;
+        while let Some(transmit) = self.worker.poll_transmit(now) {
+            match self.socket.send(transmit.path, transmit.contents, transmit.segment) {
+                Sent::All => {}
+                Sent::Full => full += transmit.datagrams() as u64,
+                Sent::Refused => refused += transmit.datagrams() as u64,
+            }
+        }
+        if full > 0 {
+            self.worker.count(Count::SendBufferFull, full);
+        }
+        if refused > 0 {
+            self.worker.count(Count::SendRefused, refused);
+        }
+    }
+
+    fn tell(&mut self) {
+        while let Some(event) = self.worker.poll_event() {
+            if self.backlog.len() == limits::EVENT_BACKLOG {
+                self.worker.count(Count::EventsLost, 1);
+                tracing::error!("nobody takes the media core's events; one was lost");
+                continue;
+            }
+            self.backlog.push_back(event);
+        }
+        while let Some(event) = self.backlog.pop_front() {
+            match self.events.try_send(event) {
+                Ok(()) => {}
+                Err(mpsc::error::TrySendError::Full(event)) => {
+                    self.backlog.push_front(event);
+                    return;
+                }
+                Err(mpsc::error::TrySendError::Closed(_)) => {}
+            }
+        }
+    }
+}
+
+/// Why the thread is awake.
+#[derive(Clone, Copy)]
+struct Woken {
+    socket: bool,
+    command: bool,
+}
+
+/// Whether the thread goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Go,
+    Stop,
 }

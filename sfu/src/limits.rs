@@ -38,6 +38,8 @@ pub(crate) const MAX_DATAGRAM: usize = 1_232;
 ///
 /// With 46 bytes of our header, 16 of SRTP tag and 4 of TURN framing it fits the 1,472 bytes that an Ethernet leaves to UDP. Browsers
 /// send at most 1,198 bytes in all; encoders set to an RTP packet of 1,400 have payloads of 1,388.
+/// With 42 bytes of our header and 16 of SRTP tag it stays under 1,500. Browsers send at most 1,198 bytes in all; encoders set to
+/// an Ethernet MTU send 1,400. More could not leave again without IP fragments.
 pub(crate) const MAX_PAYLOAD: usize = 1_400;
 
 /// The ring of a large video layer: 2.4 s at 210 packets/s, and 2.8 s at 1.5 Mbit/s. Viewers read within milliseconds; the depth is
@@ -195,3 +197,40 @@ pub(crate) const MAX_PATHS: usize = 16;
 /// STUN answers and DTLS datagrams waiting to be sent, per transport. A DTLS flight is three; the rest is answers, which the
 /// peer asks for again if they are dropped.
 pub(crate) const MAX_PENDING_TRANSMITS: usize = 32;
+/// Shards a media core may have. Each takes a port and a thread; no machine has use for more.
+pub(crate) const MAX_SHARDS: usize = 64;
+
+/// Socket buffers asked of the kernel: 50 ms at a gigabit. Linux grants up to `net.core.rmem_max`; with less, a burst is lost
+/// earlier.
+pub(crate) const SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;
+
+/// Host candidates in an answer. Every one costs each client a check.
+pub(crate) const MAX_CANDIDATES: usize = 16;
+
+/// Commands waiting for a shard. A join is about five; the shard takes 64 a turn.
+pub(crate) const COMMAND_QUEUE: usize = 8_192;
+
+/// Events waiting for whoever takes them, before the shard keeps them itself.
+pub(crate) const EVENT_QUEUE: usize = 4_096;
+
+/// Events a shard keeps while nobody takes them; then they are lost and counted.
+pub(crate) const EVENT_BACKLOG: usize = 65_536;
+
+/// How often counters are published, and the longest sleep of an idle shard.
+pub(crate) const METRICS_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Participants of one shard, over all rooms: some 64 KiB each.
+pub(crate) const MAX_MEMBERS_PER_SHARD: usize = 10_000;
+
+/// SSRCs learned from one peer: eight lines of two layers with retransmission each. Looked through one by one.
+pub(crate) const MAX_ROUTES: usize = 32;
+
+/// The longest packet ever written: header, resent number, payload, tag.
+pub(crate) const MAX_PACKET: usize = crate::send::MAX_HEADER + 2 + MAX_PAYLOAD + crate::srtp::MAX_RTP_OVERHEAD;
+
+/// A video layer from which nothing came for so long was switched off by its publisher. A layer at two frames a second, the
+/// slowest that Chromium lets one become, is still on.
+pub(crate) const LAYER_INACTIVE: Duration = Duration::from_millis(1_200);
+
+/// Report blocks in one compound: all streams of a publisher with three cameras. The count field ends at 31.
+pub(crate) const REPORT_BLOCKS: usize = 16;

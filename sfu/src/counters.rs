@@ -1,0 +1,290 @@
+//! Counting without cost: a shard counts in plain integers and publishes the differences to Prometheus a few times a second.
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+
+/// One counted thing. The table below gives each its metric, its label and its meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// SRTP media packets opened and stored.
+    RtpIn,
+    /// Their RTP bytes.
+    RtpBytesIn,
+    /// Media packets sealed for a viewer, retransmissions not included.
+    RtpOut,
+    /// Their RTP bytes.
+    RtpBytesOut,
+    /// Retransmissions sealed for a viewer.
+    RtxOut,
+    /// Packets received over RTX that repaired a hole.
+    RtxIn,
+    /// SRTCP packets opened.
+    RtcpIn,
+    /// SRTCP packets sealed.
+    RtcpOut,
+    /// STUN messages received.
+    StunIn,
+    /// DTLS datagrams received.
+    DtlsIn,
+    /// STUN and DTLS datagrams sent.
+    ControlOut,
+    /// Send calls; `RtpOut` over this is the mean batch.
+    SendCalls,
+    /// Datagrams from an address that has not passed a connectivity check.
+    UnknownSource,
+    /// Datagrams of no protocol spoken here.
+    UnknownProtocol,
+    /// STUN that is malformed or fails its integrity check.
+    BadStun,
+    /// RTP, RTCP or extension that does not parse.
+    Malformed,
+    /// SRTP or SRTCP whose authentication failed.
+    NotAuthentic,
+    /// SRTP or SRTCP received twice or too late.
+    Replayed,
+    /// SRTP before DTLS is done.
+    NotConnected,
+    /// Media of a synchronisation source nobody announced.
+    UnknownSsrc,
+    /// Media bigger than a ring's slot.
+    TooBig,
+    /// Packets that could not be sealed.
+    SealFailed,
+    /// Datagrams lost because the socket's send buffer was full.
+    SendBufferFull,
+    /// Datagrams the kernel refused to send.
+    SendRefused,
+    /// Receive calls that failed.
+    ReceiveErrors,
+    /// Sequence numbers asked for from publishers.
+    NackOut,
+    /// Sequence numbers viewers asked for.
+    NackIn,
+    /// Key frames asked for from publishers.
+    KeyFrameOut,
+    /// Key frames viewers asked for.
+    KeyFrameIn,
+    /// Transport-wide feedback messages sent.
+    TwccOut,
+    /// Commands refused because a shard's queue was full.
+    CommandsRefused,
+    /// Events lost because nobody took them.
+    EventsLost,
+    /// Rooms ended by a broken invariant.
+    RoomsFailed,
+    /// Offers answered.
+    OffersAnswered,
+    /// Offers refused.
+    OffersRefused,
+    /// Transports that finished their handshake.
+    Connected,
+}
+
+/// How many kinds of [`Count`] there are.
+pub(crate) const COUNTS: usize = TABLE.len();
+
+/// (count, metric family, label value). All families have the one label `kind`.
+const TABLE: [(Count, Family, &str); 36] = [
+    (Count::RtpIn, Family::Packets, "rtp_in"),
+    (Count::RtpBytesIn, Family::Bytes, "rtp_in"),
+    (Count::RtpOut, Family::Packets, "rtp_out"),
+    (Count::RtpBytesOut, Family::Bytes, "rtp_out"),
+    (Count::RtxOut, Family::Packets, "rtx_out"),
+    (Count::RtxIn, Family::Packets, "rtx_in"),
+    (Count::RtcpIn, Family::Packets, "rtcp_in"),
+    (Count::RtcpOut, Family::Packets, "rtcp_out"),
+    (Count::StunIn, Family::Packets, "stun_in"),
+    (Count::DtlsIn, Family::Packets, "dtls_in"),
+    (Count::ControlOut, Family::Packets, "control_out"),
+    (Count::SendCalls, Family::Turns, "send_calls"),
+    (Count::UnknownSource, Family::Dropped, "unknown_source"),
+    (Count::UnknownProtocol, Family::Dropped, "unknown_protocol"),
+    (Count::BadStun, Family::Dropped, "bad_stun"),
+    (Count::Malformed, Family::Dropped, "malformed"),
+    (Count::NotAuthentic, Family::Dropped, "not_authentic"),
+    (Count::Replayed, Family::Dropped, "replayed"),
+    (Count::NotConnected, Family::Dropped, "not_connected"),
+    (Count::UnknownSsrc, Family::Dropped, "unknown_ssrc"),
+    (Count::TooBig, Family::Dropped, "too_big"),
+    (Count::SealFailed, Family::Dropped, "seal_failed"),
+    (Count::SendBufferFull, Family::Dropped, "send_buffer_full"),
+    (Count::SendRefused, Family::Dropped, "send_refused"),
+    (Count::ReceiveErrors, Family::Turns, "receive_errors"),
+    (Count::NackOut, Family::Feedback, "nack_out"),
+    (Count::NackIn, Family::Feedback, "nack_in"),
+    (Count::KeyFrameOut, Family::Feedback, "key_frame_request_out"),
+    (Count::KeyFrameIn, Family::Feedback, "key_frame_request_in"),
+    (Count::TwccOut, Family::Feedback, "transport_wide_out"),
+    (Count::CommandsRefused, Family::Turns, "commands_refused"),
+    (Count::EventsLost, Family::Turns, "events_lost"),
+    (Count::RoomsFailed, Family::Sessions, "rooms_failed"),
+    (Count::OffersAnswered, Family::Sessions, "offers_answered"),
+    (Count::OffersRefused, Family::Sessions, "offers_refused"),
+    (Count::Connected, Family::Sessions, "connected"),
+];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Family {
+    Packets,
+    Bytes,
+    Dropped,
+    Feedback,
+    Sessions,
+    Turns,
+}
+
+impl Family {
+    const ALL: [(Self, &'static str, &'static str); 6] = [
+        (Self::Packets, "housecall_media_packets_total", "Datagrams of the media port by protocol and direction."),
+        (Self::Bytes, "housecall_media_bytes_total", "RTP bytes by direction."),
+        (Self::Dropped, "housecall_media_dropped_total", "Datagrams that were not used or not sent, by cause."),
+        (Self::Feedback, "housecall_media_feedback_total", "Repair and congestion feedback by kind and direction."),
+        (Self::Sessions, "housecall_media_sessions_total", "Negotiations, connections and rooms by outcome."),
+        (Self::Turns, "housecall_media_driver_total", "What the media threads did and what they could not do."),
+    ];
+}
+
+/// A shard's counters since they were last taken, and its sizes.
+#[derive(Clone, Debug)]
+pub(crate) struct Counters {
+    counts: [u64; COUNTS],
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self { counts: [0; COUNTS] }
+    }
+}
+
+impl Counters {
+    #[inline]
+    pub(crate) fn add(&mut self, count: Count, by: u64) {
+        self.counts[count as usize] += by;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn get(&self, count: Count) -> u64 {
+        self.counts[count as usize]
+    }
+}
+
+/// How many things a shard holds, as the difference to what it last published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    pub(crate) rooms: i64,
+    pub(crate) participants: i64,
+    pub(crate) tracks: i64,
+    pub(crate) slots: i64,
+}
+
+/// The media core's Prometheus metrics, shared by all shards.
+pub struct Metrics {
+    counters: Vec<IntCounter>,
+    families: Vec<IntCounterVec>,
+    rooms: IntGauge,
+    participants: IntGauge,
+    tracks: IntGauge,
+    slots: IntGauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All metrics at zero, every series present from the start.
+    ///
+    /// # Panics
+    /// Never: the names are constants, and a test makes them all.
+    #[must_use]
+    pub fn new() -> Self {
+        let families: Vec<IntCounterVec> = Family::ALL
+            .iter()
+            .map(|(_, name, help)| {
+                IntCounterVec::new(Opts::new(*name, *help), &["kind"]).expect("metric names are constants")
+            })
+            .collect();
+        let counters = TABLE
+            .iter()
+            .map(|(_, family, kind)| {
+                let index = Family::ALL.iter().position(|(other, _, _)| other == family).unwrap_or(0);
+                families[index].with_label_values(&[kind])
+            })
+            .collect();
+        let gauge = |name: &str, help: &str| IntGauge::new(name, help).expect("metric names are constants");
+        Self {
+            counters,
+            families,
+            rooms: gauge("housecall_media_rooms", "Rooms open in the media core."),
+            participants: gauge("housecall_media_participants", "Participants with a transport."),
+            tracks: gauge("housecall_media_tracks", "Tracks published."),
+            slots: gauge("housecall_media_slots", "Lines on which participants can receive."),
+        }
+    }
+
+    /// Makes the metrics part of a registry.
+    ///
+    /// # Errors
+    /// If a metric of the same name is there already.
+    pub fn register(&self, registry: &Registry) -> Result<(), prometheus::Error> {
+        for family in &self.families {
+            registry.register(Box::new(family.clone()))?;
+        }
+        for gauge in [&self.rooms, &self.participants, &self.tracks, &self.slots] {
+            registry.register(Box::new(gauge.clone()))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn add(&self, count: Count, by: u64) {
+        self.counters[count as usize].inc_by(by);
+    }
+
+    pub(crate) fn publish(&self, (counters, sizes): (Counters, Sizes)) {
+        for (counter, by) in self.counters.iter().zip(counters.counts) {
+            if by > 0 {
+                counter.inc_by(by);
+            }
+        }
+        self.rooms.add(sizes.rooms);
+        self.participants.add(sizes.participants);
+        self.tracks.add(sizes.tracks);
+        self.slots.add(sizes.slots);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_enum_and_every_count_moves_its_own_series() {
+        let metrics = Metrics::new();
+        let registry = Registry::new();
+        metrics.register(&registry).expect("names are unique");
+        for (index, (count, _, _)) in TABLE.iter().enumerate() {
+            assert_eq!(*count as usize, index, "{count:?}");
+            let mut counters = Counters::default();
+            counters.add(*count, index as u64 + 1);
+            assert_eq!(counters.get(*count), index as u64 + 1);
+            metrics.publish((counters, Sizes::default()));
+        }
+        let series: Vec<f64> = registry
+            .gather()
+            .iter()
+            .filter(|family| family.name().ends_with("_total"))
+            .flat_map(|family| family.get_metric().iter().map(|metric| metric.get_counter().value()).collect::<Vec<_>>())
+            .collect();
+        assert_eq!(series.len(), COUNTS);
+        assert_eq!(series.iter().sum::<f64>(), (COUNTS * (COUNTS + 1) / 2) as f64);
+    }
+
+    #[test]
+    fn sizes_add_up_over_shards() {
+        let metrics = Metrics::new();
+        metrics.publish((Counters::default(), Sizes { rooms: 2, participants: 3, tracks: 4, slots: 5 }));
+        metrics.publish((Counters::default(), Sizes { rooms: -1, ..Sizes::default() }));
+        assert_eq!((metrics.rooms.get(), metrics.slots.get()), (1, 5));
+    }
+}

@@ -1,0 +1,469 @@
+//! One participant inside the worker: its transport, what it publishes, the slots it receives on, and its RTCP.
+
+use std::time::Instant;
+
+use arrayvec::ArrayVec;
+use slab::Slab;
+
+use crate::api::{Event, IceCredentials, ParticipantStats};
+use crate::batch::Batch;
+use crate::counters::Count;
+use crate::ids::{ParticipantId, RoomId, Ssrc};
+use crate::limits;
+use crate::path::Path;
+use crate::published::{MediaPacket, PublishedLayer, Outcome, Published, TrackKey};
+use crate::receive::rtx::{self, Retransmission};
+use crate::receive::{Cause, ReportSchedule, TwccRecorder};
+use crate::send::Heard;
+use crate::routes::Routes;
+use crate::ntp::NtpSpan;
+use crate::rtcp::{self, Packet, ReportBlock, SenderInfo, Writer};
+use crate::rtp::RtpHeader;
+use crate::sdp::Session;
+use crate::slot::Slot;
+use crate::srtp::{MAX_RTCP_OVERHEAD, OpenError};
+use crate::transport::Transport;
+use crate::worker::{KeyFrameWish, Shared};
+
+/// A member's place in the worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct MemberKey(pub(crate) usize);
+
+/// What became of a received media packet.
+pub(crate) enum Received {
+    /// It waits in this track's ring. `announce`: it is the track's first.
+    Stored { track: TrackKey, announce: bool },
+    /// A duplicate, or padding.
+    Nothing,
+    /// Not used, and why.
+    Dropped(Count),
+}
+
+/// Whether a member has more to send than fitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Filled {
+    /// Nothing is left.
+    All,
+    /// The batch is full, or the next datagram goes elsewhere.
+    Part,
+}
+
+/// See the module.
+pub(crate) struct Member {
+    pub(crate) id: ParticipantId,
+    pub(crate) room: RoomId,
+    pub(crate) transport: Transport,
+    pub(crate) session: Session,
+    pub(crate) session_id: u64,
+    pub(crate) local_ice: IceCredentials,
+    /// Still accepted in checks, until the first one with the new credentials.
+    pub(crate) previous_ufrag: Option<String>,
+    /// Audio before video.
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) tracks: Vec<TrackKey>,
+    /// Stands in the worker's line for output.
+    pub(crate) pending: bool,
+    /// The entry in the worker's timers that counts.
+    pub(crate) scheduled: Option<Instant>,
+    pub(crate) scheduled_for: &'static str,
+    routes: Routes,
+    /// Made with the first packet: most viewers of a large room send none.
+    twcc_in: Option<TwccRecorder>,
+    /// The next transport-wide number we send.
+    twcc_out: u16,
+    reports: ReportSchedule,
+    /// Our SSRC in feedback when we send no media.
+    feedback_ssrc: Ssrc,
+}
+
+impl Member {
+    pub(crate) fn new(
+        room: RoomId,
+        id: ParticipantId,
+        transport: Transport,
+        session: Session,
+        session_id: u64,
+        local_ice: IceCredentials,
+        now: Instant,
+    ) -> Self {
+        let seed = crate::random::u64();
+        Self {
+            id,
+            room,
+            transport,
+            routes: Routes::new(&session),
+            session,
+            session_id,
+            local_ice,
+            previous_ufrag: None,
+            slots: Vec::new(),
+            tracks: Vec::new(),
+            pending: false,
+            scheduled: None,
+            scheduled_for: "new",
+            twcc_in: None,
+            twcc_out: seed as u16,
+            reports: ReportSchedule::new(seed),
+            feedback_ssrc: Ssrc(1),
+        }
+    }
+
+    /// SSRCs in use on this transport, ours and the peer's.
+    pub(crate) fn ssrcs(&self) -> Vec<Ssrc> {
+        let ours = self.session.media().flat_map(|line| line.receives.iter().chain(&line.resting));
+        ours.flat_map(|receiving| [Some(receiving.ssrc), receiving.rtx]).flatten().chain(self.routes.ssrcs()).collect()
+    }
+
+    /// Takes over what a new session says about what the peer sends.
+    pub(crate) fn adopt_session(&mut self, tracks: &Slab<Published>) {
+        let mids = self.tracks.iter().filter_map(|key| tracks.get(key.0).map(|track| (track.mid, *key)));
+        self.routes.adopt(&self.session, mids);
+        if let Some(slot) = self.slots.first() {
+            self.feedback_ssrc = slot.ssrc();
+        }
+    }
+
+    pub(crate) fn forget_track(&mut self, track: TrackKey) {
+        self.tracks.retain(|other| *other != track);
+        self.routes.forget(track);
+    }
+
+    /// Keys are in place: whatever waits can leave.
+    pub(crate) fn handle_connected(&mut self, now: Instant) {
+        self.reports.handle_new_stream(now);
+    }
+
+    /// Opens one SRTP packet in place and stores it with its track.
+    pub(crate) fn handle_rtp(
+        &mut self,
+        datagram: &mut [u8],
+        tracks: &mut Slab<Published>,
+        shared: &mut Shared,
+        now: Instant,
+    ) -> Received {
+        let Ok(header) = RtpHeader::parse(datagram) else { return Received::Dropped(Count::Malformed) };
+        let len = match self.transport.open_rtp(datagram, usize::from(header.len)) {
+            Ok(len) => len,
+            Err(error) => return Received::Dropped(cause(error)),
+        };
+        let packet = &datagram[..len];
+        let extensions = header.extensions(packet, self.routes.extension_ids());
+        let Some(route) = self.routes.find(&header, &extensions) else {
+            return Received::Dropped(Count::UnknownSsrc);
+        };
+        let Ok(payload) = header.payload(packet) else { return Received::Dropped(Count::Malformed) };
+        let Some(published) = tracks.get_mut(route.track.0) else { return Received::Dropped(Count::UnknownSsrc) };
+        let media = MediaPacket {
+            ssrc: header.ssrc,
+            sequence: header.sequence,
+            timestamp: header.timestamp,
+            marker: header.marker,
+            payload_type: header.payload_type,
+            audio_level: extensions.audio_level,
+            payload,
+            len,
+            repaired: false,
+        };
+        let outcome = if route.is_rtx {
+            match rtx::read(payload) {
+                Retransmission::Packet { original_sequence: sequence, payload } => match published.resent_as(header.payload_type) {
+                    Some(payload_type) => {
+                        let len = len.saturating_sub(rtx::HEADER);
+                        let media = MediaPacket { sequence, payload_type, payload, len, repaired: true, ..media };
+                        published.receive(route.layer, &media, &mut shared.counters, now)
+                    }
+                    None => Err(Count::Malformed),
+                },
+                Retransmission::Padding => Ok(Outcome::Used),
+                Retransmission::Truncated => Err(Count::Malformed),
+            }
+        } else {
+            if published.layers[route.layer].stream.is_none() {
+                self.reports.handle_new_stream(now);
+            }
+            published.receive(route.layer, &media, &mut shared.counters, now)
+        };
+        // Only what was stored, or was nothing to store, is acknowledged: what a browser sees acknowledged it never sends again.
+        if outcome.is_ok()
+            && let Some(number) = extensions.twcc
+        {
+            let sender = self.feedback_ssrc;
+            self.twcc_in.get_or_insert_with(|| TwccRecorder::new(sender)).record(number, now);
+        }
+        match outcome {
+            Ok(Outcome::Stored) => {
+                shared.counters.add(Count::RtpIn, 1);
+                shared.counters.add(Count::RtpBytesIn, len as u64);
+                let announce = !std::mem::replace(&mut published.started, true);
+                Received::Stored { track: route.track, announce }
+            }
+            Ok(Outcome::Used) => Received::Nothing,
+            Err(cause) => Received::Dropped(cause),
+        }
+    }
+
+    /// Opens one SRTCP compound and acts on it.
+    pub(crate) fn handle_rtcp(
+        &mut self,
+        datagram: &mut [u8],
+        tracks: &mut Slab<Published>,
+        shared: &mut Shared,
+        now: Instant,
+    ) -> Result<(), Count> {
+        let len = self.transport.open_rtcp(datagram).map_err(cause)?;
+        shared.counters.add(Count::RtcpIn, 1);
+        let mut result = Ok(());
+        for packet in rtcp::parse(&datagram[..len]) {
+            match packet {
+                Ok(packet) => self.handle_rtcp_packet(&packet, tracks, shared, now),
+                Err(_) => result = Err(Count::Malformed),
+            }
+        }
+        result
+    }
+
+    fn handle_rtcp_packet(&mut self, packet: &Packet<'_>, tracks: &mut Slab<Published>, shared: &mut Shared, now: Instant) {
+        match packet {
+            Packet::SenderReport(report) => {
+                self.handle_sender_report(&report.info, tracks, shared, now);
+                report.blocks.for_each(|block| self.handle_report_block(&block, now));
+            }
+            Packet::ReceiverReport(report) => report.blocks.for_each(|block| self.handle_report_block(&block, now)),
+            Packet::Nack(nack) => {
+                if let Some(slot) = self.slots.iter_mut().find(|slot| slot.ssrc() == nack.media) {
+                    shared.counters.add(Count::NackIn, nack.sequences().count() as u64);
+                    slot.sub.handle_nack(nack.sequences(), now);
+                }
+            }
+            Packet::PictureLoss(loss) => self.handle_key_frame_request(loss.media, shared),
+            Packet::FullIntraRequest(request) => {
+                for (ssrc, _) in request.entries() {
+                    self.handle_key_frame_request(ssrc, shared);
+                }
+            }
+            Packet::TransportFeedback(_)
+            | Packet::Remb(_)
+            | Packet::ExtendedReport(_)
+            | Packet::SourceDescription(_)
+            | Packet::Goodbye(_)
+            | Packet::Other { .. } => {}
+        }
+    }
+
+    fn handle_sender_report(&mut self, info: &SenderInfo, tracks: &mut Slab<Published>, shared: &Shared, now: Instant) {
+        let Some(route) = self.routes.known(info.ssrc).filter(|route| !route.is_rtx) else { return };
+        // One figure for all tracks of the publisher, so that lips stay in sync.
+        let known = self.tracks.iter().find_map(|key| tracks.get(key.0)?.clock_offset);
+        let offset = known.unwrap_or_else(|| NtpSpan::between(info.ntp, shared.config.wall.ntp(now)));
+        let Some(published) = tracks.get_mut(route.track.0) else { return };
+        published.clock_offset = Some(offset);
+        if let Some(stream) = &mut published.layers[route.layer].stream {
+            stream.receiver.handle_sender_report(info, now);
+        }
+    }
+
+    fn handle_report_block(&mut self, block: &ReportBlock, now: Instant) {
+        let Some(slot) = self.slots.iter_mut().find(|slot| slot.ssrc() == block.ssrc) else { return };
+        let heard = Heard {
+            fraction_lost: block.fraction_lost,
+            cumulative_lost: block.cumulative_lost,
+            highest_sequence: block.highest_sequence,
+            jitter: block.jitter,
+            last_sr: block.last_sr,
+            delay_since_last_sr: block.delay_since_last_sr,
+        };
+        slot.sub.handle_report_block(heard, now);
+    }
+
+    fn handle_key_frame_request(&mut self, ssrc: Ssrc, shared: &mut Shared) {
+        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.ssrc() == ssrc) {
+            shared.counters.add(Count::KeyFrameIn, 1);
+            slot.sub.handle_pli();
+        }
+    }
+
+    /// When this member must be looked at next, and what for.
+    pub(crate) fn poll_timeout(&self, tracks: &Slab<Published>, now: Instant) -> Option<(Instant, &'static str)> {
+        let mut next = self.transport.poll_timeout();
+        let mut consider = |at: Option<Instant>, what: &'static str| {
+            if let Some(at) = at
+                && next.is_none_or(|(earliest, _)| at < earliest)
+            {
+                next = Some((at, what));
+            }
+        };
+        if self.transport.is_connected() {
+            consider(self.twcc_in.as_ref().and_then(TwccRecorder::poll_timeout), "transport-wide feedback");
+            consider(self.reports.poll_timeout(), "report");
+            for track in self.tracks.iter().filter_map(|key| tracks.get(key.0)) {
+                consider(track.key_frames.poll_timeout(), "key frame request");
+                consider(track.poll_timeout(), "layer activity");
+                for stream in track.layers.iter().filter_map(|layer| layer.stream.as_ref()) {
+                    consider(stream.receiver.poll_timeout(), "nack");
+                }
+            }
+            for slot in &self.slots {
+                if let Some((at, what)) = slot.sub.poll_timeout(now) {
+                    consider(Some(at), what);
+                }
+            }
+        }
+        next
+    }
+
+    /// Writes what is to be sent into the batch, audio before video.
+    pub(crate) fn fill(&mut self, batch: &mut Batch, tracks: &mut Slab<Published>, shared: &mut Shared, now: Instant) -> Filled {
+        if batch.is_empty() && self.fill_control(batch, shared) == Filled::Part {
+            return Filled::Part;
+        }
+        let Some(path) = self.transport.selected_path().filter(|_| self.transport.is_connected()) else { return Filled::All };
+        if self.fill_rtcp(path, batch, tracks, shared, now) == Filled::Part {
+            return Filled::Part;
+        }
+        for slot in &mut self.slots {
+            if slot.fill(path, &mut self.transport, &mut self.twcc_out, batch, tracks, shared, now) == Filled::Part {
+                return Filled::Part;
+            }
+            if let Some(target) = slot.take_change() {
+                shared.events.push_back(Event::Sending {
+                    room: self.room,
+                    participant: self.id,
+                    mid: slot.mid(),
+                    target: target.0,
+                    layer: target.1,
+                });
+            }
+            if let Some(track) = slot.source
+                && let Some(published) = tracks.get(track.0)
+                && let Some(layer) = slot.sub.wanted_key_frame(published, now)
+            {
+                shared.wishes.push(KeyFrameWish { track, layer });
+            }
+        }
+        Filled::All
+    }
+
+    /// STUN answers and DTLS flights, one a batch, each to the path it is for. The batch is empty when a member's turn begins.
+    fn fill_control(&mut self, batch: &mut Batch, shared: &mut Shared) -> Filled {
+        let Some((path, len)) = self.transport.poll_transmit(batch.first_space()) else { return Filled::All };
+        batch.commit_first(path, len);
+        shared.counters.add(Count::ControlOut, 1);
+        Filled::Part
+    }
+
+    /// Reports, repair requests, key frame requests and transport-wide feedback: one compound each time something is due.
+    fn fill_rtcp(
+        &mut self,
+        path: Path,
+        batch: &mut Batch,
+        tracks: &mut Slab<Published>,
+        shared: &mut Shared,
+        now: Instant,
+    ) -> Filled {
+        loop {
+            let Some(space) = batch.space(path) else { return Filled::Part };
+            let room = space.len() - MAX_RTCP_OVERHEAD;
+            let len = self.write_rtcp(&mut space[..room.min(limits::MAX_DATAGRAM)], tracks, shared, now);
+            if len == 0 {
+                return Filled::All;
+            }
+            match self.transport.seal_rtcp(space, len) {
+                Ok(len) => {
+                    batch.commit(len);
+                    shared.counters.add(Count::RtcpOut, 1);
+                }
+                Err(_) => shared.counters.add(Count::SealFailed, 1),
+            }
+        }
+    }
+
+    fn write_rtcp(&mut self, out: &mut [u8], tracks: &mut Slab<Published>, shared: &mut Shared, now: Instant) -> usize {
+        let sender = self.feedback_ssrc;
+        let counters = &mut shared.counters;
+        if self.reports.poll(now) {
+            return self.write_reports(out, tracks, shared, now);
+        }
+        let media = self.routes.first_media();
+        if let Some(media) = media
+            && let Some(twcc) = &mut self.twcc_in
+            && let Some(len) = twcc.poll_feedback(now, media, out)
+        {
+            counters.add(Count::TwccOut, 1);
+            return len;
+        }
+        let mut writer = Writer::new(out);
+        for key in &self.tracks {
+            let Some(track) = tracks.get_mut(key.0) else { continue };
+            for layer in &mut track.layers {
+                let Some(stream) = &mut layer.stream else { continue };
+                let ssrc = stream.receiver.ssrc();
+                let missing = stream.receiver.poll_nack(now);
+                if !missing.is_empty() && writer.nack(sender, ssrc, &missing).is_ok() {
+                    counters.add(Count::NackOut, missing.len() as u64);
+                }
+                if stream.receiver.take_broken()
+                    && let Some(rung) = layer.encoding.layer
+                {
+                    track.key_frames.request(rung, Cause::Repair, now);
+                }
+            }
+            if let Some(rung) = track.key_frames.poll(now)
+                && let Some(ssrc) = track.layer_at(rung).and_then(PublishedLayer::ssrc)
+                && writer.picture_loss(sender, ssrc).is_ok()
+            {
+                counters.add(Count::KeyFrameOut, 1);
+            }
+        }
+        writer.len()
+    }
+
+    /// A sender report for each slot that has sent, else one receiver report; report blocks for all that is received.
+    fn write_reports(&mut self, out: &mut [u8], tracks: &mut Slab<Published>, shared: &Shared, now: Instant) -> usize {
+        let mut blocks = ArrayVec::<rtcp::ReportBlock, { limits::REPORT_BLOCKS }>::new();
+        for key in &self.tracks {
+            let Some(track) = tracks.get_mut(key.0) else { continue };
+            for stream in track.layers.iter_mut().filter_map(|layer| layer.stream.as_mut()) {
+                if let Some(block) = stream.receiver.report_block(now) {
+                    let _ = blocks.try_push(block);
+                }
+            }
+        }
+        let ntp = shared.config.wall.ntp(now);
+        let mut writer = Writer::new(out);
+        let mut cname = None;
+        for slot in &mut self.slots {
+            let Some(info) = slot.sender_report(tracks, ntp, now) else { continue };
+            if writer.sender_report(&info, &blocks).is_err() {
+                break;
+            }
+            blocks.clear();
+            cname = cname.or(Some(slot.cname()));
+            let _ = writer.source_description(info.ssrc, slot.cname());
+        }
+        if cname.is_none() {
+            let _ = writer.receiver_report(self.feedback_ssrc, &blocks);
+            let _ = writer.source_description(self.feedback_ssrc, "housecall");
+        }
+        writer.len()
+    }
+
+    pub(crate) fn stats(&self, tracks: &Slab<Published>) -> ParticipantStats {
+        let mine = self.tracks.iter().filter_map(|key| tracks.get(key.0));
+        ParticipantStats {
+            remote: self.transport.selected_path().map(|path| path.remote()),
+            rtt: self.slots.iter().find_map(|slot| slot.sub.round_trip()),
+            published: mine.flat_map(Published::stats).collect(),
+            slots: self.slots.iter().map(|slot| slot.stats(tracks)).collect(),
+        }
+    }
+}
+
+fn cause(error: OpenError) -> Count {
+    match error {
+        OpenError::NotReady => Count::NotConnected,
+        OpenError::Authentication => Count::NotAuthentic,
+        OpenError::Replayed | OpenError::TooOld => Count::Replayed,
+        OpenError::TooShort | OpenError::NotEncrypted => Count::Malformed,
+        OpenError::TooManySsrcs => Count::UnknownSsrc,
+    }
+}

@@ -1,0 +1,294 @@
+//! One published track: its layers with their rings, what was received and repaired, and who watches.
+
+use std::time::Instant;
+
+use arrayvec::ArrayVec;
+
+use crate::api::{Event, PublishedStats, PublishedTrack, TrackChange};
+use crate::counters::{Count, Counters};
+use crate::ext::AudioLevel;
+use crate::ids::{Mid, ParticipantId, PayloadType, RoomId, Ssrc, TrackId};
+use crate::limits;
+use crate::media::{Codec, Kind, Layer};
+use crate::member::MemberKey;
+use crate::ntp::{NtpSpan, SrMapping};
+use crate::receive::{KeyFrameRequests, LayerReceiver, Refused, Repair};
+use crate::ring::{Incoming, Packing, Ring, RingSize};
+use crate::sdp::{Encoding, Format, Formats, MediaLine, Publishing};
+use crate::send::LayerSource;
+
+/// A track's place in the worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct TrackKey(pub(crate) usize);
+
+/// A layer's place in its track: 0 is the smallest.
+pub(crate) type LayerIndex = usize;
+
+/// One encoding of a track.
+pub(crate) struct PublishedLayer {
+    pub(crate) encoding: Encoding,
+    /// What is received of it; `None` until its first packet.
+    pub(crate) stream: Option<Stream>,
+    /// Streams this encoding has had: an encoder may start anew under another SSRC.
+    streams: u32,
+}
+
+/// One SSRC's worth of an encoding.
+pub(crate) struct Stream {
+    pub(crate) receiver: LayerReceiver,
+    pub(crate) ring: Ring,
+    key_frames: u64,
+    last_packet: Instant,
+    /// Packets came within [`limits::LAYER_INACTIVE`].
+    active: bool,
+}
+
+/// See the module.
+pub(crate) struct Published {
+    pub(crate) id: TrackId,
+    pub(crate) room: RoomId,
+    pub(crate) owner: MemberKey,
+    pub(crate) owner_id: ParticipantId,
+    pub(crate) mid: Mid,
+    pub(crate) kind: Kind,
+    formats: Formats,
+    repair: Repair,
+    pub(crate) layers: ArrayVec<PublishedLayer, { limits::MAX_ENCODINGS }>,
+    /// Members with a slot that points here.
+    pub(crate) viewers: Vec<MemberKey>,
+    pub(crate) key_frames: KeyFrameRequests,
+    /// From the publisher's clock to ours, the same for all its tracks.
+    pub(crate) clock_offset: Option<NtpSpan>,
+    /// The first packet has come and was announced.
+    pub(crate) started: bool,
+    /// There are packets the viewers have not been offered yet.
+    pub(crate) dirty: bool,
+}
+
+/// One received packet as the transport hands it on: header facts and the plain payload.
+pub(crate) struct MediaPacket<'a> {
+    pub(crate) ssrc: Ssrc,
+    pub(crate) sequence: u16,
+    pub(crate) timestamp: u32,
+    pub(crate) marker: bool,
+    pub(crate) payload_type: PayloadType,
+    pub(crate) audio_level: Option<AudioLevel>,
+    pub(crate) payload: &'a [u8],
+    /// Length of the whole RTP packet.
+    pub(crate) len: usize,
+    /// Came as a retransmission; `ssrc` is then not the media's.
+    pub(crate) repaired: bool,
+}
+
+/// What became of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It is in the ring.
+    Stored,
+    /// Padding or a duplicate: used up.
+    Used,
+}
+
+impl Published {
+    pub(crate) fn new(
+        id: TrackId,
+        room: RoomId,
+        owner: (MemberKey, ParticipantId),
+        line: &MediaLine,
+        publishing: &Publishing,
+    ) -> Self {
+        let repair = match line.kind {
+            Kind::Video if line.feedback.nack => Repair::Nack,
+            Kind::Audio | Kind::Video => Repair::None,
+        };
+        let layers = publishing.encodings.iter();
+        Self {
+            id,
+            room,
+            owner: owner.0,
+            owner_id: owner.1,
+            mid: line.mid,
+            kind: line.kind,
+            formats: line.formats.clone(),
+            repair,
+            layers: layers.map(|encoding| PublishedLayer { encoding: *encoding, stream: None, streams: 0 }).collect(),
+            viewers: Vec::new(),
+            key_frames: KeyFrameRequests::default(),
+            clock_offset: None,
+            started: false,
+            dirty: false,
+        }
+    }
+
+    /// The payload type a retransmission's content had at first.
+    pub(crate) fn resent_as(&self, rtx: PayloadType) -> Option<PayloadType> {
+        match self.formats.get(rtx)? {
+            Format::Rtx { apt } => Some(apt),
+            Format::Media(_) | Format::Red { .. } => None,
+        }
+    }
+
+    /// Takes one packet of a layer.
+    pub(crate) fn receive(
+        &mut self,
+        index: LayerIndex,
+        packet: &MediaPacket<'_>,
+        counters: &mut Counters,
+        now: Instant,
+    ) -> Result<Outcome, Count> {
+        let packing = match self.formats.get(packet.payload_type) {
+            Some(Format::Red { .. }) => Packing::Red,
+            Some(Format::Media(codec)) => Packing::Plain(codec),
+            Some(Format::Rtx { .. }) | None => return Err(Count::Malformed),
+        };
+        if packet.payload.len() > limits::MAX_PAYLOAD {
+            return Err(Count::TooBig);
+        }
+        let (kind, repair) = (self.kind, self.repair);
+        let layer = &mut self.layers[index];
+        let Some(stream) = layer.stream(kind, repair, packet, now) else { return Ok(Outcome::Used) };
+        let accepted = if packet.repaired {
+            stream.receiver.handle_repaired(packet.sequence, packet.len, now)
+        } else {
+            stream.receiver.handle_packet(packet.sequence, packet.timestamp, packet.len, now)
+        };
+        let accepted = match accepted {
+            Ok(accepted) => accepted,
+            Err(Refused::Duplicate | Refused::TooOld | Refused::TooNew) => return Ok(Outcome::Used),
+        };
+        if packet.repaired {
+            counters.add(Count::RtxIn, 1);
+        }
+        stream.last_packet = now;
+        stream.active = true;
+        let incoming = Incoming {
+            arrival: now,
+            sequence: accepted.sequence,
+            timestamp: packet.timestamp,
+            marker: packet.marker,
+            packing,
+            audio_level: packet.audio_level,
+        };
+        let stored = stream.ring.insert(incoming, packet.payload).map_err(|_| Count::Malformed)?;
+        if stored.starts_key_frame() {
+            stream.key_frames += 1;
+            stream.receiver.handle_key_frame(accepted.sequence);
+            if let Some(rung) = layer.encoding.layer {
+                self.key_frames.handle_key_frame(rung, now);
+            }
+        }
+        Ok(Outcome::Stored)
+    }
+
+    /// The layer with this rung, or the only one there is.
+    pub(crate) fn layer_at(&self, rung: Layer) -> Option<&PublishedLayer> {
+        self.layers.iter().find(|layer| layer.encoding.layer == Some(rung)).or_else(|| self.layers.first())
+    }
+
+    /// Notices layers that were switched off. True if one was: viewers then have to look for another.
+    pub(crate) fn update_activity(&mut self, now: Instant) -> bool {
+        let mut changed = false;
+        for stream in self.layers.iter_mut().filter_map(|layer| layer.stream.as_mut()) {
+            if stream.active && stream.last_packet + limits::LAYER_INACTIVE <= now {
+                stream.active = false;
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// When a layer will be taken as switched off if nothing comes.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let streams = self.layers.iter().filter_map(|layer| layer.stream.as_ref());
+        let video = streams.filter(|stream| stream.active && self.kind == Kind::Video);
+        video.map(|stream| stream.last_packet + limits::LAYER_INACTIVE).min()
+    }
+
+    pub(crate) fn public(&self) -> PublishedTrack {
+        PublishedTrack { track: self.id, mid: self.mid, kind: self.kind }
+    }
+
+    /// The event that tells of its first packet or of its end.
+    pub(crate) fn event(&self, change: TrackChange) -> Event {
+        Event::Track { room: self.room, participant: self.owner_id, track: self.public(), change }
+    }
+
+    pub(crate) fn stats(&self) -> impl Iterator<Item = PublishedStats> {
+        self.layers.iter().filter_map(|layer| {
+            let stream = layer.stream.as_ref()?;
+            let counted = stream.receiver.counters();
+            Some(PublishedStats {
+                track: self.id,
+                layer: layer.encoding.layer,
+                packets: counted.packets,
+                bytes: counted.bytes,
+                lost: counted.lost,
+                repaired: counted.repaired,
+                jitter: counted.jitter,
+                size: stream.ring.latest_key_frame().and_then(|key| key.size),
+                key_frames: stream.key_frames,
+            })
+        })
+    }
+
+    fn stream_of(&self, layer: Option<Layer>) -> Option<&Stream> {
+        let found = self.layers.iter().find(|known| known.encoding.layer == layer)?;
+        found.stream.as_ref()
+    }
+}
+
+impl PublishedLayer {
+    /// The stream a packet belongs to; a new one for the first packet of an SSRC. A retransmission makes none.
+    fn stream(&mut self, kind: Kind, repair: Repair, packet: &MediaPacket<'_>, now: Instant) -> Option<&mut Stream> {
+        let known = self.stream.as_ref().is_some_and(|stream| packet.repaired || stream.receiver.ssrc() == packet.ssrc);
+        if !known {
+            if packet.repaired {
+                return None;
+            }
+            let clock_rate = match kind {
+                Kind::Audio => Codec::Opus.clock_rate(),
+                Kind::Video => Codec::Vp8.clock_rate(),
+            };
+            self.streams += 1;
+            self.stream = Some(Stream {
+                receiver: LayerReceiver::new(packet.ssrc, clock_rate, repair),
+                ring: Ring::new(ring_size(kind, self.encoding.layer), self.streams),
+                key_frames: 0,
+                last_packet: now,
+                active: true,
+            });
+        }
+        self.stream.as_mut()
+    }
+
+    pub(crate) fn ssrc(&self) -> Option<Ssrc> {
+        self.stream.as_ref().map(|stream| stream.receiver.ssrc())
+    }
+}
+
+const fn ring_size(kind: Kind, layer: Option<Layer>) -> RingSize {
+    match (kind, layer) {
+        (Kind::Audio, _) => limits::AUDIO_RING,
+        (Kind::Video, Some(Layer::P480)) => limits::SMALL_VIDEO_RING,
+        (Kind::Video, Some(Layer::P720) | None) => limits::LARGE_VIDEO_RING,
+    }
+}
+
+impl LayerSource for Published {
+    fn ring(&self, layer: Option<Layer>) -> Option<&Ring> {
+        self.stream_of(layer).map(|stream| &stream.ring)
+    }
+
+    fn sr_mapping(&self, layer: Option<Layer>) -> Option<SrMapping> {
+        let (mapping, _) = self.stream_of(layer)?.receiver.sender_report()?;
+        Some(mapping)
+    }
+
+    fn clock_offset(&self) -> Option<NtpSpan> {
+        self.clock_offset
+    }
+
+    fn is_active(&self, layer: Layer) -> bool {
+        self.stream_of(Some(layer)).is_some_and(|stream| stream.active)
+    }
+}

@@ -1,0 +1,166 @@
+//! The media socket: one UDP socket per shard, dual-stack where the address is `[::]`, with GRO on receive and GSO on send.
+//!
+//! Addresses are normalised here: an IPv4 peer is always an IPv4 address inside, whichever kind of socket carries it.
+
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef, UdpSocketState};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::limits;
+use crate::path::Path;
+
+/// Biggest UDP payload the kernel hands over in one buffer, coalesced or not.
+const RECEIVE_BUFFER: usize = 65_535;
+/// Buffers per receive call. Each may hold a GRO batch; more would only spread the cache.
+const RECEIVE_BUFFERS: usize = if BATCH_SIZE < 8 { BATCH_SIZE } else { 8 };
+
+/// What became of one send call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// The kernel took it all.
+    All,
+    /// The socket's buffer was full: the datagrams are lost.
+    Full,
+    /// The kernel refused (no route, too big, …): the datagrams are lost.
+    Refused,
+}
+
+/// A bound media socket.
+pub(crate) struct MediaSocket {
+    socket: Socket,
+    state: UdpSocketState,
+    /// Whether peers must be written as IPv4-mapped IPv6 addresses.
+    is_v6: bool,
+    local: SocketAddr,
+    buffers: Vec<Box<[u8]>>,
+    metas: [RecvMeta; RECEIVE_BUFFERS],
+}
+
+impl MediaSocket {
+    /// Binds `address`. `[::]` takes IPv4 as well.
+    pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        if address.is_ipv6() {
+            // An explicit IPv6 address serves IPv6 only; the unspecified one serves both.
+            socket.set_only_v6(address.ip() != IpAddr::V6(Ipv6Addr::UNSPECIFIED))?;
+        }
+        socket.bind(&address.into())?;
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        // The kernel may grant less (net.core.rmem_max); that is no error, only less slack in a burst.
+        let _ = state.set_recv_buffer_size(UdpSockRef::from(&socket), limits::SOCKET_BUFFER_BYTES);
+        let _ = state.set_send_buffer_size(UdpSockRef::from(&socket), limits::SOCKET_BUFFER_BYTES);
+        let local = socket
+            .local_addr()?
+            .as_socket()
+            .ok_or_else(|| io::Error::other("the media socket has no IP address"))?;
+        Ok(Self {
+            is_v6: address.is_ipv6(),
+            local,
+            buffers: (0..RECEIVE_BUFFERS).map(|_| vec![0; RECEIVE_BUFFER].into_boxed_slice()).collect(),
+            metas: [RecvMeta::default(); RECEIVE_BUFFERS],
+            state,
+            socket,
+        })
+    }
+
+    pub(crate) fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Datagrams one send call may hold, 1 where the kernel has no GSO.
+    pub(crate) fn max_segments(&self) -> usize {
+        self.state.max_gso_segments()
+    }
+
+    /// Receives one batch and hands each datagram to `handle`. Returns how many there were, 0 if none is waiting.
+    pub(crate) fn receive(&mut self, mut handle: impl FnMut(Path, &mut [u8])) -> io::Result<usize> {
+        let mut slices = self.buffers.iter_mut();
+        let mut slices: [IoSliceMut<'_>; RECEIVE_BUFFERS] =
+            std::array::from_fn(|_| IoSliceMut::new(slices.next().map_or(&mut [], |buffer| &mut buffer[..])));
+        let filled = match self.state.recv(UdpSockRef::from(&self.socket), &mut slices, &mut self.metas) {
+            Ok(filled) => filled,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+            Err(error) => return Err(error),
+        };
+        let mut datagrams = 0;
+        for (meta, buffer) in self.metas.iter().zip(&mut self.buffers).take(filled) {
+            let path = Path::udp(meta.addr, meta.dst_ip);
+            let stride = meta.stride.max(1);
+            for datagram in buffer[..meta.len].chunks_mut(stride) {
+                handle(path, datagram);
+                datagrams += 1;
+            }
+        }
+        Ok(datagrams)
+    }
+
+    /// Sends `contents` to `path`, cut into datagrams of `segment` bytes (the last may be shorter).
+    pub(crate) fn send(&self, path: Path, contents: &[u8], segment: usize) -> Sent {
+        let destination = if self.is_v6 { mapped(path.remote()) } else { path.remote() };
+        let transmit = quinn_udp::Transmit {
+            destination,
+            ecn: None,
+            contents,
+            segment_size: (segment < contents.len()).then_some(segment),
+            src_ip: path.local(),
+        };
+        match self.state.try_send(UdpSockRef::from(&self.socket), &transmit) {
+            Ok(()) => Sent::All,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Sent::Full,
+            Err(_) => Sent::Refused,
+        }
+    }
+}
+
+impl AsFd for MediaSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn mapped(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(v4) => SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port()),
+        v6 @ SocketAddr::V6(_) => v6,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exchange(bind: &str, from: &str) {
+        let Ok(mut socket) = MediaSocket::bind(bind.parse().expect("address")) else {
+            assert!(bind.contains(':') && bind.starts_with('['), "only IPv6 may be missing");
+            return;
+        };
+        let client = std::net::UdpSocket::bind(from).expect("a loopback socket");
+        let to = SocketAddr::new(client.local_addr().expect("bound").ip(), socket.local().port());
+        client.send_to(b"hello", to).expect("sent on loopback");
+        let mut got = Vec::new();
+        while socket.receive(|path, datagram| got.push((path, datagram.to_vec()))).expect("receive") == 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(got[0].1, b"hello");
+        let path = got[0].0;
+        assert_eq!(path.remote(), client.local_addr().expect("bound"), "normalised to the family the peer uses");
+        assert_eq!(socket.send(path, b"aabbc", 2), Sent::All);
+        let mut buffer = [0; 16];
+        for expected in [&b"aa"[..], b"bb", b"c"] {
+            let (len, source) = client.recv_from(&mut buffer).expect("an answer");
+            assert_eq!(&buffer[..len], expected);
+            assert_eq!(source, to, "answered from the address that was asked");
+        }
+    }
+
+    #[test]
+    fn datagrams_cross_both_ways_with_segmentation() {
+        exchange("127.0.0.1:0", "127.0.0.1:0");
+        exchange("0.0.0.0:0", "127.0.0.2:0");
+        exchange("[::]:0", "127.0.0.1:0");
+        exchange("[::]:0", "[::1]:0");
+    }
+}

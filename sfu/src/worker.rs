@@ -1,0 +1,503 @@
+//! One shard's rooms, without socket, thread or clock: the whole media core as the driver sees it.
+//!
+//! Calling contract: after any number of `handle_*` calls, drain [`Worker::poll_transmit`] and [`Worker::poll_event`], then come
+//! back at [`Worker::poll_timeout`] at the latest.
+//!
+//! Output is made viewer by viewer when it is polled: received packets wait in their track's ring, and a participant that has
+//! anything to be sent stands in `pending`. So all packets of a burst for one viewer are sealed one behind the other into the
+//! send batch, and the ring is the only queue there is.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rustc_hash::FxHashMap;
+use slab::Slab;
+
+use crate::api::{Event, IceCredentials, NegotiateError, ParticipantStats, TrackChange};
+use crate::batch::{Batch, Transmit};
+use crate::clock::WallClock;
+use crate::command::Command;
+use crate::counters::{Count, Counters, Sizes};
+use crate::demux::{self, Datagram};
+use crate::dtls::Certificate;
+use crate::ids::{Mid, ParticipantId, RoomId, TrackId};
+use crate::media::{Layer, Target};
+use crate::member::{Filled, Member, MemberKey, Received};
+use crate::path::Path;
+use crate::receive::Cause;
+use crate::published::{Published, TrackKey};
+use crate::transport::{TransportEvent, stun_local_ufrag};
+
+/// What a worker needs to know from the start.
+pub struct WorkerConfig {
+    /// Its number, part of the track ids it gives out.
+    pub shard: u16,
+    /// Host candidates for answers, best first.
+    pub candidates: Vec<SocketAddr>,
+    /// The process-wide DTLS identity.
+    pub certificate: Arc<Certificate>,
+    /// Start bitrate hinted to publishers, kbit/s.
+    pub start_kbps: u32,
+    /// Datagrams one send call can hold.
+    pub max_segments: usize,
+    /// Ties `Instant`s to wall-clock time, for sender reports.
+    pub wall: WallClock,
+}
+
+/// A room's members.
+pub(crate) struct Room {
+    pub(crate) members: Vec<MemberKey>,
+    pub(crate) max_participants: usize,
+}
+
+/// A key frame that a viewer is waiting for.
+#[derive(Clone, Copy)]
+pub(crate) struct KeyFrameWish {
+    pub(crate) track: TrackKey,
+    pub(crate) layer: Layer,
+}
+
+/// Everything but the members and tracks themselves that handling one of them may touch.
+pub(crate) struct Shared {
+    pub(crate) config: WorkerConfig,
+    pub(crate) counters: Counters,
+    pub(crate) events: VecDeque<Event>,
+    /// Key frames wished for by viewers, on their way to the publishers.
+    pub(crate) wishes: Vec<KeyFrameWish>,
+}
+
+/// See the module.
+pub struct Worker {
+    pub(crate) shared: Shared,
+    pub(crate) rooms: FxHashMap<RoomId, Room>,
+    pub(crate) members: Slab<Member>,
+    pub(crate) tracks: Slab<Published>,
+    pub(crate) by_id: FxHashMap<ParticipantId, MemberKey>,
+    pub(crate) by_ufrag: FxHashMap<Box<str>, MemberKey>,
+    by_path: FxHashMap<Path, MemberKey>,
+    /// The path of the last datagram: a burst is looked up once.
+    last_path: Option<(Path, MemberKey)>,
+    /// Tracks with packets their viewers have not been offered yet.
+    dirty: Vec<TrackKey>,
+    /// Members that may have something to send, each once.
+    pending: VecDeque<MemberKey>,
+    timers: BinaryHeap<Reverse<(Instant, MemberKey)>>,
+    batch: Batch,
+    /// Whose datagram or command is being handled: what a panic ends.
+    current: Option<RoomId>,
+    told: Sizes,
+    next_track: u64,
+}
+
+impl Worker {
+    /// A worker without rooms.
+    #[must_use]
+    pub fn new(config: WorkerConfig, _now: Instant) -> Self {
+        Self {
+            next_track: (u64::from(config.shard) << 48) + 1,
+            shared: Shared { config, counters: Counters::default(), events: VecDeque::new(), wishes: Vec::new() },
+            rooms: FxHashMap::default(),
+            members: Slab::new(),
+            tracks: Slab::new(),
+            by_id: FxHashMap::default(),
+            by_ufrag: FxHashMap::default(),
+            by_path: FxHashMap::default(),
+            last_path: None,
+            dirty: Vec::new(),
+            pending: VecDeque::new(),
+            timers: BinaryHeap::new(),
+            batch: Batch::new(),
+            current: None,
+            told: Sizes::default(),
+        }
+    }
+
+    /// Takes one datagram from the network. SRTP is opened in place, so `datagram` is scribbled over.
+    pub fn handle_datagram(&mut self, path: Path, datagram: &mut [u8], now: Instant) {
+        match demux::classify(datagram) {
+            Some(Datagram::Stun) => self.handle_stun(path, datagram, now),
+            Some(Datagram::Dtls) => self.handle_dtls(path, datagram, now),
+            Some(Datagram::Rtp) => self.handle_rtp(path, datagram, now),
+            Some(Datagram::Rtcp) => self.handle_rtcp(path, datagram, now),
+            Some(Datagram::ChannelData) | None => self.count(Count::UnknownProtocol, 1),
+        }
+    }
+
+    fn handle_stun(&mut self, path: Path, datagram: &[u8], now: Instant) {
+        self.count(Count::StunIn, 1);
+        let key = stun_local_ufrag(datagram).and_then(|ufrag| self.by_ufrag.get(ufrag)).copied();
+        let Some(key) = key else { return self.count(Count::UnknownSource, 1) };
+        let Some(member) = self.enter(key) else { return };
+        if member.transport.handle_stun(path, datagram, now).is_err() {
+            self.count(Count::BadStun, 1);
+        }
+        self.after_transport(key, now);
+    }
+
+    fn handle_dtls(&mut self, path: Path, datagram: &[u8], now: Instant) {
+        self.count(Count::DtlsIn, 1);
+        let Some(key) = self.member_at(path) else { return self.count(Count::UnknownSource, 1) };
+        let Some(member) = self.enter(key) else { return };
+        if member.transport.handle_dtls(path, datagram, now).is_err() {
+            self.count(Count::UnknownSource, 1);
+        }
+        self.after_transport(key, now);
+    }
+
+    fn handle_rtp(&mut self, path: Path, datagram: &mut [u8], now: Instant) {
+        let Some(key) = self.member_at(path) else { return self.count(Count::UnknownSource, 1) };
+        let Some(member) = self.members.get_mut(key.0) else { return };
+        self.current = Some(member.room);
+        match member.handle_rtp(datagram, &mut self.tracks, &mut self.shared, now) {
+            Received::Stored { track, announce } => {
+                let published = &mut self.tracks[track.0];
+                if !published.dirty {
+                    published.dirty = true;
+                    self.dirty.push(track);
+                }
+                if announce {
+                    let event = published.event(TrackChange::Started);
+                    self.shared.events.push_back(event);
+                }
+            }
+            Received::Nothing => {}
+            Received::Dropped(cause) => self.count(cause, 1),
+        }
+        self.make_pending(key);
+    }
+
+    fn handle_rtcp(&mut self, path: Path, datagram: &mut [u8], now: Instant) {
+        let Some(key) = self.member_at(path) else { return self.count(Count::UnknownSource, 1) };
+        let Some(member) = self.members.get_mut(key.0) else { return };
+        self.current = Some(member.room);
+        if let Err(cause) = member.handle_rtcp(datagram, &mut self.tracks, &mut self.shared, now) {
+            self.count(cause, 1);
+        }
+        self.make_pending(key);
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(Reverse((at, key))) = self.timers.peek().copied() {
+            if at > now {
+                break;
+            }
+            self.timers.pop();
+            // A deadline that was moved left its old entry behind.
+            let due = self.members.get_mut(key.0).filter(|member| member.scheduled == Some(at));
+            let Some(member) = due else { continue };
+            member.scheduled = None;
+            self.current = Some(member.room);
+            member.transport.handle_timeout(now);
+            for track in &member.tracks {
+                let published = &mut self.tracks[track.0];
+                if published.update_activity(now) && !published.dirty {
+                    published.dirty = true;
+                    self.dirty.push(*track);
+                }
+            }
+            self.after_transport(key, now);
+        }
+        self.current = None;
+    }
+
+    /// Carries out a command. Answers go out by the command's own channel.
+    pub fn handle_command(&mut self, command: Command, now: Instant) {
+        match command {
+            Command::CreateRoom { room, max_participants } => {
+                self.rooms.entry(room).or_insert(Room { members: Vec::new(), max_participants });
+            }
+            Command::CloseRoom { room } => self.close_room(room, now),
+            Command::Negotiate { room, participant, offer, reply } => {
+                self.current = Some(room);
+                let answer = self.negotiate(room, participant, &offer, now);
+                let count = if answer.is_ok() { Count::OffersAnswered } else { Count::OffersRefused };
+                self.count(count, 1);
+                // The asker may have gone; the session stands all the same until it is removed.
+                let _ = reply.send(answer);
+            }
+            Command::RestartIce { room, participant, remote, reply } => {
+                let _ = reply.send(self.restart_ice(room, participant, remote, now));
+            }
+            Command::RemoveParticipant { room, participant } => {
+                if let Some(key) = self.find(room, participant) {
+                    self.remove_member(key, now);
+                }
+            }
+            Command::SetSource { room, participant, mid, source } => self.set_source(room, participant, mid, source),
+            Command::SetTarget { room, participant, mid, target } => self.set_target(room, participant, mid, target, now),
+            Command::Stats { room, participant, reply } => {
+                let _ = reply.send(self.stats(room, participant));
+            }
+        }
+        self.current = None;
+    }
+
+    /// The next datagrams to send, until `None`.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit<'_>> {
+        loop {
+            if let Some(run) = self.batch.next_run(self.shared.config.max_segments) {
+                self.shared.counters.add(Count::SendCalls, 1);
+                return Some(self.batch.transmit(run));
+            }
+            self.batch.clear();
+            if !self.fill_batch(now) {
+                self.current = None;
+                return None;
+            }
+        }
+    }
+
+    /// What happened, oldest first.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.shared.events.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] is to be called, and what for.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        let Reverse((at, key)) = self.timers.peek()?;
+        let what = self.members.get(key.0).map_or("moved", |member| member.scheduled_for);
+        Some((*at, what))
+    }
+
+    /// True while [`Self::poll_transmit`] may have something.
+    #[must_use]
+    pub(crate) fn has_output(&self) -> bool {
+        !self.pending.is_empty() || !self.dirty.is_empty()
+    }
+
+    /// Ends the room whose packet, timer or command was being handled when a panic struck.
+    pub(crate) fn fail_current_room(&mut self, now: Instant) {
+        self.batch.clear();
+        let Some(room) = self.current.take() else { return };
+        self.count(Count::RoomsFailed, 1);
+        self.close_room(room, now);
+        self.shared.events.push_back(Event::RoomFailed { room });
+    }
+
+    pub(crate) fn count(&mut self, count: Count, by: u64) {
+        self.shared.counters.add(count, by);
+    }
+
+    /// The counters since the last call, and how sizes have changed since then.
+    pub(crate) fn take_counters(&mut self) -> (Counters, Sizes) {
+        let sizes = Sizes {
+            rooms: self.rooms.len() as i64,
+            participants: self.members.len() as i64,
+            tracks: self.tracks.len() as i64,
+            slots: self.members.iter().map(|(_, member)| member.slots.len() as i64).sum(),
+        };
+        let change = Sizes {
+            rooms: sizes.rooms - self.told.rooms,
+            participants: sizes.participants - self.told.participants,
+            tracks: sizes.tracks - self.told.tracks,
+            slots: sizes.slots - self.told.slots,
+        };
+        self.told = sizes;
+        (std::mem::take(&mut self.shared.counters), change)
+    }
+
+    pub(crate) fn next_track_id(&mut self) -> TrackId {
+        let id = TrackId(self.next_track);
+        self.next_track += 1;
+        id
+    }
+
+    pub(crate) fn find(&self, room: RoomId, participant: ParticipantId) -> Option<MemberKey> {
+        let key = *self.by_id.get(&participant)?;
+        self.members.get(key.0).is_some_and(|member| member.room == room).then_some(key)
+    }
+
+    /// Puts a member in line for output and for a look at its deadlines.
+    pub(crate) fn make_pending(&mut self, key: MemberKey) {
+        let Some(member) = self.members.get_mut(key.0) else { return };
+        if !member.pending {
+            member.pending = true;
+            self.pending.push_back(key);
+        }
+    }
+
+    fn enter(&mut self, key: MemberKey) -> Option<&mut Member> {
+        let member = self.members.get_mut(key.0)?;
+        self.current = Some(member.room);
+        Some(member)
+    }
+
+    fn member_at(&mut self, path: Path) -> Option<MemberKey> {
+        if let Some((last, key)) = self.last_path
+            && last == path
+        {
+            return Some(key);
+        }
+        let key = *self.by_path.get(&path)?;
+        self.last_path = Some((path, key));
+        Some(key)
+    }
+
+    /// Takes in what a member's transport says after it was handed something.
+    pub(crate) fn after_transport(&mut self, key: MemberKey, now: Instant) {
+        while let Some(member) = self.members.get_mut(key.0) {
+            let (room, participant) = (member.room, member.id);
+            let Some(event) = member.transport.poll_event() else { break };
+            match event {
+                TransportEvent::NewPath(path) => {
+                    self.last_path = None;
+                    self.by_path.insert(path, key);
+                }
+                TransportEvent::PathDropped(path) => {
+                    self.last_path = None;
+                    if self.by_path.get(&path) == Some(&key) {
+                        self.by_path.remove(&path);
+                    }
+                }
+                TransportEvent::Connected { profile, handshake } => {
+                    member.handle_connected(now);
+                    self.count(Count::Connected, 1);
+                    let srtp_profile = profile.name();
+                    self.shared.events.push_back(Event::Connected { room, participant, handshake, srtp_profile });
+                }
+                TransportEvent::Disconnected => self.shared.events.push_back(Event::Disconnected { room, participant }),
+                TransportEvent::Reconnected => self.shared.events.push_back(Event::Reconnected { room, participant }),
+                TransportEvent::Closed(reason) => {
+                    self.remove_member(key, now);
+                    self.shared.events.push_back(Event::Closed { room, participant, reason: reason.as_str() });
+                    return;
+                }
+            }
+        }
+        self.make_pending(key);
+    }
+
+    /// Fills the batch from the first member that has output. False if none has.
+    fn fill_batch(&mut self, now: Instant) -> bool {
+        self.offer_new_packets();
+        while let Some(key) = self.pending.front().copied() {
+            let Some(member) = self.members.get_mut(key.0) else {
+                self.pending.pop_front();
+                continue;
+            };
+            self.current = Some(member.room);
+            let filled = member.fill(&mut self.batch, &mut self.tracks, &mut self.shared, now);
+            if filled == Filled::All {
+                self.pending.pop_front();
+                self.members[key.0].pending = false;
+                self.grant_wishes(now);
+                self.schedule(key, now);
+            }
+            if !self.batch.is_empty() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Puts the viewers of tracks with new packets in line.
+    fn offer_new_packets(&mut self) {
+        while let Some(track) = self.dirty.pop() {
+            let Some(published) = self.tracks.get_mut(track.0) else { continue };
+            published.dirty = false;
+            for viewer in &published.viewers {
+                let Some(member) = self.members.get_mut(viewer.0) else { continue };
+                if !member.pending {
+                    member.pending = true;
+                    self.pending.push_back(*viewer);
+                }
+            }
+        }
+    }
+
+    /// Takes viewers' key frame wishes to the publishers.
+    fn grant_wishes(&mut self, now: Instant) {
+        while let Some(wish) = self.shared.wishes.pop() {
+            let Some(published) = self.tracks.get_mut(wish.track.0) else { continue };
+            published.key_frames.request(wish.layer, Cause::Viewer, now);
+            let owner = published.owner;
+            self.make_pending(owner);
+        }
+    }
+
+    /// Notes when the member must be looked at next.
+    fn schedule(&mut self, key: MemberKey, now: Instant) {
+        let Some(member) = self.members.get_mut(key.0) else { return };
+        let Some((due, what)) = member.poll_timeout(&self.tracks, now) else { return };
+        if member.scheduled.is_none_or(|scheduled| due < scheduled) {
+            member.scheduled = Some(due);
+            member.scheduled_for = what;
+            self.timers.push(Reverse((due, key)));
+        }
+    }
+
+    /// Takes a member that left out of the path index.
+    pub(crate) fn forget_paths(&mut self, key: MemberKey) {
+        self.last_path = None;
+        self.by_path.retain(|_, owner| *owner != key);
+    }
+
+    fn set_source(&mut self, room: RoomId, participant: ParticipantId, mid: Mid, source: Option<TrackId>) {
+        let Some(key) = self.find(room, participant) else { return };
+        let found = source.and_then(|wanted| {
+            self.tracks.iter().find(|(_, track)| track.id == wanted && track.room == room).map(|(index, _)| TrackKey(index))
+        });
+        let Some(slot) = self.members[key.0].slots.iter_mut().find(|slot| slot.mid() == mid) else { return };
+        let found = found.filter(|track| self.tracks[track.0].kind == slot.kind());
+        let before = slot.source;
+        slot.set_source(found, &self.tracks);
+        for track in before.into_iter().chain(found) {
+            self.refresh_viewers(track);
+        }
+        self.make_pending(key);
+    }
+
+    /// Recomputes who watches a track from the slots that point at it.
+    pub(crate) fn refresh_viewers(&mut self, track: TrackKey) {
+        let Some(published) = self.tracks.get_mut(track.0) else { return };
+        let Some(room) = self.rooms.get(&published.room) else { return };
+        published.viewers.clear();
+        for key in &room.members {
+            let watches = |member: &Member| member.slots.iter().any(|slot| slot.source == Some(track));
+            if self.members.get(key.0).is_some_and(watches) {
+                published.viewers.push(*key);
+            }
+        }
+    }
+
+    fn set_target(&mut self, room: RoomId, participant: ParticipantId, mid: Mid, target: Target, now: Instant) {
+        let Some(key) = self.find(room, participant) else { return };
+        if let Some(slot) = self.members[key.0].slots.iter_mut().find(|slot| slot.mid() == mid) {
+            slot.set_target(target, now);
+        }
+        self.make_pending(key);
+    }
+
+    fn restart_ice(
+        &mut self,
+        room: RoomId,
+        participant: ParticipantId,
+        remote: IceCredentials,
+        now: Instant,
+    ) -> Result<IceCredentials, NegotiateError> {
+        if !self.rooms.contains_key(&room) {
+            return Err(NegotiateError::NoSuchRoom);
+        }
+        let key = self.find(room, participant).ok_or(NegotiateError::NoSuchParticipant)?;
+        let local = self.restart_transport(key, remote, now);
+        Ok(local)
+    }
+
+    fn stats(&self, room: RoomId, participant: ParticipantId) -> Option<ParticipantStats> {
+        let key = self.find(room, participant)?;
+        Some(self.members[key.0].stats(&self.tracks))
+    }
+
+    fn close_room(&mut self, room: RoomId, now: Instant) {
+        let Some(members) = self.rooms.get(&room).map(|room| room.members.clone()) else { return };
+        for key in members {
+            self.remove_member(key, now);
+        }
+        self.rooms.remove(&room);
+    }
+}
