@@ -274,7 +274,7 @@ mod tests {
             .gather()
             .iter()
             .filter(|family| family.name().ends_with("_total"))
-            .flat_map(|family| family.get_metric().iter().map(|metric| metric.get_counter().value()).collect::<Vec<_>>())
+            .flat_map(|family| family.get_metric().iter().map(|metric| metric.get_counter().get_value()).collect::<Vec<_>>())
             .collect();
         assert_eq!(series.len(), COUNTS);
         assert_eq!(series.iter().sum::<f64>(), (COUNTS * (COUNTS + 1) / 2) as f64);

@@ -83,7 +83,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         let socket = MediaSocket::bind(address).map_err(|source| StartError::Bind { address, source })?;
         let local = socket.local();
         addresses.push(local);
-        let (now, wall) = clock();
+        let wall = clock();
         let config = WorkerConfig {
             shard: index as u16,
             candidates: candidates(&settings.public_addresses, local),
@@ -98,7 +98,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
                 .map_err(|errno| StartError::Thread(errno.into()))?,
         );
         let shard = Shard {
-            worker: Worker::new(config, now),
+            worker: Worker::new(config),
             socket,
             wake: Arc::clone(&wake),
             inbox,
@@ -153,10 +153,10 @@ fn now() -> Instant {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the driver is where time enters the media core")]
-fn clock() -> (Instant, WallClock) {
+fn clock() -> WallClock {
     let now = Instant::now();
     let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    (now, WallClock::new(now, NtpTime::from_unix(unix)))
+    WallClock::new(now, NtpTime::from_unix(unix))
 }
 
 /// The way into a shard's thread.
@@ -228,7 +228,7 @@ impl Shard {
                 Err(_) => {
                     // The panic hook has printed where. A broken invariant ends one room, not the server.
                     tracing::error!("a broken invariant ended a room");
-                    self.worker.fail_current_room(now);
+                    self.worker.fail_current_room();
                 }
             }
             self.tell();

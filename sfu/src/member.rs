@@ -14,7 +14,6 @@ use crate::path::Path;
 use crate::published::{MediaPacket, PublishedLayer, Outcome, Published, TrackKey};
 use crate::receive::rtx::{self, Retransmission};
 use crate::receive::{Cause, ReportSchedule, TwccRecorder};
-use crate::send::Heard;
 use crate::routes::Routes;
 use crate::ntp::NtpSpan;
 use crate::rtcp::{self, Packet, ReportBlock, SenderInfo, Writer};
@@ -84,7 +83,6 @@ impl Member {
         session: Session,
         session_id: u64,
         local_ice: IceCredentials,
-        now: Instant,
     ) -> Self {
         let seed = crate::random::u64();
         Self {
@@ -264,15 +262,7 @@ impl Member {
 
     fn handle_report_block(&mut self, block: &ReportBlock, now: Instant) {
         let Some(slot) = self.slots.iter_mut().find(|slot| slot.ssrc() == block.ssrc) else { return };
-        let heard = Heard {
-            fraction_lost: block.fraction_lost,
-            cumulative_lost: block.cumulative_lost,
-            highest_sequence: block.highest_sequence,
-            jitter: block.jitter,
-            last_sr: block.last_sr,
-            delay_since_last_sr: block.delay_since_last_sr,
-        };
-        slot.sub.handle_report_block(heard, now);
+        slot.sub.handle_report_block(block, now);
     }
 
     fn handle_key_frame_request(&mut self, ssrc: Ssrc, shared: &mut Shared) {
@@ -419,7 +409,7 @@ impl Member {
 
     /// A sender report for each slot that has sent, else one receiver report; report blocks for all that is received.
     fn write_reports(&mut self, out: &mut [u8], tracks: &mut Slab<Published>, shared: &Shared, now: Instant) -> usize {
-        let mut blocks = ArrayVec::<rtcp::ReportBlock, { limits::REPORT_BLOCKS }>::new();
+        let mut blocks = ArrayVec::<ReportBlock, { limits::REPORT_BLOCKS }>::new();
         for key in &self.tracks {
             let Some(track) = tracks.get_mut(key.0) else { continue };
             for stream in track.layers.iter_mut().filter_map(|layer| layer.stream.as_mut()) {

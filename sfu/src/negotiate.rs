@@ -57,7 +57,7 @@ impl Worker {
             },
             now,
         );
-        let member = Member::new(room, participant, transport, session, session_id, local.clone(), now);
+        let member = Member::new(room, participant, transport, session, session_id, local.clone());
         let key = MemberKey(self.members.insert(member));
         self.by_id.insert(participant, key);
         self.by_ufrag.insert(local.ufrag.clone().into_boxed_str(), key);
@@ -149,7 +149,7 @@ impl Worker {
             .filter(|track| session.line(self.tracks[track.0].mid).is_none_or(|line| line.publishes.is_none()))
             .collect();
         for track in gone {
-            self.end_track(track, now);
+            self.end_track(track);
         }
         let mut watched = Vec::new();
         self.members[key.0].slots.retain(|slot| {
@@ -192,7 +192,7 @@ impl Worker {
     }
 
     /// Takes a track away from its viewers and its publisher.
-    fn end_track(&mut self, track: TrackKey, now: Instant) {
+    fn end_track(&mut self, track: TrackKey) {
         let Some(published) = self.tracks.try_remove(track.0) else { return };
         for viewer in &published.viewers {
             let Some(member) = self.members.get_mut(viewer.0) else { continue };
@@ -209,11 +209,11 @@ impl Worker {
     }
 
     /// Takes a member out of its room with everything it has.
-    pub(crate) fn remove_member(&mut self, key: MemberKey, now: Instant) {
+    pub(crate) fn remove_member(&mut self, key: MemberKey) {
         let Some(member) = self.members.get(key.0) else { return };
         let (room, id) = (member.room, member.id);
         for track in member.tracks.clone() {
-            self.end_track(track, now);
+            self.end_track(track);
         }
         let Some(mut member) = self.members.try_remove(key.0) else { return };
         if let Some(room) = self.rooms.get_mut(&room) {

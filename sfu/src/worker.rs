@@ -95,7 +95,7 @@ pub struct Worker {
 impl Worker {
     /// A worker without rooms.
     #[must_use]
-    pub fn new(config: WorkerConfig, _now: Instant) -> Self {
+    pub fn new(config: WorkerConfig) -> Self {
         Self {
             next_track: (u64::from(config.shard) << 48) + 1,
             shared: Shared { config, counters: Counters::default(), events: VecDeque::new(), wishes: Vec::new() },
@@ -210,7 +210,7 @@ impl Worker {
             Command::CreateRoom { room, max_participants } => {
                 self.rooms.entry(room).or_insert(Room { members: Vec::new(), max_participants });
             }
-            Command::CloseRoom { room } => self.close_room(room, now),
+            Command::CloseRoom { room } => self.close_room(room),
             Command::Negotiate { room, participant, offer, reply } => {
                 self.current = Some(room);
                 let answer = self.negotiate(room, participant, &offer, now);
@@ -224,7 +224,7 @@ impl Worker {
             }
             Command::RemoveParticipant { room, participant } => {
                 if let Some(key) = self.find(room, participant) {
-                    self.remove_member(key, now);
+                    self.remove_member(key);
                 }
             }
             Command::SetSource { room, participant, mid, source } => self.set_source(room, participant, mid, source),
@@ -271,11 +271,11 @@ impl Worker {
     }
 
     /// Ends the room whose packet, timer or command was being handled when a panic struck.
-    pub(crate) fn fail_current_room(&mut self, now: Instant) {
+    pub(crate) fn fail_current_room(&mut self) {
         self.batch.clear();
         let Some(room) = self.current.take() else { return };
         self.count(Count::RoomsFailed, 1);
-        self.close_room(room, now);
+        self.close_room(room);
         self.shared.events.push_back(Event::RoomFailed { room });
     }
 
@@ -363,7 +363,7 @@ impl Worker {
                 TransportEvent::Disconnected => self.shared.events.push_back(Event::Disconnected { room, participant }),
                 TransportEvent::Reconnected => self.shared.events.push_back(Event::Reconnected { room, participant }),
                 TransportEvent::Closed(reason) => {
-                    self.remove_member(key, now);
+                    self.remove_member(key);
                     self.shared.events.push_back(Event::Closed { room, participant, reason: reason.as_str() });
                     return;
                 }
@@ -493,10 +493,10 @@ impl Worker {
         Some(self.members[key.0].stats(&self.tracks))
     }
 
-    fn close_room(&mut self, room: RoomId, now: Instant) {
+    fn close_room(&mut self, room: RoomId) {
         let Some(members) = self.rooms.get(&room).map(|room| room.members.clone()) else { return };
         for key in members {
-            self.remove_member(key, now);
+            self.remove_member(key);
         }
         self.rooms.remove(&room);
     }

@@ -22,7 +22,7 @@ mod twcc;
 mod twcc_tests;
 
 pub(crate) use key_frames::{Cause, KeyFrameRequests};
-pub(crate) use layer::{Accepted, LayerCounters, LayerReceiver, Order, Refused, Repair};
+pub(crate) use layer::{LayerReceiver, Refused, Repair};
 pub(crate) use nack::NackList;
 pub(crate) use schedule::ReportSchedule;
 pub(crate) use twcc::TwccRecorder;

@@ -94,7 +94,7 @@ impl Scene {
             (0, 0, 0),
             "{figures:?}"
         );
-        assert_eq!(self.viewer.decoder.missing(), []);
+        assert_eq!(self.viewer.decoder.missing(), [0_u16; 0]);
     }
 }
 
