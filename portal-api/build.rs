@@ -123,6 +123,7 @@ fn embed(code: &mut String, out: &Path, file: &str, path: &str, name: &str, cont
     let mut brotli = Vec::new();
     let parameters = brotli::enc::BrotliEncoderParams {
         quality: 11,
+        mode: brotli::enc::backward_references::BrotliEncoderMode::BROTLI_MODE_TEXT,
         size_hint: content.len(),
         ..Default::default()
     };

@@ -43,7 +43,7 @@ pub(super) async fn finish(State(edge): State<Edge>, mut request: Request, next:
         .get::<MatchedPath>()
         .map_or("unmatched", MatchedPath::as_str)
         .to_owned();
-    let start = start();
+    let start = Instant::now();
 
     let mut response = next.run(request).await;
 
@@ -61,14 +61,6 @@ pub(super) async fn finish(State(edge): State<Edge>, mut request: Request, next:
         tracing::debug!(request = %id, %method, %route, status = status.as_u16(), ?elapsed, problem, "request");
     }
     response
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the HTTP edge is a driver; this times requests for metrics"
-)]
-fn start() -> Instant {
-    Instant::now()
 }
 
 /// Gives every error the one form, those of axum itself included.

@@ -204,7 +204,6 @@ pub fn router<M: Media>(web: Web<M>) -> Result<Router, prometheus::Error> {
 }
 
 /// A handler's panic is a bug, and ends its own request only. What it said may name things: the panic hook's business, not the client's.
-#[expect(clippy::needless_pass_by_value, reason = "the layer hands the payload over")]
 fn panicked(_payload: Box<dyn std::any::Any + Send>) -> Response {
     tracing::error!("a request handler panicked");
     Problem::INTERNAL.into_response()
