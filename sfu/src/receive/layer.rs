@@ -371,8 +371,8 @@ impl Jitter {
         let Some((before, timestamp_before)) = self.last.replace((now, timestamp)) else {
             return;
         };
-        let passed = now.saturating_duration_since(before).as_micros();
-        let ticks = i64::try_from(passed * u128::from(self.clock_rate) / 1_000_000).unwrap_or(i64::MAX);
+        let passed = now.saturating_duration_since(before).as_micros() as u64;
+        let ticks = (passed.saturating_mul(u64::from(self.clock_rate)) / 1_000_000) as i64;
         let sent = i64::from(timestamp.wrapping_sub(timestamp_before) as i32);
         let difference = ticks.saturating_sub(sent).unsigned_abs();
         // A pause or a timestamp that jumps is no jitter of the path; ten seconds keep the sum within its bits.

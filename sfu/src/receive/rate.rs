@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::media::Bitrate;
 
-const BUCKET: Duration = Duration::from_millis(100);
+const BUCKET_MILLIS: u64 = 100;
+const BUCKET: Duration = Duration::from_millis(BUCKET_MILLIS);
 const BUCKETS: usize = 10;
 
 /// A window of one second in ten buckets: it moves by a tenth of a second at a time and needs no list of packets.
@@ -67,8 +68,7 @@ impl RateWindow {
 }
 
 fn bucket_number(start: Instant, now: Instant) -> u64 {
-    let passed = now.saturating_duration_since(start).as_millis() / BUCKET.as_millis();
-    u64::try_from(passed).unwrap_or(u64::MAX)
+    now.saturating_duration_since(start).as_millis() as u64 / BUCKET_MILLIS
 }
 
 const fn index(number: u64) -> usize {

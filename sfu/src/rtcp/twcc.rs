@@ -49,6 +49,11 @@ impl Symbol {
     const fn delta_bytes(self) -> usize {
         self as usize
     }
+
+    /// A bit of its own, for sets of symbols.
+    const fn kind(self) -> u8 {
+        1 << self as u8
+    }
 }
 
 /// One status chunk, being read.
@@ -377,6 +382,8 @@ struct Pending {
     /// The first `count` of them; a run of more than fourteen is all `symbols[0]`.
     symbols: [Symbol; 14],
     count: u16,
+    /// Which kinds are among them, a bit each.
+    kinds: u8,
 }
 
 impl Default for Pending {
@@ -384,39 +391,38 @@ impl Default for Pending {
         Self {
             symbols: [Symbol::NotReceived; 14],
             count: 0,
+            kinds: 0,
         }
     }
 }
 
 impl Pending {
-    fn held(&self) -> &[Symbol] {
-        &self.symbols[..usize::from(self.count).min(14)]
+    const fn is_run(&self) -> bool {
+        self.kinds.count_ones() <= 1
     }
 
-    fn is_run(&self) -> bool {
-        self.held().windows(2).all(|pair| pair[0] == pair[1])
-    }
-
-    fn has_large(&self) -> bool {
-        self.held().contains(&Symbol::LargeDelta)
+    const fn has_large(&self) -> bool {
+        self.kinds & Symbol::LargeDelta.kind() != 0
     }
 
     /// Whether one more still leaves a single chunk able to hold them all.
-    fn takes(&self, symbol: Symbol) -> bool {
+    const fn takes(&self, symbol: Symbol) -> bool {
         if self.count < 7 {
             return true;
         }
-        let no_large = symbol != Symbol::LargeDelta && !self.has_large();
+        let kinds = self.kinds | symbol.kind();
+        let no_large = kinds & Symbol::LargeDelta.kind() == 0;
         if self.count < 14 && no_large {
             return true;
         }
-        self.count < LONGEST_RUN && symbol == self.symbols[0] && self.is_run()
+        self.count < LONGEST_RUN && kinds.count_ones() == 1
     }
 
     fn add(&mut self, symbol: Symbol) {
         if let Some(place) = self.symbols.get_mut(usize::from(self.count)) {
             *place = symbol;
         }
+        self.kinds |= symbol.kind();
         self.count += 1;
     }
 
@@ -447,6 +453,7 @@ impl Pending {
     fn take_run(&mut self) -> u16 {
         let chunk = (self.symbols[0] as u16) << 13 | self.count;
         self.count = 0;
+        self.kinds = 0;
         chunk
     }
 
@@ -459,6 +466,8 @@ impl Pending {
         let bits = used << (14 - taken * width);
         self.symbols.copy_within(taken..count, 0);
         self.count -= taken as u16;
+        let left = &self.symbols[..count - taken];
+        self.kinds = left.iter().fold(0, |kinds, symbol| kinds | symbol.kind());
         (0b10 | (width as u16 - 1)) << 14 | bits
     }
 }
