@@ -133,7 +133,7 @@ pub async fn run(config: Config, out: &mut impl Write, shutdown: impl Future<Out
         false => None,
     };
     let hub = Hub::new(
-        media.sfu,
+        media.sfu.clone(),
         media.events,
         Arc::new(portal.clone()),
         HubSettings {
@@ -155,7 +155,7 @@ pub async fn run(config: Config, out: &mut impl Write, shutdown: impl Future<Out
             ..WebSettings::default()
         },
         registry,
-        media_alive: Arc::new(|| true),
+        media_alive: Arc::new(move || media.sfu.is_running()),
     })
     .map_err(ServeError::Metrics)?;
     let (stop, stopping) = oneshot::channel::<()>();

@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -106,11 +107,11 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
             backlog: VecDeque::new(),
             metrics: Arc::clone(&metrics),
         };
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name(format!("media-{index}"))
             .spawn(move || shard.run())
             .map_err(StartError::Thread)?;
-        shards.push(ShardHandle { commands: Some(commands), wake, metrics: Arc::clone(&metrics) });
+        shards.push(ShardHandle { commands: Some(commands), wake, metrics: Arc::clone(&metrics), thread });
     }
     Ok(Running { sfu: Sfu::new(Arc::from(shards)), events, addresses, metrics })
 }
@@ -165,9 +166,15 @@ pub(crate) struct ShardHandle {
     commands: Option<SyncSender<Command>>,
     wake: Arc<OwnedFd>,
     metrics: Arc<Metrics>,
+    thread: JoinHandle<()>,
 }
 
 impl ShardHandle {
+    /// Whether the shard's thread is still there. It ends by itself only if its driver panicked outside of a room.
+    pub(crate) fn is_running(&self) -> bool {
+        !self.thread.is_finished()
+    }
+
     /// Queues a command, or says that the shard is too busy.
     pub(crate) fn send(&self, command: Command) -> Result<(), NegotiateError> {
         let Some(commands) = &self.commands else { return Err(NegotiateError::Busy) };

@@ -33,6 +33,12 @@ impl Sfu {
         answer.await.ok()
     }
 
+    /// Whether every shard's thread is there. Once false it stays so: visits on that shard can't be held until the program is started again.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.shards.iter().all(ShardHandle::is_running)
+    }
+
     /// Opens a room for at most `max_participants`. A room that exists already keeps its limit.
     ///
     /// # Errors
