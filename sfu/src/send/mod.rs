@@ -37,8 +37,7 @@ use crate::ntp::{NtpSpan, SrMapping};
 use crate::ring::{Packing, Ring};
 
 pub(crate) use header::MAX_HEADER;
-pub(crate) use report::SenderFacts;
-pub(crate) use subscription::{Counters, Subscription};
+pub(crate) use subscription::Subscription;
 
 /// What was negotiated for a slot.
 #[derive(Clone, Copy, Debug)]
