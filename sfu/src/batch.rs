@@ -126,11 +126,20 @@ impl Batch {
         }
         self.taken = end;
         self.taken_datagrams += datagrams;
-        Some(Run { path, start, end, segment })
+        Some(Run {
+            path,
+            start,
+            end,
+            segment,
+        })
     }
 
     pub(crate) fn transmit(&self, run: Run) -> Transmit<'_> {
-        Transmit { path: run.path, contents: &self.buffer[run.start..run.end], segment: run.segment }
+        Transmit {
+            path: run.path,
+            contents: &self.buffer[run.start..run.end],
+            segment: run.segment,
+        }
     }
 }
 

@@ -67,6 +67,8 @@ pub enum Count {
     TwccOut,
     /// Commands refused because a shard's queue was full.
     CommandsRefused,
+    /// Commands that had to wait for room in a shard's queue.
+    CommandsDelayed,
     /// Events lost because nobody took them.
     EventsLost,
     /// Rooms ended by a broken invariant.
@@ -83,7 +85,7 @@ pub enum Count {
 pub(crate) const COUNTS: usize = TABLE.len();
 
 /// (count, metric family, label value). All families have the one label `kind`.
-const TABLE: [(Count, Family, &str); 36] = [
+const TABLE: [(Count, Family, &str); 37] = [
     (Count::RtpIn, Family::Packets, "rtp_in"),
     (Count::RtpBytesIn, Family::Bytes, "rtp_in"),
     (Count::RtpOut, Family::Packets, "rtp_out"),
@@ -115,6 +117,7 @@ const TABLE: [(Count, Family, &str); 36] = [
     (Count::KeyFrameIn, Family::Feedback, "key_frame_request_in"),
     (Count::TwccOut, Family::Feedback, "transport_wide_out"),
     (Count::CommandsRefused, Family::Turns, "commands_refused"),
+    (Count::CommandsDelayed, Family::Turns, "commands_delayed"),
     (Count::EventsLost, Family::Turns, "events_lost"),
     (Count::RoomsFailed, Family::Sessions, "rooms_failed"),
     (Count::OffersAnswered, Family::Sessions, "offers_answered"),
@@ -134,12 +137,32 @@ enum Family {
 
 impl Family {
     const ALL: [(Self, &'static str, &'static str); 6] = [
-        (Self::Packets, "housecall_media_packets_total", "Datagrams of the media port by protocol and direction."),
+        (
+            Self::Packets,
+            "housecall_media_packets_total",
+            "Datagrams of the media port by protocol and direction.",
+        ),
         (Self::Bytes, "housecall_media_bytes_total", "RTP bytes by direction."),
-        (Self::Dropped, "housecall_media_dropped_total", "Datagrams that were not used or not sent, by cause."),
-        (Self::Feedback, "housecall_media_feedback_total", "Repair and congestion feedback by kind and direction."),
-        (Self::Sessions, "housecall_media_sessions_total", "Negotiations, connections and rooms by outcome."),
-        (Self::Turns, "housecall_media_driver_total", "What the media threads did and what they could not do."),
+        (
+            Self::Dropped,
+            "housecall_media_dropped_total",
+            "Datagrams that were not used or not sent, by cause.",
+        ),
+        (
+            Self::Feedback,
+            "housecall_media_feedback_total",
+            "Repair and congestion feedback by kind and direction.",
+        ),
+        (
+            Self::Sessions,
+            "housecall_media_sessions_total",
+            "Negotiations, connections and rooms by outcome.",
+        ),
+        (
+            Self::Turns,
+            "housecall_media_driver_total",
+            "What the media threads did and what they could not do.",
+        ),
     ];
 }
 
@@ -208,7 +231,10 @@ impl Metrics {
         let counters = TABLE
             .iter()
             .map(|(_, family, kind)| {
-                let index = Family::ALL.iter().position(|(other, _, _)| other == family).unwrap_or(0);
+                let index = Family::ALL
+                    .iter()
+                    .position(|(other, _, _)| other == family)
+                    .unwrap_or(0);
                 families[index].with_label_values(&[kind])
             })
             .collect();
@@ -274,7 +300,13 @@ mod tests {
             .gather()
             .iter()
             .filter(|family| family.name().ends_with("_total"))
-            .flat_map(|family| family.get_metric().iter().map(|metric| metric.get_counter().get_value()).collect::<Vec<_>>())
+            .flat_map(|family| {
+                family
+                    .get_metric()
+                    .iter()
+                    .map(|metric| metric.get_counter().get_value())
+                    .collect::<Vec<_>>()
+            })
             .collect();
         assert_eq!(series.len(), COUNTS);
         assert_eq!(series.iter().sum::<f64>(), (COUNTS * (COUNTS + 1) / 2) as f64);
@@ -283,8 +315,22 @@ mod tests {
     #[test]
     fn sizes_add_up_over_shards() {
         let metrics = Metrics::new();
-        metrics.publish((Counters::default(), Sizes { rooms: 2, participants: 3, tracks: 4, slots: 5 }));
-        metrics.publish((Counters::default(), Sizes { rooms: -1, ..Sizes::default() }));
+        metrics.publish((
+            Counters::default(),
+            Sizes {
+                rooms: 2,
+                participants: 3,
+                tracks: 4,
+                slots: 5,
+            },
+        ));
+        metrics.publish((
+            Counters::default(),
+            Sizes {
+                rooms: -1,
+                ..Sizes::default()
+            },
+        ));
         assert_eq!((metrics.rooms.get(), metrics.slots.get()), (1, 5));
     }
 }

@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
@@ -98,7 +99,9 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
             eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)
                 .map_err(|errno| StartError::Thread(errno.into()))?,
         );
+        let queued = Arc::new(AtomicUsize::new(0));
         let shard = Shard {
+            queued: Arc::clone(&queued),
             worker: Worker::new(config),
             socket,
             wake: Arc::clone(&wake),
@@ -111,9 +114,20 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
             .name(format!("media-{index}"))
             .spawn(move || shard.run())
             .map_err(StartError::Thread)?;
-        shards.push(ShardHandle { commands: Some(commands), wake, metrics: Arc::clone(&metrics), thread });
+        shards.push(ShardHandle {
+            commands: Some(commands),
+            queued,
+            wake,
+            thread,
+            metrics: Arc::clone(&metrics),
+        });
     }
-    Ok(Running { sfu: Sfu::new(Arc::from(shards)), events, addresses, metrics })
+    Ok(Running {
+        sfu: Sfu::new(Arc::from(shards)),
+        events,
+        addresses,
+        metrics,
+    })
 }
 
 /// Further shards take the ports after the first one's; port 0 stays 0.
@@ -145,18 +159,29 @@ fn candidates(public: &[IpAddr], local: SocketAddr) -> Vec<SocketAddr> {
     };
     addresses.dedup();
     addresses.truncate(limits::MAX_CANDIDATES);
-    addresses.into_iter().map(|ip| SocketAddr::new(ip, local.port())).collect()
+    addresses
+        .into_iter()
+        .map(|ip| SocketAddr::new(ip, local.port()))
+        .collect()
 }
 
-#[expect(clippy::disallowed_methods, reason = "the driver is where time enters the media core")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the driver is where time enters the media core"
+)]
 fn now() -> Instant {
     Instant::now()
 }
 
-#[expect(clippy::disallowed_methods, reason = "the driver is where time enters the media core")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the driver is where time enters the media core"
+)]
 fn clock() -> WallClock {
     let now = Instant::now();
-    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let unix = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     WallClock::new(now, NtpTime::from_unix(unix))
 }
 
@@ -164,37 +189,52 @@ fn clock() -> WallClock {
 pub(crate) struct ShardHandle {
     /// `None` only while being dropped.
     commands: Option<SyncSender<Command>>,
+    /// Commands in the queue, give or take those being moved.
+    queued: Arc<AtomicUsize>,
     wake: Arc<OwnedFd>,
-    metrics: Arc<Metrics>,
     thread: JoinHandle<()>,
+    metrics: Arc<Metrics>,
 }
 
 impl ShardHandle {
+    /// Queues a command that somebody waits for, or says that the shard is too busy. Such commands get half of the queue, so
+    /// that there is room for those that must not be lost.
+    pub(crate) fn send(&self, command: Command) -> Result<(), NegotiateError> {
+        if self.queued.load(Ordering::Relaxed) >= limits::COMMAND_QUEUE / 2 {
+            self.metrics.add(Count::CommandsRefused, 1);
+            return Err(NegotiateError::Busy);
+        }
+        self.queue(command)
+    }
+
+    /// Queues a command that takes something away from somebody, or points a slot: **it is never lost while the shard runs**.
+    /// With a queue that is full all the same it blocks until the shard has taken a turn, which is milliseconds.
+    pub(crate) fn send_always(&self, command: Command) {
+        if self.queue(command).is_err() {
+            tracing::error!("a media thread has ended; its rooms are gone");
+        }
+    }
+
     /// Whether the shard's thread is still there. It ends by itself only if its driver panicked outside of a room.
     pub(crate) fn is_running(&self) -> bool {
         !self.thread.is_finished()
     }
 
-    /// Queues a command, or says that the shard is too busy.
-    pub(crate) fn send(&self, command: Command) -> Result<(), NegotiateError> {
-        let Some(commands) = &self.commands else { return Err(NegotiateError::Busy) };
-        match commands.try_send(command) {
-            Ok(()) => {
-                wake(&self.wake);
-                Ok(())
+    fn queue(&self, command: Command) -> Result<(), NegotiateError> {
+        let Some(commands) = &self.commands else {
+            return Err(NegotiateError::Busy);
+        };
+        self.queued.fetch_add(1, Ordering::Relaxed);
+        let sent = match commands.try_send(command) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(command)) => {
+                self.metrics.add(Count::CommandsDelayed, 1);
+                commands.send(command).map_err(|_| NegotiateError::Busy)
             }
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.metrics.add(Count::CommandsRefused, 1);
-                Err(NegotiateError::Busy)
-            }
-        }
-    }
-
-    /// Queues a command nobody waits for. A full queue shows in the metric `commands_refused`.
-    pub(crate) fn send_or_count(&self, command: Command) {
-        if self.send(command).is_err() {
-            tracing::error!("the media thread's command queue is full; a command was lost");
-        }
+            Err(TrySendError::Disconnected(_)) => Err(NegotiateError::Busy),
+        };
+        wake(&self.wake);
+        sent
     }
 }
 
@@ -216,6 +256,7 @@ struct Shard {
     socket: MediaSocket,
     wake: Arc<OwnedFd>,
     inbox: Receiver<Command>,
+    queued: Arc<AtomicUsize>,
     events: mpsc::Sender<Event>,
     /// Events that found the queue full; told as soon as there is room again.
     backlog: VecDeque<Event>,
@@ -252,19 +293,35 @@ impl Shard {
             Some(Duration::ZERO)
         } else {
             let now = now();
-            let deadline = self.worker.poll_timeout().map(|(at, _)| at.saturating_duration_since(now));
+            let deadline = self
+                .worker
+                .poll_timeout()
+                .map(|(at, _)| at.saturating_duration_since(now));
             let retell = (!self.backlog.is_empty()).then_some(Duration::from_millis(5));
-            deadline.into_iter().chain(retell).chain([limits::METRICS_INTERVAL]).min()
+            deadline
+                .into_iter()
+                .chain(retell)
+                .chain([limits::METRICS_INTERVAL])
+                .min()
         };
         let timeout = timeout.map(|duration| Timespec {
             tv_sec: duration.as_secs().min(3_600) as i64,
             tv_nsec: i64::from(duration.subsec_nanos()),
         });
-        let mut fds = [PollFd::new(&self.socket, PollFlags::IN), PollFd::new(&*self.wake, PollFlags::IN)];
+        let mut fds = [
+            PollFd::new(&self.socket, PollFlags::IN),
+            PollFd::new(&*self.wake, PollFlags::IN),
+        ];
         match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) => Woken { socket: !fds[0].revents().is_empty(), command: !fds[1].revents().is_empty() },
+            Ok(_) => Woken {
+                socket: !fds[0].revents().is_empty(),
+                command: !fds[1].revents().is_empty(),
+            },
             // Interrupted: look at everything.
-            Err(_) => Woken { socket: true, command: true },
+            Err(_) => Woken {
+                socket: true,
+                command: true,
+            },
         }
     }
 
@@ -275,7 +332,10 @@ impl Shard {
         if woken.socket {
             for _ in 0..RECEIVES_PER_TURN {
                 let worker = &mut self.worker;
-                match self.socket.receive(|path, datagram| worker.handle_datagram(path, datagram, now)) {
+                match self
+                    .socket
+                    .receive(|path, datagram| worker.handle_datagram(path, datagram, now))
+                {
                     Ok(0) => break,
                     Ok(_) => {}
                     Err(_) => {
@@ -297,7 +357,10 @@ impl Shard {
         let _ = rustix::io::read(&*self.wake, &mut counter);
         for _ in 0..COMMANDS_PER_TURN {
             match self.inbox.try_recv() {
-                Ok(command) => self.worker.handle_command(command, now),
+                Ok(command) => {
+                    self.queued.fetch_sub(1, Ordering::Relaxed);
+                    self.worker.handle_command(command, now);
+                }
                 Err(TryRecvError::Empty) => return Turn::Go,
                 Err(TryRecvError::Disconnected) => return Turn::Stop,
             }

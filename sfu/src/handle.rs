@@ -49,7 +49,7 @@ impl Sfu {
 
     /// Closes a room and everybody's transport in it. Closing an unknown room does nothing.
     pub fn close_room(&self, room: RoomId) {
-        self.shard(room).send_or_count(Command::CloseRoom { room });
+        self.shard(room).send_always(Command::CloseRoom { room });
     }
 
     /// Answers an offer. The first offer of a participant creates it; a later one renegotiates (new lines, ICE restart).
@@ -95,12 +95,12 @@ impl Sfu {
     /// Removes a participant: transport, tracks, slots. Its tracks' [`crate::TrackChange::Ended`] events follow.
     pub fn remove_participant(&self, room: RoomId, participant: ParticipantId) {
         self.shard(room)
-            .send_or_count(Command::RemoveParticipant { room, participant });
+            .send_always(Command::RemoveParticipant { room, participant });
     }
 
     /// Points a slot at a track, or at nothing. A track of another room or kind, or an unknown one, points it at nothing.
     pub fn set_source(&self, room: RoomId, participant: ParticipantId, mid: Mid, source: Option<TrackId>) {
-        self.shard(room).send_or_count(Command::SetSource {
+        self.shard(room).send_always(Command::SetSource {
             room,
             participant,
             mid,
@@ -110,7 +110,7 @@ impl Sfu {
 
     /// Says what a video slot should be sent. Switches at the next key frame, which is asked for.
     pub fn set_target(&self, room: RoomId, participant: ParticipantId, mid: Mid, target: Target) {
-        self.shard(room).send_or_count(Command::SetTarget {
+        self.shard(room).send_always(Command::SetTarget {
             room,
             participant,
             mid,

@@ -10,12 +10,12 @@ use crate::batch::Batch;
 use crate::counters::Count;
 use crate::ids::{ParticipantId, RoomId, Ssrc};
 use crate::limits;
+use crate::ntp::NtpSpan;
 use crate::path::Path;
-use crate::published::{MediaPacket, PublishedLayer, Outcome, Published, TrackKey};
+use crate::published::{MediaPacket, Outcome, Published, PublishedLayer, TrackKey};
 use crate::receive::rtx::{self, Retransmission};
 use crate::receive::{Cause, ReportSchedule, TwccRecorder};
 use crate::routes::Routes;
-use crate::ntp::NtpSpan;
 use crate::rtcp::{self, Packet, ReportBlock, SenderInfo, Writer};
 use crate::rtp::RtpHeader;
 use crate::sdp::Session;
@@ -108,13 +108,22 @@ impl Member {
 
     /// SSRCs in use on this transport, ours and the peer's.
     pub(crate) fn ssrcs(&self) -> Vec<Ssrc> {
-        let ours = self.session.media().flat_map(|line| line.receives.iter().chain(&line.resting));
-        ours.flat_map(|receiving| [Some(receiving.ssrc), receiving.rtx]).flatten().chain(self.routes.ssrcs()).collect()
+        let ours = self
+            .session
+            .media()
+            .flat_map(|line| line.receives.iter().chain(&line.resting));
+        ours.flat_map(|receiving| [Some(receiving.ssrc), receiving.rtx])
+            .flatten()
+            .chain(self.routes.ssrcs())
+            .collect()
     }
 
     /// Takes over what a new session says about what the peer sends.
     pub(crate) fn adopt_session(&mut self, tracks: &Slab<Published>) {
-        let mids = self.tracks.iter().filter_map(|key| tracks.get(key.0).map(|track| (track.mid, *key)));
+        let mids = self
+            .tracks
+            .iter()
+            .filter_map(|key| tracks.get(key.0).map(|track| (track.mid, *key)));
         self.routes.adopt(&self.session, mids);
         if let Some(slot) = self.slots.first() {
             self.feedback_ssrc = slot.ssrc();
@@ -139,7 +148,9 @@ impl Member {
         shared: &mut Shared,
         now: Instant,
     ) -> Received {
-        let Ok(header) = RtpHeader::parse(datagram) else { return Received::Dropped(Count::Malformed) };
+        let Ok(header) = RtpHeader::parse(datagram) else {
+            return Received::Dropped(Count::Malformed);
+        };
         let len = match self.transport.open_rtp(datagram, usize::from(header.len)) {
             Ok(len) => len,
             Err(error) => return Received::Dropped(cause(error)),
@@ -149,8 +160,12 @@ impl Member {
         let Some(route) = self.routes.find(&header, &extensions) else {
             return Received::Dropped(Count::UnknownSsrc);
         };
-        let Ok(payload) = header.payload(packet) else { return Received::Dropped(Count::Malformed) };
-        let Some(published) = tracks.get_mut(route.track.0) else { return Received::Dropped(Count::UnknownSsrc) };
+        let Ok(payload) = header.payload(packet) else {
+            return Received::Dropped(Count::Malformed);
+        };
+        let Some(published) = tracks.get_mut(route.track.0) else {
+            return Received::Dropped(Count::UnknownSsrc);
+        };
         let media = MediaPacket {
             ssrc: header.ssrc,
             sequence: header.sequence,
@@ -164,10 +179,20 @@ impl Member {
         };
         let outcome = if route.is_rtx {
             match rtx::read(payload) {
-                Retransmission::Packet { original_sequence: sequence, payload } => match published.resent_as(header.payload_type) {
+                Retransmission::Packet {
+                    original_sequence: sequence,
+                    payload,
+                } => match published.resent_as(header.payload_type) {
                     Some(payload_type) => {
                         let len = len.saturating_sub(rtx::HEADER);
-                        let media = MediaPacket { sequence, payload_type, payload, len, repaired: true, ..media };
+                        let media = MediaPacket {
+                            sequence,
+                            payload_type,
+                            payload,
+                            len,
+                            repaired: true,
+                            ..media
+                        };
                         published.receive(route.layer, &media, &mut shared.counters, now)
                     }
                     None => Err(Count::Malformed),
@@ -186,14 +211,19 @@ impl Member {
             && let Some(number) = extensions.twcc
         {
             let sender = self.feedback_ssrc;
-            self.twcc_in.get_or_insert_with(|| TwccRecorder::new(sender)).record(number, now);
+            self.twcc_in
+                .get_or_insert_with(|| TwccRecorder::new(sender))
+                .record(number, now);
         }
         match outcome {
             Ok(Outcome::Stored) => {
                 shared.counters.add(Count::RtpIn, 1);
                 shared.counters.add(Count::RtpBytesIn, len as u64);
                 let announce = !std::mem::replace(&mut published.started, true);
-                Received::Stored { track: route.track, announce }
+                Received::Stored {
+                    track: route.track,
+                    announce,
+                }
             }
             Ok(Outcome::Used) => Received::Nothing,
             Err(cause) => Received::Dropped(cause),
@@ -220,7 +250,13 @@ impl Member {
         result
     }
 
-    fn handle_rtcp_packet(&mut self, packet: &Packet<'_>, tracks: &mut Slab<Published>, shared: &mut Shared, now: Instant) {
+    fn handle_rtcp_packet(
+        &mut self,
+        packet: &Packet<'_>,
+        tracks: &mut Slab<Published>,
+        shared: &mut Shared,
+        now: Instant,
+    ) {
         match packet {
             Packet::SenderReport(report) => {
                 self.handle_sender_report(&report.info, tracks, shared, now);
@@ -249,11 +285,15 @@ impl Member {
     }
 
     fn handle_sender_report(&mut self, info: &SenderInfo, tracks: &mut Slab<Published>, shared: &Shared, now: Instant) {
-        let Some(route) = self.routes.known(info.ssrc).filter(|route| !route.is_rtx) else { return };
+        let Some(route) = self.routes.known(info.ssrc).filter(|route| !route.is_rtx) else {
+            return;
+        };
         // One figure for all tracks of the publisher, so that lips stay in sync.
         let known = self.tracks.iter().find_map(|key| tracks.get(key.0)?.clock_offset);
         let offset = known.unwrap_or_else(|| NtpSpan::between(info.ntp, shared.config.wall.ntp(now)));
-        let Some(published) = tracks.get_mut(route.track.0) else { return };
+        let Some(published) = tracks.get_mut(route.track.0) else {
+            return;
+        };
         published.clock_offset = Some(offset);
         if let Some(stream) = &mut published.layers[route.layer].stream {
             stream.receiver.handle_sender_report(info, now);
@@ -261,7 +301,9 @@ impl Member {
     }
 
     fn handle_report_block(&mut self, block: &ReportBlock, now: Instant) {
-        let Some(slot) = self.slots.iter_mut().find(|slot| slot.ssrc() == block.ssrc) else { return };
+        let Some(slot) = self.slots.iter_mut().find(|slot| slot.ssrc() == block.ssrc) else {
+            return;
+        };
         slot.sub.handle_report_block(block, now);
     }
 
@@ -283,7 +325,10 @@ impl Member {
             }
         };
         if self.transport.is_connected() {
-            consider(self.twcc_in.as_ref().and_then(TwccRecorder::poll_timeout), "transport-wide feedback");
+            consider(
+                self.twcc_in.as_ref().and_then(TwccRecorder::poll_timeout),
+                "transport-wide feedback",
+            );
             consider(self.reports.poll_timeout(), "report");
             for track in self.tracks.iter().filter_map(|key| tracks.get(key.0)) {
                 consider(track.key_frames.poll_timeout(), "key frame request");
@@ -302,16 +347,33 @@ impl Member {
     }
 
     /// Writes what is to be sent into the batch, audio before video.
-    pub(crate) fn fill(&mut self, batch: &mut Batch, tracks: &mut Slab<Published>, shared: &mut Shared, now: Instant) -> Filled {
+    pub(crate) fn fill(
+        &mut self,
+        batch: &mut Batch,
+        tracks: &mut Slab<Published>,
+        shared: &mut Shared,
+        now: Instant,
+    ) -> Filled {
         if batch.is_empty() && self.fill_control(batch, shared) == Filled::Part {
             return Filled::Part;
         }
-        let Some(path) = self.transport.selected_path().filter(|_| self.transport.is_connected()) else { return Filled::All };
+        let Some(path) = self.transport.selected_path().filter(|_| self.transport.is_connected()) else {
+            return Filled::All;
+        };
         if self.fill_rtcp(path, batch, tracks, shared, now) == Filled::Part {
             return Filled::Part;
         }
         for slot in &mut self.slots {
-            if slot.fill(path, &mut self.transport, &mut self.twcc_out, batch, tracks, shared, now) == Filled::Part {
+            if slot.fill(
+                path,
+                &mut self.transport,
+                &mut self.twcc_out,
+                batch,
+                tracks,
+                shared,
+                now,
+            ) == Filled::Part
+            {
                 return Filled::Part;
             }
             if let Some(target) = slot.take_change() {
@@ -335,7 +397,9 @@ impl Member {
 
     /// STUN answers and DTLS flights, one a batch, each to the path it is for. The batch is empty when a member's turn begins.
     fn fill_control(&mut self, batch: &mut Batch, shared: &mut Shared) -> Filled {
-        let Some((path, len)) = self.transport.poll_transmit(batch.first_space()) else { return Filled::All };
+        let Some((path, len)) = self.transport.poll_transmit(batch.first_space()) else {
+            return Filled::All;
+        };
         batch.commit_first(path, len);
         shared.counters.add(Count::ControlOut, 1);
         Filled::Part
@@ -351,7 +415,9 @@ impl Member {
         now: Instant,
     ) -> Filled {
         loop {
-            let Some(space) = batch.space(path) else { return Filled::Part };
+            let Some(space) = batch.space(path) else {
+                return Filled::Part;
+            };
             let room = space.len() - MAX_RTCP_OVERHEAD;
             let len = self.write_rtcp(&mut space[..room.min(limits::MAX_DATAGRAM)], tracks, shared, now);
             if len == 0 {
@@ -422,7 +488,9 @@ impl Member {
         let mut writer = Writer::new(out);
         let mut cname = None;
         for slot in &mut self.slots {
-            let Some(info) = slot.sender_report(tracks, ntp, now) else { continue };
+            let Some(info) = slot.sender_report(tracks, ntp, now) else {
+                continue;
+            };
             if writer.sender_report(&info, &blocks).is_err() {
                 break;
             }

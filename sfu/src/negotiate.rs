@@ -30,7 +30,9 @@ impl Worker {
             Some(_) => Err(NegotiateError::NoSuchParticipant),
             None => {
                 let limit = members.max_participants.min(limits::MAX_MEMBERS_PER_SHARD);
-                if members.members.len() >= members.max_participants || self.members.len() >= limits::MAX_MEMBERS_PER_SHARD {
+                if members.members.len() >= members.max_participants
+                    || self.members.len() >= limits::MAX_MEMBERS_PER_SHARD
+                {
                     return Err(NegotiateError::Full { limit });
                 }
                 self.join(room, participant, offer, now)
@@ -99,7 +101,9 @@ impl Worker {
         let member = &mut self.members[key.0];
         member.transport.restart_ice(local.clone(), remote, now);
         // The credentials before stay good until the first check with the new ones; those before them are done with.
-        let retired = member.previous_ufrag.replace(std::mem::replace(&mut member.local_ice, local.clone()).ufrag);
+        let retired = member
+            .previous_ufrag
+            .replace(std::mem::replace(&mut member.local_ice, local.clone()).ufrag);
         if let Some(ufrag) = retired {
             self.by_ufrag.remove(ufrag.as_str());
         }
@@ -146,7 +150,11 @@ impl Worker {
             .tracks
             .iter()
             .copied()
-            .filter(|track| session.line(self.tracks[track.0].mid).is_none_or(|line| line.publishes.is_none()))
+            .filter(|track| {
+                session
+                    .line(self.tracks[track.0].mid)
+                    .is_none_or(|line| line.publishes.is_none())
+            })
             .collect();
         for track in gone {
             self.end_track(track);
@@ -165,7 +173,11 @@ impl Worker {
         let (mut published, mut slots) = (Vec::new(), Vec::new());
         for line in session.media() {
             if let Some(publishing) = &line.publishes {
-                let known = self.members[key.0].tracks.iter().copied().find(|track| self.tracks[track.0].mid == line.mid);
+                let known = self.members[key.0]
+                    .tracks
+                    .iter()
+                    .copied()
+                    .find(|track| self.tracks[track.0].mid == line.mid);
                 let track = known.unwrap_or_else(|| {
                     let id = self.next_track_id();
                     let (room, owner) = (self.members[key.0].room, self.members[key.0].id);
@@ -183,19 +195,31 @@ impl Worker {
                     // Audio first: it never waits behind a picture.
                     member.slots.sort_by_key(Slot::kind);
                 }
-                slots.push(SlotInfo { mid: line.mid, kind: line.kind });
+                slots.push(SlotInfo {
+                    mid: line.mid,
+                    kind: line.kind,
+                });
             }
         }
         self.members[key.0].adopt_session(&self.tracks);
         self.make_pending(key);
-        Answer { sdp, published, slots, ice }
+        Answer {
+            sdp,
+            published,
+            slots,
+            ice,
+        }
     }
 
     /// Takes a track away from its viewers and its publisher.
     fn end_track(&mut self, track: TrackKey) {
-        let Some(published) = self.tracks.try_remove(track.0) else { return };
+        let Some(published) = self.tracks.try_remove(track.0) else {
+            return;
+        };
         for viewer in &published.viewers {
-            let Some(member) = self.members.get_mut(viewer.0) else { continue };
+            let Some(member) = self.members.get_mut(viewer.0) else {
+                continue;
+            };
             for slot in member.slots.iter_mut().filter(|slot| slot.source == Some(track)) {
                 slot.set_source(None, &self.tracks);
             }
@@ -215,7 +239,9 @@ impl Worker {
         for track in member.tracks.clone() {
             self.end_track(track);
         }
-        let Some(mut member) = self.members.try_remove(key.0) else { return };
+        let Some(mut member) = self.members.try_remove(key.0) else {
+            return;
+        };
         if let Some(room) = self.rooms.get_mut(&room) {
             room.members.retain(|other| *other != key);
         }

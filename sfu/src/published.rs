@@ -111,7 +111,13 @@ impl Published {
             kind: line.kind,
             formats: line.formats.clone(),
             repair,
-            layers: layers.map(|encoding| PublishedLayer { encoding: *encoding, stream: None, streams: 0 }).collect(),
+            layers: layers
+                .map(|encoding| PublishedLayer {
+                    encoding: *encoding,
+                    stream: None,
+                    streams: 0,
+                })
+                .collect(),
             viewers: Vec::new(),
             key_frames: KeyFrameRequests::default(),
             clock_offset: None,
@@ -146,11 +152,15 @@ impl Published {
         }
         let (kind, repair) = (self.kind, self.repair);
         let layer = &mut self.layers[index];
-        let Some(stream) = layer.stream(kind, repair, packet, now) else { return Ok(Outcome::Used) };
+        let Some(stream) = layer.stream(kind, repair, packet, now) else {
+            return Ok(Outcome::Used);
+        };
         let accepted = if packet.repaired {
             stream.receiver.handle_repaired(packet.sequence, packet.len, now)
         } else {
-            stream.receiver.handle_packet(packet.sequence, packet.timestamp, packet.len, now)
+            stream
+                .receiver
+                .handle_packet(packet.sequence, packet.timestamp, packet.len, now)
         };
         let accepted = match accepted {
             Ok(accepted) => accepted,
@@ -169,7 +179,10 @@ impl Published {
             packing,
             audio_level: packet.audio_level,
         };
-        let stored = stream.ring.insert(incoming, packet.payload).map_err(|_| Count::Malformed)?;
+        let stored = stream
+            .ring
+            .insert(incoming, packet.payload)
+            .map_err(|_| Count::Malformed)?;
         if stored.starts_key_frame() {
             stream.key_frames += 1;
             stream.receiver.handle_key_frame(accepted.sequence);
@@ -182,7 +195,10 @@ impl Published {
 
     /// The layer with this rung, or the only one there is.
     pub(crate) fn layer_at(&self, rung: Layer) -> Option<&PublishedLayer> {
-        self.layers.iter().find(|layer| layer.encoding.layer == Some(rung)).or_else(|| self.layers.first())
+        self.layers
+            .iter()
+            .find(|layer| layer.encoding.layer == Some(rung))
+            .or_else(|| self.layers.first())
     }
 
     /// Notices layers that were switched off. True if one was: viewers then have to look for another.
@@ -205,12 +221,21 @@ impl Published {
     }
 
     pub(crate) fn public(&self) -> PublishedTrack {
-        PublishedTrack { track: self.id, mid: self.mid, kind: self.kind }
+        PublishedTrack {
+            track: self.id,
+            mid: self.mid,
+            kind: self.kind,
+        }
     }
 
     /// The event that tells of its first packet or of its end.
     pub(crate) fn event(&self, change: TrackChange) -> Event {
-        Event::Track { room: self.room, participant: self.owner_id, track: self.public(), change }
+        Event::Track {
+            room: self.room,
+            participant: self.owner_id,
+            track: self.public(),
+            change,
+        }
     }
 
     pub(crate) fn stats(&self) -> impl Iterator<Item = PublishedStats> {
@@ -240,7 +265,10 @@ impl Published {
 impl PublishedLayer {
     /// The stream a packet belongs to; a new one for the first packet of an SSRC. A retransmission makes none.
     fn stream(&mut self, kind: Kind, repair: Repair, packet: &MediaPacket<'_>, now: Instant) -> Option<&mut Stream> {
-        let known = self.stream.as_ref().is_some_and(|stream| packet.repaired || stream.receiver.ssrc() == packet.ssrc);
+        let known = self
+            .stream
+            .as_ref()
+            .is_some_and(|stream| packet.repaired || stream.receiver.ssrc() == packet.ssrc);
         if !known {
             if packet.repaired {
                 return None;

@@ -38,7 +38,11 @@ pub(crate) struct Routes {
 
 impl Routes {
     pub(crate) fn new(session: &Session) -> Self {
-        Self { learned: ArrayVec::new(), lines: Vec::new(), ids: session.extensions }
+        Self {
+            learned: ArrayVec::new(),
+            lines: Vec::new(),
+            ids: session.extensions,
+        }
     }
 
     pub(crate) fn extension_ids(&self) -> &ExtensionIds {
@@ -49,7 +53,13 @@ impl Routes {
     pub(crate) fn adopt(&mut self, session: &Session, tracks: impl Iterator<Item = (Mid, TrackKey)>) {
         self.ids = session.extensions;
         self.lines = tracks
-            .filter_map(|(mid, track)| session.line(mid).map(|line| Line { mid, track, line: line.clone() }))
+            .filter_map(|(mid, track)| {
+                session.line(mid).map(|line| Line {
+                    mid,
+                    track,
+                    line: line.clone(),
+                })
+            })
             .collect();
     }
 
@@ -65,12 +75,18 @@ impl Routes {
 
     /// An SSRC of media that the peer really sends: what transport-wide feedback must name.
     pub(crate) fn first_media(&self) -> Option<Ssrc> {
-        self.learned.iter().find(|(_, route)| !route.is_rtx).map(|(ssrc, _)| *ssrc)
+        self.learned
+            .iter()
+            .find(|(_, route)| !route.is_rtx)
+            .map(|(ssrc, _)| *ssrc)
     }
 
     /// The route of an SSRC seen before.
     pub(crate) fn known(&self, ssrc: Ssrc) -> Option<Route> {
-        self.learned.iter().find(|(known, _)| *known == ssrc).map(|(_, route)| *route)
+        self.learned
+            .iter()
+            .find(|(known, _)| *known == ssrc)
+            .map(|(_, route)| *route)
     }
 
     /// The route of an authenticated packet; learned from it if it is the first of its SSRC.
@@ -90,7 +106,10 @@ impl Routes {
         let by_ssrc = || {
             self.lines.iter().find_map(|line| {
                 let declared = &line.line.publishes.as_ref()?.declared;
-                declared.iter().any(|d| d.media == header.ssrc || d.rtx == Some(header.ssrc)).then_some(line)
+                declared
+                    .iter()
+                    .any(|d| d.media == header.ssrc || d.rtx == Some(header.ssrc))
+                    .then_some(line)
             })
         };
         let line = match extensions.mid() {
@@ -102,7 +121,11 @@ impl Routes {
         };
         let is_rtx = matches!(format_of(line)?, Format::Rtx { .. });
         let encodings = &line.line.publishes.as_ref()?.encodings;
-        let rid = if is_rtx { extensions.repaired_rid().or_else(|| extensions.rid()) } else { extensions.rid() };
+        let rid = if is_rtx {
+            extensions.repaired_rid().or_else(|| extensions.rid())
+        } else {
+            extensions.rid()
+        };
         let layer = match rid {
             Some(rid) => encodings.iter().position(|encoding| encoding.rid == Some(rid))?,
             None if encodings.len() == 1 => 0,
@@ -113,7 +136,11 @@ impl Routes {
                 self.known(media)?.layer
             }
         };
-        Some(Route { track: line.track, layer, is_rtx })
+        Some(Route {
+            track: line.track,
+            layer,
+            is_rtx,
+        })
     }
 }
 

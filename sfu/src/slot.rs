@@ -32,7 +32,10 @@ pub(crate) struct Slot {
 impl Slot {
     pub(crate) fn new(line: &MediaLine, receiving: &Receiving, now: Instant) -> Self {
         let negotiated = |media: Option<PayloadType>| {
-            media.map(|media| Negotiated { media, rtx: receiving.rtx.and_then(|_| line.formats.rtx(media)) })
+            media.map(|media| Negotiated {
+                media,
+                rtx: receiving.rtx.and_then(|_| line.formats.rtx(media)),
+            })
         };
         let config = SlotConfig {
             mid: line.mid,
@@ -57,7 +60,12 @@ impl Slot {
         };
         let sub = Subscription::new(config, crate::random::u64(), now);
         let told = (sub.target(), None);
-        Self { sub, source: None, cname: receiving.stream_id(), told }
+        Self {
+            sub,
+            source: None,
+            cname: receiving.stream_id(),
+            told,
+        }
     }
 
     pub(crate) fn mid(&self) -> Mid {
@@ -78,7 +86,8 @@ impl Slot {
 
     pub(crate) fn set_source(&mut self, source: Option<TrackKey>, tracks: &Slab<Published>) {
         self.source = source;
-        self.sub.set_source(source.and_then(|key| tracks.get(key.0)).map(|track| track.id));
+        self.sub
+            .set_source(source.and_then(|key| tracks.get(key.0)).map(|track| track.id));
     }
 
     pub(crate) fn set_target(&mut self, target: Target, now: Instant) {
@@ -105,10 +114,18 @@ impl Slot {
         shared: &mut Shared,
         now: Instant,
     ) -> Filled {
-        let Some(track) = self.source.and_then(|key| tracks.get(key.0)) else { return Filled::All };
-        let mut stamp = Stamp { now, ntp: NtpTime::from_bits(0), transport_wide: *transport_wide };
+        let Some(track) = self.source.and_then(|key| tracks.get(key.0)) else {
+            return Filled::All;
+        };
+        let mut stamp = Stamp {
+            now,
+            ntp: NtpTime::from_bits(0),
+            transport_wide: *transport_wide,
+        };
         let filled = loop {
-            let Some(space) = batch.space(path) else { break Filled::Part };
+            let Some(space) = batch.space(path) else {
+                break Filled::Part;
+            };
             let (written, count) = match self.sub.poll_resend(track, &mut stamp, space) {
                 Some(written) => (written, Count::RtxOut),
                 None => match self.sub.poll_packet(track, &mut stamp, space) {

@@ -59,7 +59,9 @@ impl MediaSocket {
         Ok(Self {
             is_v6: address.is_ipv6(),
             local,
-            buffers: (0..RECEIVE_BUFFERS).map(|_| vec![0; RECEIVE_BUFFER].into_boxed_slice()).collect(),
+            buffers: (0..RECEIVE_BUFFERS)
+                .map(|_| vec![0; RECEIVE_BUFFER].into_boxed_slice())
+                .collect(),
             metas: [RecvMeta::default(); RECEIVE_BUFFERS],
             state,
             socket,
@@ -80,7 +82,10 @@ impl MediaSocket {
         let mut slices = self.buffers.iter_mut();
         let mut slices: [IoSliceMut<'_>; RECEIVE_BUFFERS] =
             std::array::from_fn(|_| IoSliceMut::new(slices.next().map_or(&mut [], |buffer| &mut buffer[..])));
-        let filled = match self.state.recv(UdpSockRef::from(&self.socket), &mut slices, &mut self.metas) {
+        let filled = match self
+            .state
+            .recv(UdpSockRef::from(&self.socket), &mut slices, &mut self.metas)
+        {
             Ok(filled) => filled,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
             Err(error) => return Err(error),
@@ -99,7 +104,11 @@ impl MediaSocket {
 
     /// Sends `contents` to `path`, cut into datagrams of `segment` bytes (the last may be shorter).
     pub(crate) fn send(&self, path: Path, contents: &[u8], segment: usize) -> Sent {
-        let destination = if self.is_v6 { mapped(path.remote()) } else { path.remote() };
+        let destination = if self.is_v6 {
+            mapped(path.remote())
+        } else {
+            path.remote()
+        };
         let transmit = quinn_udp::Transmit {
             destination,
             ecn: None,
@@ -141,12 +150,20 @@ mod tests {
         let to = SocketAddr::new(client.local_addr().expect("bound").ip(), socket.local().port());
         client.send_to(b"hello", to).expect("sent on loopback");
         let mut got = Vec::new();
-        while socket.receive(|path, datagram| got.push((path, datagram.to_vec()))).expect("receive") == 0 {
+        while socket
+            .receive(|path, datagram| got.push((path, datagram.to_vec())))
+            .expect("receive")
+            == 0
+        {
             std::thread::yield_now();
         }
         assert_eq!(got[0].1, b"hello");
         let path = got[0].0;
-        assert_eq!(path.remote(), client.local_addr().expect("bound"), "normalised to the family the peer uses");
+        assert_eq!(
+            path.remote(),
+            client.local_addr().expect("bound"),
+            "normalised to the family the peer uses"
+        );
         assert_eq!(socket.send(path, b"aabbc", 2), Sent::All);
         let mut buffer = [0; 16];
         for expected in [&b"aa"[..], b"bb", b"c"] {

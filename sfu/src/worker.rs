@@ -27,8 +27,8 @@ use crate::ids::{Mid, ParticipantId, RoomId, TrackId};
 use crate::media::{Layer, Target};
 use crate::member::{Filled, Member, MemberKey, Received};
 use crate::path::Path;
-use crate::receive::Cause;
 use crate::published::{Published, TrackKey};
+use crate::receive::Cause;
 use crate::transport::{TransportEvent, stun_local_ufrag};
 
 /// What a worker needs to know from the start.
@@ -98,7 +98,12 @@ impl Worker {
     pub fn new(config: WorkerConfig) -> Self {
         Self {
             next_track: (u64::from(config.shard) << 48) + 1,
-            shared: Shared { config, counters: Counters::default(), events: VecDeque::new(), wishes: Vec::new() },
+            shared: Shared {
+                config,
+                counters: Counters::default(),
+                events: VecDeque::new(),
+                wishes: Vec::new(),
+            },
             rooms: FxHashMap::default(),
             members: Slab::new(),
             tracks: Slab::new(),
@@ -128,8 +133,12 @@ impl Worker {
 
     fn handle_stun(&mut self, path: Path, datagram: &[u8], now: Instant) {
         self.count(Count::StunIn, 1);
-        let key = stun_local_ufrag(datagram).and_then(|ufrag| self.by_ufrag.get(ufrag)).copied();
-        let Some(key) = key else { return self.count(Count::UnknownSource, 1) };
+        let key = stun_local_ufrag(datagram)
+            .and_then(|ufrag| self.by_ufrag.get(ufrag))
+            .copied();
+        let Some(key) = key else {
+            return self.count(Count::UnknownSource, 1);
+        };
         let Some(member) = self.enter(key) else { return };
         if member.transport.handle_stun(path, datagram, now).is_err() {
             self.count(Count::BadStun, 1);
@@ -139,7 +148,9 @@ impl Worker {
 
     fn handle_dtls(&mut self, path: Path, datagram: &[u8], now: Instant) {
         self.count(Count::DtlsIn, 1);
-        let Some(key) = self.member_at(path) else { return self.count(Count::UnknownSource, 1) };
+        let Some(key) = self.member_at(path) else {
+            return self.count(Count::UnknownSource, 1);
+        };
         let Some(member) = self.enter(key) else { return };
         if member.transport.handle_dtls(path, datagram, now).is_err() {
             self.count(Count::UnknownSource, 1);
@@ -148,8 +159,12 @@ impl Worker {
     }
 
     fn handle_rtp(&mut self, path: Path, datagram: &mut [u8], now: Instant) {
-        let Some(key) = self.member_at(path) else { return self.count(Count::UnknownSource, 1) };
-        let Some(member) = self.members.get_mut(key.0) else { return };
+        let Some(key) = self.member_at(path) else {
+            return self.count(Count::UnknownSource, 1);
+        };
+        let Some(member) = self.members.get_mut(key.0) else {
+            return;
+        };
         self.current = Some(member.room);
         match member.handle_rtp(datagram, &mut self.tracks, &mut self.shared, now) {
             Received::Stored { track, announce } => {
@@ -170,8 +185,12 @@ impl Worker {
     }
 
     fn handle_rtcp(&mut self, path: Path, datagram: &mut [u8], now: Instant) {
-        let Some(key) = self.member_at(path) else { return self.count(Count::UnknownSource, 1) };
-        let Some(member) = self.members.get_mut(key.0) else { return };
+        let Some(key) = self.member_at(path) else {
+            return self.count(Count::UnknownSource, 1);
+        };
+        let Some(member) = self.members.get_mut(key.0) else {
+            return;
+        };
         self.current = Some(member.room);
         if let Err(cause) = member.handle_rtcp(datagram, &mut self.tracks, &mut self.shared, now) {
             self.count(cause, 1);
@@ -187,7 +206,10 @@ impl Worker {
             }
             self.timers.pop();
             // A deadline that was moved left its old entry behind.
-            let due = self.members.get_mut(key.0).filter(|member| member.scheduled == Some(at));
+            let due = self
+                .members
+                .get_mut(key.0)
+                .filter(|member| member.scheduled == Some(at));
             let Some(member) = due else { continue };
             member.scheduled = None;
             self.current = Some(member.room);
@@ -208,18 +230,35 @@ impl Worker {
     pub fn handle_command(&mut self, command: Command, now: Instant) {
         match command {
             Command::CreateRoom { room, max_participants } => {
-                self.rooms.entry(room).or_insert(Room { members: Vec::new(), max_participants });
+                self.rooms.entry(room).or_insert(Room {
+                    members: Vec::new(),
+                    max_participants,
+                });
             }
             Command::CloseRoom { room } => self.close_room(room),
-            Command::Negotiate { room, participant, offer, reply } => {
+            Command::Negotiate {
+                room,
+                participant,
+                offer,
+                reply,
+            } => {
                 self.current = Some(room);
                 let answer = self.negotiate(room, participant, &offer, now);
-                let count = if answer.is_ok() { Count::OffersAnswered } else { Count::OffersRefused };
+                let count = if answer.is_ok() {
+                    Count::OffersAnswered
+                } else {
+                    Count::OffersRefused
+                };
                 self.count(count, 1);
                 // The asker may have gone; the session stands all the same until it is removed.
                 let _ = reply.send(answer);
             }
-            Command::RestartIce { room, participant, remote, reply } => {
+            Command::RestartIce {
+                room,
+                participant,
+                remote,
+                reply,
+            } => {
                 let _ = reply.send(self.restart_ice(room, participant, remote, now));
             }
             Command::RemoveParticipant { room, participant } => {
@@ -227,9 +266,23 @@ impl Worker {
                     self.remove_member(key);
                 }
             }
-            Command::SetSource { room, participant, mid, source } => self.set_source(room, participant, mid, source),
-            Command::SetTarget { room, participant, mid, target } => self.set_target(room, participant, mid, target, now),
-            Command::Stats { room, participant, reply } => {
+            Command::SetSource {
+                room,
+                participant,
+                mid,
+                source,
+            } => self.set_source(room, participant, mid, source),
+            Command::SetTarget {
+                room,
+                participant,
+                mid,
+                target,
+            } => self.set_target(room, participant, mid, target, now),
+            Command::Stats {
+                room,
+                participant,
+                reply,
+            } => {
                 let _ = reply.send(self.stats(room, participant));
             }
         }
@@ -309,12 +362,17 @@ impl Worker {
 
     pub(crate) fn find(&self, room: RoomId, participant: ParticipantId) -> Option<MemberKey> {
         let key = *self.by_id.get(&participant)?;
-        self.members.get(key.0).is_some_and(|member| member.room == room).then_some(key)
+        self.members
+            .get(key.0)
+            .is_some_and(|member| member.room == room)
+            .then_some(key)
     }
 
     /// Puts a member in line for output and for a look at its deadlines.
     pub(crate) fn make_pending(&mut self, key: MemberKey) {
-        let Some(member) = self.members.get_mut(key.0) else { return };
+        let Some(member) = self.members.get_mut(key.0) else {
+            return;
+        };
         if !member.pending {
             member.pending = true;
             self.pending.push_back(key);
@@ -342,7 +400,9 @@ impl Worker {
     pub(crate) fn after_transport(&mut self, key: MemberKey, now: Instant) {
         while let Some(member) = self.members.get_mut(key.0) {
             let (room, participant) = (member.room, member.id);
-            let Some(event) = member.transport.poll_event() else { break };
+            let Some(event) = member.transport.poll_event() else {
+                break;
+            };
             match event {
                 TransportEvent::NewPath(path) => {
                     self.last_path = None;
@@ -358,13 +418,22 @@ impl Worker {
                     member.handle_connected(now);
                     self.count(Count::Connected, 1);
                     let srtp_profile = profile.name();
-                    self.shared.events.push_back(Event::Connected { room, participant, handshake, srtp_profile });
+                    self.shared.events.push_back(Event::Connected {
+                        room,
+                        participant,
+                        handshake,
+                        srtp_profile,
+                    });
                 }
                 TransportEvent::Disconnected => self.shared.events.push_back(Event::Disconnected { room, participant }),
                 TransportEvent::Reconnected => self.shared.events.push_back(Event::Reconnected { room, participant }),
                 TransportEvent::Closed(reason) => {
                     self.remove_member(key);
-                    self.shared.events.push_back(Event::Closed { room, participant, reason: reason.as_str() });
+                    self.shared.events.push_back(Event::Closed {
+                        room,
+                        participant,
+                        reason: reason.as_str(),
+                    });
                     return;
                 }
             }
@@ -398,10 +467,14 @@ impl Worker {
     /// Puts the viewers of tracks with new packets in line.
     fn offer_new_packets(&mut self) {
         while let Some(track) = self.dirty.pop() {
-            let Some(published) = self.tracks.get_mut(track.0) else { continue };
+            let Some(published) = self.tracks.get_mut(track.0) else {
+                continue;
+            };
             published.dirty = false;
             for viewer in &published.viewers {
-                let Some(member) = self.members.get_mut(viewer.0) else { continue };
+                let Some(member) = self.members.get_mut(viewer.0) else {
+                    continue;
+                };
                 if !member.pending {
                     member.pending = true;
                     self.pending.push_back(*viewer);
@@ -413,7 +486,9 @@ impl Worker {
     /// Takes viewers' key frame wishes to the publishers.
     fn grant_wishes(&mut self, now: Instant) {
         while let Some(wish) = self.shared.wishes.pop() {
-            let Some(published) = self.tracks.get_mut(wish.track.0) else { continue };
+            let Some(published) = self.tracks.get_mut(wish.track.0) else {
+                continue;
+            };
             published.key_frames.request(wish.layer, Cause::Viewer, now);
             let owner = published.owner;
             self.make_pending(owner);
@@ -422,8 +497,12 @@ impl Worker {
 
     /// Notes when the member must be looked at next.
     fn schedule(&mut self, key: MemberKey, now: Instant) {
-        let Some(member) = self.members.get_mut(key.0) else { return };
-        let Some((due, what)) = member.poll_timeout(&self.tracks, now) else { return };
+        let Some(member) = self.members.get_mut(key.0) else {
+            return;
+        };
+        let Some((due, what)) = member.poll_timeout(&self.tracks, now) else {
+            return;
+        };
         if member.scheduled.is_none_or(|scheduled| due < scheduled) {
             member.scheduled = Some(due);
             member.scheduled_for = what;
@@ -438,11 +517,18 @@ impl Worker {
     }
 
     fn set_source(&mut self, room: RoomId, participant: ParticipantId, mid: Mid, source: Option<TrackId>) {
-        let Some(key) = self.find(room, participant) else { return };
+        let Some(key) = self.find(room, participant) else {
+            return;
+        };
         let found = source.and_then(|wanted| {
-            self.tracks.iter().find(|(_, track)| track.id == wanted && track.room == room).map(|(index, _)| TrackKey(index))
+            self.tracks
+                .iter()
+                .find(|(_, track)| track.id == wanted && track.room == room)
+                .map(|(index, _)| TrackKey(index))
         });
-        let Some(slot) = self.members[key.0].slots.iter_mut().find(|slot| slot.mid() == mid) else { return };
+        let Some(slot) = self.members[key.0].slots.iter_mut().find(|slot| slot.mid() == mid) else {
+            return;
+        };
         let found = found.filter(|track| self.tracks[track.0].kind == slot.kind());
         let before = slot.source;
         slot.set_source(found, &self.tracks);
@@ -454,8 +540,12 @@ impl Worker {
 
     /// Recomputes who watches a track from the slots that point at it.
     pub(crate) fn refresh_viewers(&mut self, track: TrackKey) {
-        let Some(published) = self.tracks.get_mut(track.0) else { return };
-        let Some(room) = self.rooms.get(&published.room) else { return };
+        let Some(published) = self.tracks.get_mut(track.0) else {
+            return;
+        };
+        let Some(room) = self.rooms.get(&published.room) else {
+            return;
+        };
         published.viewers.clear();
         for key in &room.members {
             let watches = |member: &Member| member.slots.iter().any(|slot| slot.source == Some(track));
@@ -466,7 +556,9 @@ impl Worker {
     }
 
     fn set_target(&mut self, room: RoomId, participant: ParticipantId, mid: Mid, target: Target, now: Instant) {
-        let Some(key) = self.find(room, participant) else { return };
+        let Some(key) = self.find(room, participant) else {
+            return;
+        };
         if let Some(slot) = self.members[key.0].slots.iter_mut().find(|slot| slot.mid() == mid) {
             slot.set_target(target, now);
         }
@@ -494,7 +586,9 @@ impl Worker {
     }
 
     fn close_room(&mut self, room: RoomId) {
-        let Some(members) = self.rooms.get(&room).map(|room| room.members.clone()) else { return };
+        let Some(members) = self.rooms.get(&room).map(|room| room.members.clone()) else {
+            return;
+        };
         for key in members {
             self.remove_member(key);
         }
