@@ -188,7 +188,7 @@ mod tests {
             batch.commit(1_200);
             count += 1;
         }
-        assert_eq!(count, 53, "bytes are the bound for big datagrams");
+        assert_eq!(count, 54, "bytes are the bound for big datagrams");
         batch.clear();
         assert!(batch.is_empty() && batch.space(path(2)).is_some());
     }

@@ -316,6 +316,13 @@ impl LayerSource for Published {
         self.clock_offset
     }
 
+    fn only_layer(&self) -> Option<Layer> {
+        match self.layers.as_slice() {
+            [only] => only.encoding.layer,
+            _ => None,
+        }
+    }
+
     fn is_active(&self, layer: Layer) -> bool {
         self.stream_of(Some(layer)).is_some_and(|stream| stream.active)
     }

@@ -117,6 +117,8 @@ pub(crate) trait LayerSource {
     fn sr_mapping(&self, layer: Option<Layer>) -> Option<SrMapping>;
     /// From the publisher's clock to ours. One figure for all tracks of a publisher, so that lips stay in sync.
     fn clock_offset(&self) -> Option<NtpSpan>;
+    /// The layer of a video track that was negotiated with a single encoding.
+    fn only_layer(&self) -> Option<Layer>;
     /// Whether the publisher really sends this layer now.
     fn is_active(&self, layer: Layer) -> bool;
 }

@@ -201,12 +201,14 @@ impl Subscription {
         self.config.kind == Kind::Audio || self.target != Target::AudioOnly
     }
 
-    /// The best layer within the target that the publisher really sends.
+    /// The best layer within the target that the publisher really sends. A track with a single encoding has no smaller picture to
+    /// offer, so any target but audio-only is that one.
     fn wanted_layer(&self, source: &impl LayerSource) -> Option<Layer> {
         let Target::Video(best) = self.target else { return None };
         [Layer::P720, Layer::P480]
             .into_iter()
             .find(|layer| *layer <= best && source.is_active(*layer))
+            .or_else(|| source.only_layer().filter(|layer| source.is_active(*layer)))
     }
 
     /// Brings the flow in line with what is wanted and what has come.

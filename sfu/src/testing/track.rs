@@ -113,6 +113,10 @@ impl LayerSource for TestTrack {
         self.clock_offset
     }
 
+    fn only_layer(&self) -> Option<Layer> {
+        None
+    }
+
     fn is_active(&self, layer: Layer) -> bool {
         self.get(Some(layer)).is_some_and(|layer| layer.active)
     }
