@@ -18,9 +18,7 @@ mod session;
 mod write;
 
 pub(crate) use negotiate::{AnswerParams, answer};
-pub(crate) use session::{
-    Codec, DeclaredSsrc, Encoding, Feedback, Format, Formats, Line, MediaLine, Publishing, Receiving, Refusal, Session,
-};
+pub(crate) use session::{Encoding, Format, Formats, MediaLine, Publishing, Receiving, Session};
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
+use super::session::{Codec, DeclaredSsrc, Feedback, Line, Refusal};
 use super::*;
 use crate::api::{IceCredentials, NegotiateError};
 use crate::ids::{Mid, PayloadType, Rid, Ssrc};

@@ -9,7 +9,10 @@ use tokio::task::JoinHandle;
 
 /// Stands in the way of the server's media towards one client. The client is told its address instead of the server's.
 pub struct LossyLink {
+    /// Where the client sends to.
     pub address: SocketAddr,
+    /// Where the server sees the client.
+    pub server_sees: SocketAddr,
     counts: Arc<Counts>,
     task: JoinHandle<()>,
 }
@@ -29,9 +32,15 @@ impl LossyLink {
         let server_side = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         server_side.connect(server).await.unwrap();
         let address = client_side.local_addr().unwrap();
+        let server_sees = server_side.local_addr().unwrap();
         let counts = Arc::new(Counts::default());
         let task = tokio::spawn(relay(client_side, server_side, counts.clone(), seed));
-        Self { address, counts, task }
+        Self {
+            address,
+            server_sees,
+            counts,
+            task,
+        }
     }
 
     /// Loses this share of the media packets that go to the client (not STUN, DTLS or RTCP).

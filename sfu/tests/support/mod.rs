@@ -9,3 +9,5 @@
 pub mod lossy;
 pub mod peer;
 pub mod picture;
+mod runtime;
+pub mod server;

@@ -1,24 +1,29 @@
 //! The headless peer.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::any::Any;
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use rtc::interceptor::{Interceptor, Packet, Slot, StreamInfo, TaggedPacket};
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_OPUS, MIME_TYPE_RTX, MIME_TYPE_VP8};
+use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
+use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtp;
 use rtc::rtp_transceiver::rtp_sender::{
     RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
     RTCRtpHeaderExtensionCapability, RTCRtpRtxParameters, RtpCodecKind,
 };
-use rtc::{rtcp, rtp};
+use rtc::sansio::Protocol;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use webrtc::media_stream::Track;
+use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
-use webrtc::media_stream::track_local::{TrackLocal, TrackLocalEvent};
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 use webrtc::peer_connection::{
     MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceGatheringState,
@@ -26,8 +31,10 @@ use webrtc::peer_connection::{
     configure_rtcp_reports, configure_simulcast_extension_headers, configure_twcc,
 };
 use webrtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
+use webrtc::runtime::TokioRuntime;
 
 use super::picture::{Encoder, Listener, Viewer};
+use super::runtime::RoomySockets;
 
 /// Longest wait for anything: far beyond what a loaded machine needs, so that running into it is a failure.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -142,7 +149,7 @@ impl Peer {
             mids: Mutex::default(),
             key_frames_asked: AtomicU64::new(0),
         });
-        let (engine, registry) = media_engine();
+        let (engine, registry) = media_engine(&shared);
         let builder = PeerConnectionBuilder::new()
             .with_media_engine(engine)
             .with_interceptor_registry(registry)
@@ -152,6 +159,7 @@ impl Peer {
                     .build(),
             )
             .with_handler(Arc::new(Handler(shared.clone())))
+            .with_runtime(Arc::new(RoomySockets(TokioRuntime)))
             .with_udp_addrs(vec!["127.0.0.1:0"]);
         let connection = Box::pin(builder.build()).await.unwrap();
         let mut peer = Self {
@@ -278,10 +286,7 @@ impl Peer {
                 Line::PublishAudio => tokio::spawn(talk(track, ssrc, marks)),
                 _ => {
                     let encodings = published.encodings.clone();
-                    let asked = Arc::new(AtomicBool::new(true));
-                    self.tasks
-                        .push(tokio::spawn(hear(track.clone(), asked.clone(), self.shared.clone())));
-                    tokio::spawn(film(track, encodings, marks, asked))
+                    tokio::spawn(film(track, encodings, marks, self.shared.clone()))
                 }
             };
             self.tasks.push(task);
@@ -413,16 +418,19 @@ async fn film(
     track: Arc<TrackLocalStaticRTP>,
     encodings: Vec<(u32, Option<&'static str>)>,
     marks: Marks,
-    asked: Arc<AtomicBool>,
+    shared: Arc<Shared>,
 ) {
     let all = [Encoder::new(M, (853, 480), 2), Encoder::new(H, (1280, 720), 4)];
     // A single encoding is the large one.
     let mut encoders: Vec<Encoder> = all.into_iter().skip(2 - encodings.len()).collect();
     let mut sequences = vec![65_300_u16; encodings.len()];
     let mut ticks = tokio::time::interval(Duration::from_micros(33_333));
+    let mut served = None;
     loop {
         ticks.tick().await;
-        let key = asked.swap(false, Ordering::Relaxed);
+        let asked = Some(shared.key_frames_asked.load(Ordering::Relaxed));
+        let key = served != asked;
+        served = asked;
         for ((encoder, sequence), (ssrc, rid)) in encoders.iter_mut().zip(&mut sequences).zip(&encodings) {
             for packet in encoder.frame(key) {
                 let mut header = rtp::Header {
@@ -443,25 +451,52 @@ async fn film(
     }
 }
 
-/// Listens for key frame requests.
-async fn hear(track: Arc<TrackLocalStaticRTP>, asked: Arc<AtomicBool>, shared: Arc<Shared>) {
-    while let Some(event) = track.poll().await {
-        let TrackLocalEvent::OnRtcpPacket(packets) = event else {
-            continue;
-        };
-        for packet in packets {
-            let packet = packet.as_any();
-            if packet.is::<rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication>()
-                || packet.is::<rtcp::payload_feedbacks::full_intra_request::FullIntraRequest>()
-            {
-                shared.key_frames_asked.fetch_add(1, Ordering::Relaxed);
-                asked.store(true, Ordering::Relaxed);
-            }
+/// Listens for key frame requests: inbound RTCP ends in the client's stack, unless somebody in the chain takes it.
+struct KeyFrameRequests {
+    shared: Arc<Shared>,
+    reads: VecDeque<TaggedPacket>,
+    writes: VecDeque<TaggedPacket>,
+}
+
+impl Interceptor for KeyFrameRequests {
+    fn bind_local_stream(&mut self, _: &StreamInfo) {}
+    fn unbind_local_stream(&mut self, _: &StreamInfo) {}
+    fn bind_remote_stream(&mut self, _: &StreamInfo) {}
+    fn unbind_remote_stream(&mut self, _: &StreamInfo) {}
+}
+
+impl Protocol<TaggedPacket, TaggedPacket, ()> for KeyFrameRequests {
+    type Rout = TaggedPacket;
+    type Wout = TaggedPacket;
+    type Eout = ();
+    type Error = rtc::shared::error::Error;
+    type Time = Instant;
+
+    fn handle_read(&mut self, packet: TaggedPacket) -> Result<(), Self::Error> {
+        if let Packet::Rtcp(packets) = &packet.message.packet {
+            let asks = |packet: &dyn Any| packet.is::<PictureLossIndication>() || packet.is::<FullIntraRequest>();
+            let count = packets.iter().filter(|packet| asks(packet.as_any())).count() as u64;
+            self.shared.key_frames_asked.fetch_add(count, Ordering::Relaxed);
         }
+        self.reads.push_back(packet);
+        Ok(())
+    }
+
+    fn poll_read(&mut self) -> Option<TaggedPacket> {
+        self.reads.pop_front()
+    }
+
+    fn handle_write(&mut self, packet: TaggedPacket) -> Result<(), Self::Error> {
+        self.writes.push_back(packet);
+        Ok(())
+    }
+
+    fn poll_write(&mut self) -> Option<TaggedPacket> {
+        self.writes.pop_front()
     }
 }
 
-fn media_engine() -> (MediaEngine, Registry) {
+fn media_engine(shared: &Arc<Shared>) -> (MediaEngine, Registry) {
     let mut engine = MediaEngine::default();
     for (codec, payload_type, kind) in [
         (opus(), OPUS, RtpCodecKind::Audio),
@@ -481,7 +516,15 @@ fn media_engine() -> (MediaEngine, Registry) {
         .register_header_extension(mid, RtpCodecKind::Audio, None)
         .unwrap();
     let registry = configure_twcc(registry, &mut engine).unwrap();
-    (engine, configure_rtcp_reports(registry))
+    let requests = KeyFrameRequests {
+        shared: shared.clone(),
+        reads: VecDeque::new(),
+        writes: VecDeque::new(),
+    };
+    (
+        engine,
+        configure_rtcp_reports(registry).with(Slot::Custom(6_500), requests),
+    )
 }
 
 fn opus() -> RTCRtpCodec {

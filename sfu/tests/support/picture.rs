@@ -295,7 +295,8 @@ impl std::fmt::Debug for Viewer {
             .field("missing", &self.missing())
             .field("shown", &self.shown.len())
             .field("last", &self.shown.last())
-            .field("faults", &self.faults)
+            .field("faults", &self.faults.len())
+            .field("first", &self.faults.first())
             .finish_non_exhaustive()
     }
 }

@@ -1,0 +1,127 @@
+//! A media core of its own for each test, and the steps every test takes.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use housecall_sfu::{
+    Answer, Event, Kind, Layer, Mid, ParticipantId, ParticipantStats, PublishedTrack, RoomId, Settings, Sfu, Target,
+};
+use tokio::sync::mpsc;
+
+use super::peer::{Line, Peer};
+
+pub const ROOM: RoomId = RoomId(7);
+pub const PUBLISHER: ParticipantId = ParticipantId(1);
+pub const VIEWER: ParticipantId = ParticipantId(2);
+pub const P480: Target = Target::Video(Layer::P480);
+pub const P720: Target = Target::Video(Layer::P720);
+
+/// A media core of its own for each test.
+pub struct Server {
+    pub sfu: Sfu,
+    pub events: mpsc::Receiver<Event>,
+    pub address: SocketAddr,
+}
+
+impl Server {
+    pub fn start() -> Self {
+        let settings = Settings {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            ..Settings::default()
+        };
+        let running = housecall_sfu::start(&settings).unwrap();
+        running.sfu.create_room(ROOM, 200).unwrap();
+        Self {
+            sfu: running.sfu,
+            events: running.events,
+            address: running.addresses[0],
+        }
+    }
+
+    pub async fn negotiate(&self, participant: ParticipantId, peer: &Peer) -> Answer {
+        let answer = self.sfu.negotiate(ROOM, participant, peer.offer().await).await.unwrap();
+        peer.accept(&answer.sdp).await;
+        answer
+    }
+
+    pub async fn join(&self, participant: ParticipantId, peer: &Peer) -> Answer {
+        let answer = self.negotiate(participant, peer).await;
+        peer.connected().await;
+        answer
+    }
+
+    /// Somebody who publishes, sending already.
+    pub async fn publisher(&self, lines: &[Line]) -> (Peer, Vec<PublishedTrack>) {
+        let mut peer = Peer::new(lines).await;
+        let answer = self.join(PUBLISHER, &peer).await;
+        peer.publish().await;
+        (peer, answer.published)
+    }
+
+    /// Somebody who receives these tracks, one line for each, in order.
+    pub async fn viewer(&self, participant: ParticipantId, tracks: &[PublishedTrack]) -> Peer {
+        let peer = Peer::new(&lines_for(tracks)).await;
+        let answer = self.join(participant, &peer).await;
+        self.subscribe(participant, &answer, tracks);
+        peer
+    }
+
+    pub fn subscribe(&self, participant: ParticipantId, answer: &Answer, tracks: &[PublishedTrack]) {
+        assert_eq!(answer.slots.len(), tracks.len());
+        for (slot, track) in answer.slots.iter().zip(tracks) {
+            self.sfu.set_source(ROOM, participant, slot.mid, Some(track.track));
+            if slot.kind == Kind::Video {
+                self.sfu.set_target(ROOM, participant, slot.mid, P720);
+            }
+        }
+    }
+
+    pub async fn stats(&self, participant: ParticipantId) -> ParticipantStats {
+        self.sfu.stats(ROOM, participant).await.unwrap()
+    }
+
+    /// Waits for an event that the closure makes something of.
+    pub async fn event<T>(&mut self, what: &str, wanted: impl Fn(&Event) -> Option<T>) -> T {
+        let found = async {
+            loop {
+                let event = self.events.recv().await.expect("the media core runs");
+                if let Some(found) = wanted(&event) {
+                    return found;
+                }
+            }
+        };
+        let found = tokio::time::timeout(Duration::from_secs(30), found).await;
+        found.unwrap_or_else(|_| panic!("{what}: no such event"))
+    }
+
+    pub async fn sending(&mut self, mid: &str, wanted: Option<Layer>) {
+        let mid = Mid::new(mid);
+        let what = format!("sending {wanted:?}");
+        self.event(&what, |event| match event {
+            Event::Sending {
+                participant: VIEWER,
+                mid: on,
+                layer,
+                ..
+            } => (Some(*on) == mid && *layer == wanted).then_some(()),
+            _ => None,
+        })
+        .await;
+    }
+}
+
+pub fn lines_for(tracks: &[PublishedTrack]) -> Vec<Line> {
+    let line = |track: &PublishedTrack| match track.kind {
+        Kind::Audio => Line::ReceiveAudio,
+        Kind::Video => Line::ReceiveVideo,
+    };
+    tracks.iter().map(line).collect()
+}
+
+#[track_caller]
+pub fn without_faults(viewer: &Peer, mid: &str) {
+    viewer.inbox(mid, |inbox| {
+        let none: [String; 0] = [];
+        assert_eq!(inbox.viewer.faults(), none);
+    });
+}
