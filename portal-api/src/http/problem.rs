@@ -26,7 +26,11 @@ pub(super) struct Problem {
 macro_rules! problems {
     ($($name:ident: $status:ident, $code:literal, $title:literal, $action:literal;)*) => { $(
         pub(super) const $name: Self = Self::plain(StatusCode::$status, $code, $title, $action);
-    )* };
+    )*
+        /// All of them, for the test that holds the page about them true.
+        #[cfg(test)]
+        const ALL: &[Self] = &[$(Self::$name),*];
+    };
 }
 
 impl Problem {
@@ -182,5 +186,33 @@ impl From<HttpError> for Problem {
             HttpError::Fragment(what) => Self::INVALID_REQUEST.detail(what),
             HttpError::Media(refused) => refused.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Problem;
+
+    #[test]
+    fn the_page_lists_every_code_with_its_status() {
+        let page = include_str!("../../../docs/http.md");
+        let rows = page
+            .lines()
+            .filter(|line| line.starts_with("| 4") || line.starts_with("| 5"));
+        let listed: Vec<(&str, &str)> = rows
+            .filter_map(|line| line.strip_prefix("| ")?.split_once(" | "))
+            .flat_map(|(status, codes)| codes.split('`').skip(1).step_by(2).map(move |code| (status, code)))
+            .filter(|(_, code)| *code != "Retry-After")
+            .collect();
+        for problem in Problem::ALL {
+            let row = listed.iter().find(|(_, code)| *code == problem.code);
+            let status = row.map(|(status, _)| *status).unwrap_or_default();
+            assert!(status.contains(problem.status.as_str()), "{}", problem.code);
+        }
+        assert_eq!(
+            listed.len(),
+            Problem::ALL.len(),
+            "the page lists a code that does not exist"
+        );
     }
 }

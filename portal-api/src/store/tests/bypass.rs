@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::fixture::{Fixture, hash, name, start, visit};
+use super::fixture::{Fixture, hash, name, start, system, visit};
 use crate::ids::VisitId;
 use crate::store::permissions::reach;
 use crate::store::{Action, Ctx, PersonKind, Role, StoreError, Tx, VisitProgress, VisitStatus};
@@ -85,6 +85,13 @@ async fn no_way_around_the_rules() {
     let other_holder = fixture.holder(theirs, colleague).await;
     let patient_holder = fixture.holder(a.visit, a.patient).await;
     let patient_again = patient_holder.clone();
+
+    // The same patient, another appointment: a link opens the one it was made for.
+    let second = fixture.store.tx(&system(), move |tx| {
+        tx.visit_create(&visit(a.clinic, a.clinician, a.patient))
+    });
+    let second = second.await.expect("made");
+    let patient_elsewhere = patient_holder.clone();
 
     let clinician = fixture.clinician();
     let patient = fixture.patient();
@@ -183,6 +190,16 @@ async fn no_way_around_the_rules() {
             "patient reads another visit",
             patient.clone(),
             attempt(move |tx| tx.visit_read(theirs)),
+        ),
+        (
+            "patient reads another visit of their own by the first one's link",
+            patient.clone(),
+            attempt(move |tx| tx.visit_read(second)),
+        ),
+        (
+            "bearer takes a session for another visit of the same person",
+            fixture.of_role(Role::Bearer),
+            attempt(move |tx| tx.session_create(&patient_elsewhere, second, &hash(), later)),
         ),
         (
             "patient reads another clinic's visit",
@@ -312,4 +329,36 @@ async fn a_list_holds_own_visits_only() {
     assert_eq!(list(start(), start() + minute).await, [fixture.a.visit]);
     assert_eq!(list(end - minute, end).await, [fixture.a.visit]);
     assert_eq!(list(end, end + minute).await, []);
+}
+
+#[tokio::test]
+async fn a_clinician_who_is_a_guest_somewhere_reads_and_does_no_more() {
+    let fixture = Fixture::new().await;
+    let (a, theirs, colleague) = (fixture.a, fixture.colleagues_visit, fixture.colleague);
+    let later = start() + SignedDuration::from_hours(1);
+    let joined = fixture.store.tx(&system(), move |tx| {
+        tx.visit_join(theirs, a.clinician, PersonKind::Guest)
+    });
+    joined.await.expect("joined");
+    let holder = fixture.holder(a.visit, a.clinician).await;
+
+    let ctx = fixture.clinician();
+    let read = fixture.store.tx(&ctx, move |tx| tx.visit_read(theirs)).await;
+    assert!(read.is_ok());
+    let attempts = [
+        attempt(move |tx| tx.visit_cancel(theirs)),
+        attempt(move |tx| tx.link_create(theirs, colleague, &hash(), later)),
+        attempt(move |tx| tx.link_create(theirs, a.clinician, &hash(), later)),
+        attempt(move |tx| tx.link_revoke(theirs)),
+        attempt(move |tx| tx.session_create(&holder, theirs, &hash(), later)),
+    ];
+    for (number, work) in attempts.into_iter().enumerate() {
+        let refused = fixture.store.tx(&ctx, work).await;
+        assert!(matches!(refused, Err(StoreError::NotFound)), "attempt {number}");
+    }
+    let listed = fixture
+        .store
+        .tx(&ctx, |tx| tx.visit_list(Timestamp::MIN, Timestamp::MAX))
+        .await;
+    assert_eq!(listed.unwrap_or_else(|cause| panic!("{cause}")).len(), 1);
 }
