@@ -44,10 +44,6 @@ fn bind_once(config: &Config) -> Result<Ports, ServeError> {
     };
     let media = housecall_sfu::start(&settings).map_err(|cause| match cause {
         housecall_sfu::StartError::Bind { address, source } => refused("UDP", address, source),
-        #[allow(
-            unreachable_patterns,
-            reason = "the media core has one reason today and may get more"
-        )]
         other => ServeError::Media(other),
     })?;
     Ok(Ports { http, media, address })

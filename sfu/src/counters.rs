@@ -47,6 +47,8 @@ pub enum Count {
     UnknownSsrc,
     /// Media bigger than a ring's slot.
     TooBig,
+    /// Media too old to be stored, or resent before it was sent.
+    Untimely,
     /// Packets that could not be sealed.
     SealFailed,
     /// Datagrams lost because the socket's send buffer was full.
@@ -85,7 +87,7 @@ pub enum Count {
 pub(crate) const COUNTS: usize = TABLE.len();
 
 /// (count, metric family, label value). All families have the one label `kind`.
-const TABLE: [(Count, Family, &str); 37] = [
+const TABLE: [(Count, Family, &str); 38] = [
     (Count::RtpIn, Family::Packets, "rtp_in"),
     (Count::RtpBytesIn, Family::Bytes, "rtp_in"),
     (Count::RtpOut, Family::Packets, "rtp_out"),
@@ -107,6 +109,7 @@ const TABLE: [(Count, Family, &str); 37] = [
     (Count::NotConnected, Family::Dropped, "not_connected"),
     (Count::UnknownSsrc, Family::Dropped, "unknown_ssrc"),
     (Count::TooBig, Family::Dropped, "too_big"),
+    (Count::Untimely, Family::Dropped, "untimely"),
     (Count::SealFailed, Family::Dropped, "seal_failed"),
     (Count::SendBufferFull, Family::Dropped, "send_buffer_full"),
     (Count::SendRefused, Family::Dropped, "send_refused"),

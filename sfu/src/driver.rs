@@ -276,7 +276,8 @@ impl Shard {
                 Err(_) => {
                     // The panic hook has printed where. A broken invariant ends one room, not the server.
                     tracing::error!("a broken invariant ended a room");
-                    self.worker.fail_current_room();
+                    // What is left of that room may be broken too; then the worker forgets it where it lies.
+                    let _ = catch_unwind(AssertUnwindSafe(|| self.worker.fail_current_room()));
                 }
             }
             self.tell();

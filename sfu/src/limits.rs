@@ -38,8 +38,6 @@ pub(crate) const MAX_DATAGRAM: usize = 1_232;
 ///
 /// With 46 bytes of our header, 16 of SRTP tag and 4 of TURN framing it fits the 1,472 bytes that an Ethernet leaves to UDP. Browsers
 /// send at most 1,198 bytes in all; encoders set to an RTP packet of 1,400 have payloads of 1,388.
-/// With 42 bytes of our header and 16 of SRTP tag it stays under 1,500. Browsers send at most 1,198 bytes in all; encoders set to
-/// an Ethernet MTU send 1,400. More could not leave again without IP fragments.
 pub(crate) const MAX_PAYLOAD: usize = 1_400;
 
 /// The ring of a large video layer: 2.4 s at 210 packets/s, and 2.8 s at 1.5 Mbit/s. Viewers read within milliseconds; the depth is

@@ -28,6 +28,11 @@ use crate::worker::{KeyFrameWish, Shared};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct MemberKey(pub(crate) usize);
 
+/// The longest NACK and key frame request of one stream: header, sender, media, a pair for each hole; then a PLI.
+const LARGEST_FEEDBACK: usize = 12 + 4 * limits::MAX_HOLES + 12;
+/// The longest sender report with all report blocks, and its source description.
+const LARGEST_SENDER_REPORT: usize = 28 + 24 * limits::REPORT_BLOCKS + 40;
+
 /// What became of a received media packet.
 pub(crate) enum Received {
     /// It waits in this track's ring. `announce`: it is the track's first.
@@ -71,6 +76,8 @@ pub(crate) struct Member {
     /// The next transport-wide number we send.
     twcc_out: u16,
     reports: ReportSchedule,
+    /// The slot whose sender report is next, while reports are being written.
+    reported: Option<usize>,
     /// Our SSRC in feedback when we send no media.
     feedback_ssrc: Ssrc,
 }
@@ -102,6 +109,7 @@ impl Member {
             twcc_in: None,
             twcc_out: seed as u16,
             reports: ReportSchedule::new(seed),
+            reported: None,
             feedback_ssrc: Ssrc(1),
         }
     }
@@ -437,7 +445,10 @@ impl Member {
         let sender = self.feedback_ssrc;
         let counters = &mut shared.counters;
         if self.reports.poll(now) {
-            return self.write_reports(out, tracks, shared, now);
+            self.reported = Some(0);
+        }
+        if let Some(slot) = self.reported.take() {
+            return self.write_reports(slot, out, tracks, shared, now);
         }
         let media = self.routes.first_media();
         if let Some(media) = media
@@ -447,11 +458,16 @@ impl Member {
             counters.add(Count::TwccOut, 1);
             return len;
         }
+        let room = out.len();
         let mut writer = Writer::new(out);
         for key in &self.tracks {
             let Some(track) = tracks.get_mut(key.0) else { continue };
             for layer in &mut track.layers {
                 let Some(stream) = &mut layer.stream else { continue };
+                // What is polled must be sent. The rest is for the next compound, which follows at once.
+                if room - writer.len() < LARGEST_FEEDBACK {
+                    return writer.len();
+                }
                 let ssrc = stream.receiver.ssrc();
                 let missing = stream.receiver.poll_nack(now);
                 if !missing.is_empty() && writer.nack(sender, ssrc, &missing).is_ok() {
@@ -473,10 +489,18 @@ impl Member {
         writer.len()
     }
 
-    /// A sender report for each slot that has sent, else one receiver report; report blocks for all that is received.
-    fn write_reports(&mut self, out: &mut [u8], tracks: &mut Slab<Published>, shared: &Shared, now: Instant) -> usize {
+    /// A sender report for each slot that has sent, else one receiver report; report blocks for all that is received, in the first
+    /// of the compounds. Begins with the slot numbered `first`; what does not fit is left to the next compound.
+    fn write_reports(
+        &mut self,
+        first: usize,
+        out: &mut [u8],
+        tracks: &mut Slab<Published>,
+        shared: &Shared,
+        now: Instant,
+    ) -> usize {
         let mut blocks = ArrayVec::<ReportBlock, { limits::REPORT_BLOCKS }>::new();
-        for key in &self.tracks {
+        for key in self.tracks.iter().filter(|_| first == 0) {
             let Some(track) = tracks.get_mut(key.0) else { continue };
             for stream in track.layers.iter_mut().filter_map(|layer| layer.stream.as_mut()) {
                 if let Some(block) = stream.receiver.report_block(now) {
@@ -485,9 +509,14 @@ impl Member {
             }
         }
         let ntp = shared.config.wall.ntp(now);
+        let room = out.len();
         let mut writer = Writer::new(out);
         let mut cname = None;
-        for slot in &mut self.slots {
+        for (number, slot) in self.slots.iter_mut().enumerate().skip(first) {
+            if room - writer.len() < LARGEST_SENDER_REPORT {
+                self.reported = Some(number);
+                break;
+            }
             let Some(info) = slot.sender_report(tracks, ntp, now) else {
                 continue;
             };
@@ -498,7 +527,7 @@ impl Member {
             cname = cname.or(Some(slot.cname()));
             let _ = writer.source_description(info.ssrc, slot.cname());
         }
-        if cname.is_none() {
+        if cname.is_none() && first == 0 {
             let _ = writer.receiver_report(self.feedback_ssrc, &blocks);
             let _ = writer.source_description(self.feedback_ssrc, "housecall");
         }

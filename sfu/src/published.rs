@@ -164,7 +164,9 @@ impl Published {
         };
         let accepted = match accepted {
             Ok(accepted) => accepted,
-            Err(Refused::Duplicate | Refused::TooOld | Refused::TooNew) => return Ok(Outcome::Used),
+            Err(Refused::Duplicate) => return Ok(Outcome::Used),
+            // Not stored, so not to be acknowledged either.
+            Err(Refused::TooOld | Refused::TooNew) => return Err(Count::Untimely),
         };
         if packet.repaired {
             counters.add(Count::RtxIn, 1);
