@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::ids::{Mid, ParticipantId, RoomId, TrackId};
-use crate::media::{Kind, Layer, Target};
+use crate::media::{Bitrate, Kind, Layer, Target};
 
 /// The server's answer to an offer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,8 +171,10 @@ pub enum TrackChange {
 pub struct ParticipantStats {
     /// Where the selected path leads, if there is one. Never above DEBUG in logs.
     pub remote: Option<SocketAddr>,
-    /// Round trip by RTCP, if one was measured.
+    /// Round trip by RTCP reports on what we send, if one was measured.
     pub rtt: Option<Duration>,
+    /// From a repair request to the repaired packet, smoothed, if that was measured: a round trip and the publisher's time to answer.
+    pub uplink_rtt: Option<Duration>,
     /// What it publishes.
     pub published: Vec<PublishedStats>,
     /// What it receives.
@@ -190,6 +192,8 @@ pub struct PublishedStats {
     pub packets: u64,
     /// Their RTP bytes.
     pub bytes: u64,
+    /// What came over the last second.
+    pub rate: Bitrate,
     /// Packets that never came (RFC 3550 cumulative loss, after repair).
     pub lost: u64,
     /// Packets repaired by retransmission.

@@ -6,12 +6,8 @@ use crate::api::{Answer, IceCredentials, NegotiateError, ParticipantStats};
 use crate::ids::{Mid, ParticipantId, RoomId, TrackId};
 use crate::media::Target;
 
-/// One request to a shard. See the methods of [`crate::Sfu`] for what each does.
-#[expect(
-    missing_docs,
-    reason = "each variant is the like-named method of `Sfu`, documented there"
-)]
-pub enum Command {
+/// One request to a shard: each is the like-named method of [`crate::Sfu`].
+pub(crate) enum Command {
     CreateRoom {
         room: RoomId,
         max_participants: usize,
@@ -52,4 +48,20 @@ pub enum Command {
         participant: ParticipantId,
         reply: oneshot::Sender<Option<ParticipantStats>>,
     },
+}
+
+impl Command {
+    /// The room it is about.
+    pub(crate) const fn room(&self) -> RoomId {
+        match self {
+            Self::CreateRoom { room, .. }
+            | Self::CloseRoom { room }
+            | Self::Negotiate { room, .. }
+            | Self::RestartIce { room, .. }
+            | Self::RemoveParticipant { room, .. }
+            | Self::SetSource { room, .. }
+            | Self::SetTarget { room, .. }
+            | Self::Stats { room, .. } => *room,
+        }
+    }
 }

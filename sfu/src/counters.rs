@@ -4,7 +4,7 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 /// One counted thing. The table below gives each its metric, its label and its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Count {
+pub(crate) enum Count {
     /// SRTP media packets opened and stored.
     RtpIn,
     /// Their RTP bytes.

@@ -303,6 +303,17 @@ impl IceLite {
         self.changes.pop_front()
     }
 
+    /// The paths that checks have proved and that have consent, in no order.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = Path> {
+        self.paths.iter().map(|valid| valid.path)
+    }
+
+    /// Our user name fragments that checks may name: the current one, and the one before a restart while that is good.
+    pub(crate) fn local_ufrags(&self) -> impl Iterator<Item = &str> {
+        let both = std::iter::once(&self.current).chain(&self.previous);
+        both.map(|credentials| credentials.local_ufrag.as_str())
+    }
+
     /// Whether a check proved this path and consent holds.
     pub(crate) fn is_valid(&self, path: Path) -> bool {
         self.paths.iter().any(|valid| valid.path == path)

@@ -195,6 +195,7 @@ pub(crate) const MAX_PATHS: usize = 16;
 /// STUN answers and DTLS datagrams waiting to be sent, per transport. A DTLS flight is three; the rest is answers, which the
 /// peer asks for again if they are dropped.
 pub(crate) const MAX_PENDING_TRANSMITS: usize = 32;
+
 /// Shards a media core may have. Each takes a port and a thread; no machine has use for more.
 pub(crate) const MAX_SHARDS: usize = 64;
 
@@ -232,3 +233,10 @@ pub(crate) const LAYER_INACTIVE: Duration = Duration::from_millis(1_200);
 
 /// Report blocks in one compound: all streams of a publisher with three cameras. The count field ends at 31.
 pub(crate) const REPORT_BLOCKS: usize = 16;
+
+/// Least time for which an SSRC keeps its layer before another one can take it. Each change costs a new ring, 700 kB, and a key frame;
+/// an encoder that really starts anew has been silent for longer.
+pub(crate) const STREAM_LIFE: Duration = Duration::from_secs(1);
+
+/// DTLS goodbyes that wait to be sent: a large room that is closed. One that is lost is noticed by its client all the same, 30 s later.
+pub(crate) const MAX_FAREWELLS: usize = 1_024;

@@ -12,14 +12,14 @@ use crate::ids::{ParticipantId, RoomId, Ssrc};
 use crate::limits;
 use crate::ntp::NtpSpan;
 use crate::path::Path;
-use crate::published::{MediaPacket, Outcome, Published, PublishedLayer, TrackKey};
+use crate::published::{LayerIndex, MediaPacket, Outcome, Published, PublishedLayer, TrackKey};
 use crate::receive::rtx::{self, Retransmission};
 use crate::receive::{Cause, ReportSchedule, TwccRecorder};
 use crate::routes::Routes;
 use crate::rtcp::{self, Packet, ReportBlock, SenderInfo, Writer};
 use crate::rtp::RtpHeader;
 use crate::sdp::Session;
-use crate::slot::Slot;
+use crate::slot::{Slot, Way};
 use crate::srtp::{MAX_RTCP_OVERHEAD, OpenError};
 use crate::transport::Transport;
 use crate::worker::{KeyFrameWish, Shared};
@@ -60,10 +60,12 @@ pub(crate) struct Member {
     pub(crate) session: Session,
     pub(crate) session_id: u64,
     pub(crate) local_ice: IceCredentials,
-    /// Still accepted in checks, until the first one with the new credentials.
-    pub(crate) previous_ufrag: Option<String>,
+    /// Its names in the worker's index.
+    pub(crate) ufrags: ArrayVec<Box<str>, 2>,
     /// Audio before video.
     pub(crate) slots: Vec<Slot>,
+    /// Slots of lines that do not receive for now. They keep their place in the numbers of their SSRC: under SRTP none may come twice.
+    pub(crate) resting: Vec<Slot>,
     pub(crate) tracks: Vec<TrackKey>,
     /// Stands in the worker's line for output.
     pub(crate) pending: bool,
@@ -100,8 +102,9 @@ impl Member {
             session,
             session_id,
             local_ice,
-            previous_ufrag: None,
+            ufrags: ArrayVec::new(),
             slots: Vec::new(),
+            resting: Vec::new(),
             tracks: Vec::new(),
             pending: false,
             scheduled: None,
@@ -138,6 +141,11 @@ impl Member {
         }
     }
 
+    /// The layers of a track have other places, or are gone.
+    pub(crate) fn handle_moved_layers(&mut self, track: TrackKey, moved: &[Option<LayerIndex>]) {
+        self.routes.handle_moved_layers(track, moved);
+    }
+
     pub(crate) fn forget_track(&mut self, track: TrackKey) {
         self.tracks.retain(|other| *other != track);
         self.routes.forget(track);
@@ -165,7 +173,7 @@ impl Member {
         };
         let packet = &datagram[..len];
         let extensions = header.extensions(packet, self.routes.extension_ids());
-        let Some(route) = self.routes.find(&header, &extensions) else {
+        let Some(route) = self.routes.find(&header, &extensions, now) else {
             return Received::Dropped(Count::UnknownSsrc);
         };
         let Ok(payload) = header.payload(packet) else {
@@ -285,10 +293,9 @@ impl Member {
             }
             Packet::TransportFeedback(_)
             | Packet::Remb(_)
-            | Packet::ExtendedReport(_)
             | Packet::SourceDescription(_)
             | Packet::Goodbye(_)
-            | Packet::Other { .. } => {}
+            | Packet::Other => {}
         }
     }
 
@@ -333,10 +340,9 @@ impl Member {
             }
         };
         if self.transport.is_connected() {
-            consider(
-                self.twcc_in.as_ref().and_then(TwccRecorder::poll_timeout),
-                "transport-wide feedback",
-            );
+            // Feedback must name an SSRC; without one it waits for the next.
+            let feedback = self.twcc_in.as_ref().filter(|_| self.routes.first_media().is_some());
+            consider(feedback.and_then(TwccRecorder::poll_timeout), "transport-wide feedback");
             consider(self.reports.poll_timeout(), "report");
             for track in self.tracks.iter().filter_map(|key| tracks.get(key.0)) {
                 consider(track.key_frames.poll_timeout(), "key frame request");
@@ -371,17 +377,13 @@ impl Member {
         if self.fill_rtcp(path, batch, tracks, shared, now) == Filled::Part {
             return Filled::Part;
         }
+        let mut way = Way {
+            path,
+            transport: &mut self.transport,
+            transport_wide: &mut self.twcc_out,
+        };
         for slot in &mut self.slots {
-            if slot.fill(
-                path,
-                &mut self.transport,
-                &mut self.twcc_out,
-                batch,
-                tracks,
-                shared,
-                now,
-            ) == Filled::Part
-            {
+            if slot.fill(&mut way, batch, tracks, shared, now) == Filled::Part {
                 return Filled::Part;
             }
             if let Some(target) = slot.take_change() {
@@ -534,12 +536,13 @@ impl Member {
         writer.len()
     }
 
-    pub(crate) fn stats(&self, tracks: &Slab<Published>) -> ParticipantStats {
-        let mine = self.tracks.iter().filter_map(|key| tracks.get(key.0));
+    pub(crate) fn stats(&self, tracks: &Slab<Published>, now: Instant) -> ParticipantStats {
+        let mine = || self.tracks.iter().filter_map(|key| tracks.get(key.0));
         ParticipantStats {
             remote: self.transport.selected_path().map(|path| path.remote()),
             rtt: self.slots.iter().find_map(|slot| slot.sub.round_trip()),
-            published: mine.flat_map(Published::stats).collect(),
+            uplink_rtt: mine().find_map(Published::round_trip),
+            published: mine().flat_map(|track| track.stats(now)).collect(),
             slots: self.slots.iter().map(|slot| slot.stats(tracks)).collect(),
         }
     }

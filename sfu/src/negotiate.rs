@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::api::{Answer, IceCredentials, NegotiateError, Slot as SlotInfo, TrackChange};
+use crate::api::{Answer, IceCredentials, NegotiateError, PublishedTrack, Slot as SlotInfo, TrackChange};
 use crate::ice::generate_credentials;
 use crate::ids::{ParticipantId, RoomId, Ssrc};
 use crate::limits;
 use crate::member::{Member, MemberKey};
 use crate::published::{Published, TrackKey};
 use crate::random;
-use crate::sdp::{self, AnswerParams, Session};
+use crate::sdp::{self, AnswerParams, Receiving, Session};
 use crate::slot::Slot;
 use crate::transport::{Transport, TransportConfig};
 use crate::worker::Worker;
@@ -62,7 +62,7 @@ impl Worker {
         let member = Member::new(room, participant, transport, session, session_id, local.clone());
         let key = MemberKey(self.members.insert(member));
         self.by_id.insert(participant, key);
-        self.by_ufrag.insert(local.ufrag.clone().into_boxed_str(), key);
+        self.index_ufrags(key);
         if let Some(room) = self.rooms.get_mut(&room) {
             room.members.push(key);
         }
@@ -100,15 +100,20 @@ impl Worker {
     fn install_credentials(&mut self, key: MemberKey, local: IceCredentials, remote: IceCredentials, now: Instant) {
         let member = &mut self.members[key.0];
         member.transport.restart_ice(local.clone(), remote, now);
-        // The credentials before stay good until the first check with the new ones; those before them are done with.
-        let retired = member
-            .previous_ufrag
-            .replace(std::mem::replace(&mut member.local_ice, local.clone()).ufrag);
-        if let Some(ufrag) = retired {
-            self.by_ufrag.remove(ufrag.as_str());
-        }
-        self.by_ufrag.insert(local.ufrag.into_boxed_str(), key);
+        member.local_ice = local;
+        self.index_ufrags(key);
         self.after_transport(key, now);
+    }
+
+    /// Lets checks find the member by all names its transport goes by, and by no other.
+    fn index_ufrags(&mut self, key: MemberKey) {
+        let member = &mut self.members[key.0];
+        for old in member.ufrags.drain(..) {
+            self.by_ufrag.remove(&old);
+        }
+        member.ufrags.extend(member.transport.local_ufrags().map(Box::from));
+        self.by_ufrag
+            .extend(member.ufrags.iter().map(|ufrag| (ufrag.clone(), key)));
     }
 
     fn answer(
@@ -144,63 +149,9 @@ impl Worker {
 
     /// Brings tracks and slots in line with the member's session and writes the answer.
     fn adopt(&mut self, key: MemberKey, sdp: String, ice: IceCredentials, now: Instant) -> Answer {
-        let member = &self.members[key.0];
-        let session = member.session.clone();
-        let gone: Vec<TrackKey> = member
-            .tracks
-            .iter()
-            .copied()
-            .filter(|track| {
-                session
-                    .line(self.tracks[track.0].mid)
-                    .is_none_or(|line| line.publishes.is_none())
-            })
-            .collect();
-        for track in gone {
-            self.end_track(track);
-        }
-        let mut watched = Vec::new();
-        self.members[key.0].slots.retain(|slot| {
-            let kept = session.line(slot.mid()).is_some_and(|line| line.receives.is_some());
-            if !kept {
-                watched.extend(slot.source);
-            }
-            kept
-        });
-        for track in watched {
-            self.refresh_viewers(track);
-        }
-        let (mut published, mut slots) = (Vec::new(), Vec::new());
-        for line in session.media() {
-            if let Some(publishing) = &line.publishes {
-                let known = self.members[key.0]
-                    .tracks
-                    .iter()
-                    .copied()
-                    .find(|track| self.tracks[track.0].mid == line.mid);
-                let track = known.unwrap_or_else(|| {
-                    let id = self.next_track_id();
-                    let (room, owner) = (self.members[key.0].room, self.members[key.0].id);
-                    let new = Published::new(id, room, (key, owner), line, publishing);
-                    let track = TrackKey(self.tracks.insert(new));
-                    self.members[key.0].tracks.push(track);
-                    track
-                });
-                published.push(self.tracks[track.0].public());
-            }
-            if let Some(receiving) = &line.receives {
-                let member = &mut self.members[key.0];
-                if !member.slots.iter().any(|slot| slot.mid() == line.mid) {
-                    member.slots.push(Slot::new(line, receiving, now));
-                    // Audio first: it never waits behind a picture.
-                    member.slots.sort_by_key(Slot::kind);
-                }
-                slots.push(SlotInfo {
-                    mid: line.mid,
-                    kind: line.kind,
-                });
-            }
-        }
+        let session = self.members[key.0].session.clone();
+        let published = self.adopt_tracks(key, &session);
+        let slots = self.adopt_slots(key, &session, now);
         self.members[key.0].adopt_session(&self.tracks);
         self.make_pending(key);
         Answer {
@@ -209,6 +160,75 @@ impl Worker {
             slots,
             ice,
         }
+    }
+
+    /// Ends the tracks the session no longer has, changes those it has, adds new ones.
+    fn adopt_tracks(&mut self, key: MemberKey, session: &Session) -> Vec<PublishedTrack> {
+        for track in self.members[key.0].tracks.clone() {
+            let known = &self.tracks[track.0];
+            let line = session.line(known.mid).filter(|line| line.kind == known.kind);
+            match line.and_then(|line| Some((line, line.publishes.as_ref()?))) {
+                Some((line, publishing)) => {
+                    let moved = self.tracks[track.0].renegotiate(line, publishing);
+                    self.members[key.0].handle_moved_layers(track, &moved);
+                }
+                None => self.end_track(track),
+            }
+        }
+        let mut published = Vec::new();
+        for line in session.media() {
+            let Some(publishing) = &line.publishes else { continue };
+            let mut known = self.members[key.0].tracks.iter().copied();
+            let known = known.find(|track| self.tracks[track.0].mid == line.mid);
+            let track = known.unwrap_or_else(|| {
+                let id = self.next_track_id();
+                let (room, owner) = (self.members[key.0].room, self.members[key.0].id);
+                let new = Published::new(id, room, (key, owner), line, publishing);
+                let track = TrackKey(self.tracks.insert(new));
+                self.members[key.0].tracks.push(track);
+                track
+            });
+            published.push(self.tracks[track.0].public());
+        }
+        published
+    }
+
+    /// Closes the slots the session no longer has, or lays them to rest; changes or wakes those it has; adds new ones.
+    fn adopt_slots(&mut self, key: MemberKey, session: &Session, now: Instant) -> Vec<SlotInfo> {
+        let member = &mut self.members[key.0];
+        let line_of = |slot: &Slot| session.line(slot.mid());
+        let is = |receiving: Option<&Receiving>, slot: &Slot| receiving.is_some_and(|line| line.ssrc == slot.ssrc());
+        let receives = |slot: &Slot| line_of(slot).is_some_and(|line| is(line.receives.as_ref(), slot));
+        let rests = |slot: &Slot| line_of(slot).is_some_and(|line| is(line.resting.as_ref(), slot));
+
+        let mut unwatched = Vec::new();
+        for mut slot in member.slots.extract_if(.., |slot| !receives(slot)) {
+            unwatched.extend(slot.source);
+            slot.set_source(None, &self.tracks);
+            member.resting.push(slot);
+        }
+        member
+            .slots
+            .extend(member.resting.extract_if(.., |slot| receives(slot)));
+        member.resting.retain(rests);
+        let mut slots = Vec::new();
+        for line in session.media() {
+            let Some(receiving) = &line.receives else { continue };
+            match member.slots.iter_mut().find(|slot| slot.mid() == line.mid) {
+                Some(slot) => slot.renegotiate(line, receiving),
+                None => member.slots.push(Slot::new(line, receiving, now)),
+            }
+            slots.push(SlotInfo {
+                mid: line.mid,
+                kind: line.kind,
+            });
+        }
+        // Audio first: it never waits behind a picture.
+        member.slots.sort_by_key(Slot::kind);
+        for track in unwatched {
+            self.refresh_viewers(track);
+        }
+        slots
     }
 
     /// Takes a track away from its viewers and its publisher.
@@ -223,6 +243,8 @@ impl Worker {
             for slot in member.slots.iter_mut().filter(|slot| slot.source == Some(track)) {
                 slot.set_source(None, &self.tracks);
             }
+            // What it is sent has changed, and that is to be told.
+            self.make_pending(*viewer);
         }
         if let Some(owner) = self.members.get_mut(published.owner.0) {
             owner.forget_track(track);
@@ -249,10 +271,9 @@ impl Worker {
             self.refresh_viewers(track);
         }
         self.by_id.remove(&id);
-        self.by_ufrag.remove(member.local_ice.ufrag.as_str());
-        if let Some(ufrag) = &member.previous_ufrag {
-            self.by_ufrag.remove(ufrag.as_str());
+        for ufrag in &member.ufrags {
+            self.by_ufrag.remove(ufrag);
         }
-        self.forget_paths(key);
+        self.forget_paths(key, &member.transport);
     }
 }

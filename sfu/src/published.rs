@@ -1,6 +1,6 @@
 //! One published track: its layers with their rings, what was received and repaired, and who watches.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 
@@ -29,8 +29,6 @@ pub(crate) struct PublishedLayer {
     pub(crate) encoding: Encoding,
     /// What is received of it; `None` until its first packet.
     pub(crate) stream: Option<Stream>,
-    /// Streams this encoding has had: an encoder may start anew under another SSRC.
-    streams: u32,
 }
 
 /// One SSRC's worth of an encoding.
@@ -63,6 +61,9 @@ pub(crate) struct Published {
     pub(crate) started: bool,
     /// There are packets the viewers have not been offered yet.
     pub(crate) dirty: bool,
+    /// Streams its layers have had: an encoder may start anew under another SSRC, and a new offer may name other encodings. No ring's
+    /// places are ever taken for another's.
+    streams: u32,
 }
 
 /// One received packet as the transport hands it on: header facts and the plain payload.
@@ -97,11 +98,6 @@ impl Published {
         line: &MediaLine,
         publishing: &Publishing,
     ) -> Self {
-        let repair = match line.kind {
-            Kind::Video if line.feedback.nack => Repair::Nack,
-            Kind::Audio | Kind::Video => Repair::None,
-        };
-        let layers = publishing.encodings.iter();
         Self {
             id,
             room,
@@ -110,20 +106,42 @@ impl Published {
             mid: line.mid,
             kind: line.kind,
             formats: line.formats.clone(),
-            repair,
-            layers: layers
-                .map(|encoding| PublishedLayer {
-                    encoding: *encoding,
-                    stream: None,
-                    streams: 0,
-                })
-                .collect(),
+            repair: repair(line),
+            layers: publishing.encodings.iter().map(PublishedLayer::new).collect(),
             viewers: Vec::new(),
             key_frames: KeyFrameRequests::default(),
             clock_offset: None,
             started: false,
             dirty: false,
+            streams: 0,
         }
+    }
+
+    /// Takes over what a new offer says of the line. Encodings that are still there keep what was received of them. Returns the new
+    /// place of each layer there was.
+    pub(crate) fn renegotiate(
+        &mut self,
+        line: &MediaLine,
+        publishing: &Publishing,
+    ) -> ArrayVec<Option<LayerIndex>, { limits::MAX_ENCODINGS }> {
+        let same = |one: &Encoding, other: &Encoding| (one.rid, one.layer) == (other.rid, other.layer);
+        self.formats = line.formats.clone();
+        self.repair = repair(line);
+        let mut before = std::mem::take(&mut self.layers);
+        let encodings = &publishing.encodings;
+        let moved = before
+            .iter()
+            .map(|layer| encodings.iter().position(|encoding| same(encoding, &layer.encoding)));
+        let moved = moved.collect();
+        for encoding in encodings {
+            let known = before.iter().position(|layer| same(encoding, &layer.encoding));
+            let stream = known.and_then(|place| before.remove(place).stream);
+            self.layers.push(PublishedLayer {
+                encoding: *encoding,
+                stream,
+            });
+        }
+        moved
     }
 
     /// The payload type a retransmission's content had at first.
@@ -152,7 +170,7 @@ impl Published {
         }
         let (kind, repair) = (self.kind, self.repair);
         let layer = &mut self.layers[index];
-        let Some(stream) = layer.stream(kind, repair, packet, now) else {
+        let Some(stream) = layer.stream(kind, repair, &mut self.streams, packet, now) else {
             return Ok(Outcome::Used);
         };
         let accepted = if packet.repaired {
@@ -240,8 +258,14 @@ impl Published {
         }
     }
 
-    pub(crate) fn stats(&self) -> impl Iterator<Item = PublishedStats> {
-        self.layers.iter().filter_map(|layer| {
+    /// The round trip to the publisher, if repairs have measured it.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        let mut streams = self.layers.iter().filter_map(|layer| layer.stream.as_ref());
+        streams.find_map(|stream| stream.receiver.round_trip())
+    }
+
+    pub(crate) fn stats(&self, now: Instant) -> impl Iterator<Item = PublishedStats> {
+        self.layers.iter().filter_map(move |layer| {
             let stream = layer.stream.as_ref()?;
             let counted = stream.receiver.counters();
             Some(PublishedStats {
@@ -249,6 +273,7 @@ impl Published {
                 layer: layer.encoding.layer,
                 packets: counted.packets,
                 bytes: counted.bytes,
+                rate: stream.receiver.rate(now),
                 lost: counted.lost,
                 repaired: counted.repaired,
                 jitter: counted.jitter,
@@ -264,9 +289,31 @@ impl Published {
     }
 }
 
+/// What is done about losses on a line.
+const fn repair(line: &MediaLine) -> Repair {
+    match line.kind {
+        Kind::Video if line.feedback.nack => Repair::Nack,
+        Kind::Audio | Kind::Video => Repair::None,
+    }
+}
+
 impl PublishedLayer {
+    const fn new(encoding: &Encoding) -> Self {
+        Self {
+            encoding: *encoding,
+            stream: None,
+        }
+    }
+
     /// The stream a packet belongs to; a new one for the first packet of an SSRC. A retransmission makes none.
-    fn stream(&mut self, kind: Kind, repair: Repair, packet: &MediaPacket<'_>, now: Instant) -> Option<&mut Stream> {
+    fn stream(
+        &mut self,
+        kind: Kind,
+        repair: Repair,
+        streams: &mut u32,
+        packet: &MediaPacket<'_>,
+        now: Instant,
+    ) -> Option<&mut Stream> {
         let known = self
             .stream
             .as_ref()
@@ -279,10 +326,10 @@ impl PublishedLayer {
                 Kind::Audio => Codec::Opus.clock_rate(),
                 Kind::Video => Codec::Vp8.clock_rate(),
             };
-            self.streams += 1;
+            *streams += 1;
             self.stream = Some(Stream {
                 receiver: LayerReceiver::new(packet.ssrc, clock_rate, repair),
-                ring: Ring::new(ring_size(kind, self.encoding.layer), self.streams),
+                ring: Ring::new(ring_size(kind, self.encoding.layer), *streams),
                 key_frames: 0,
                 last_packet: now,
                 active: true,

@@ -4,6 +4,8 @@
 //! the first packets and kept; encoders without header extensions are known by the SSRCs of their offer, or by a payload type
 //! that only one line has (RFC 8843 §9.2).
 
+use std::time::Instant;
+
 use arrayvec::ArrayVec;
 
 use crate::ext::{ExtensionIds, Extensions};
@@ -29,9 +31,16 @@ struct Line {
     line: MediaLine,
 }
 
+/// An SSRC and where it leads.
+struct Learned {
+    ssrc: Ssrc,
+    route: Route,
+    since: Instant,
+}
+
 /// See the module.
 pub(crate) struct Routes {
-    learned: ArrayVec<(Ssrc, Route), { limits::MAX_ROUTES }>,
+    learned: ArrayVec<Learned, { limits::MAX_ROUTES }>,
     lines: Vec<Line>,
     ids: ExtensionIds,
 }
@@ -64,40 +73,58 @@ impl Routes {
     }
 
     pub(crate) fn forget(&mut self, track: TrackKey) {
-        self.learned.retain(|(_, route)| route.track != track);
+        self.learned.retain(|learned| learned.route.track != track);
         self.lines.retain(|line| line.track != track);
     }
 
     /// All SSRCs learned.
     pub(crate) fn ssrcs(&self) -> impl Iterator<Item = Ssrc> {
-        self.learned.iter().map(|(ssrc, _)| *ssrc)
+        self.learned.iter().map(|learned| learned.ssrc)
     }
 
     /// An SSRC of media that the peer really sends: what transport-wide feedback must name.
     pub(crate) fn first_media(&self) -> Option<Ssrc> {
         self.learned
             .iter()
-            .find(|(_, route)| !route.is_rtx)
-            .map(|(ssrc, _)| *ssrc)
+            .find(|learned| !learned.route.is_rtx)
+            .map(|learned| learned.ssrc)
     }
 
     /// The route of an SSRC seen before.
     pub(crate) fn known(&self, ssrc: Ssrc) -> Option<Route> {
         self.learned
             .iter()
-            .find(|(known, _)| *known == ssrc)
-            .map(|(_, route)| *route)
+            .find(|learned| learned.ssrc == ssrc)
+            .map(|learned| learned.route)
+    }
+
+    /// The layers of a track have other places, or are gone.
+    pub(crate) fn handle_moved_layers(&mut self, track: TrackKey, moved: &[Option<LayerIndex>]) {
+        self.learned.retain(|learned| {
+            if learned.route.track != track {
+                return true;
+            }
+            let place = moved.get(learned.route.layer).copied().flatten();
+            learned.route.layer = place.unwrap_or(learned.route.layer);
+            place.is_some()
+        });
     }
 
     /// The route of an authenticated packet; learned from it if it is the first of its SSRC.
-    pub(crate) fn find(&mut self, header: &RtpHeader, extensions: &Extensions<'_>) -> Option<Route> {
+    pub(crate) fn find(&mut self, header: &RtpHeader, extensions: &Extensions<'_>, now: Instant) -> Option<Route> {
         if let Some(route) = self.known(header.ssrc) {
             return Some(route);
         }
+        let ssrc = header.ssrc;
         let route = self.learn(header, extensions)?;
-        // An encoder that starts anew with another SSRC takes the place of the old one.
-        self.learned.retain(|(_, old)| *old != route);
-        self.learned.try_push((header.ssrc, route)).ok()?;
+        let since = now;
+        match self.learned.iter_mut().find(|learned| learned.route == route) {
+            // An encoder that starts anew with another SSRC takes the place of the old one, which does not get it back at once: a
+            // straggler must not, and each change costs a new ring.
+            Some(old) if now < old.since + limits::STREAM_LIFE => return None,
+            Some(old) => *old = Learned { ssrc, route, since },
+            None => self.learned.try_push(Learned { ssrc, route, since }).ok()?,
+        }
         Some(route)
     }
 

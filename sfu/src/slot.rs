@@ -29,36 +29,17 @@ pub(crate) struct Slot {
     told: (Target, Option<Layer>),
 }
 
+/// How a member's packets leave.
+pub(crate) struct Way<'a> {
+    pub(crate) path: Path,
+    pub(crate) transport: &'a mut Transport,
+    /// The next transport-wide number.
+    pub(crate) transport_wide: &'a mut u16,
+}
+
 impl Slot {
     pub(crate) fn new(line: &MediaLine, receiving: &Receiving, now: Instant) -> Self {
-        let negotiated = |media: Option<PayloadType>| {
-            media.map(|media| Negotiated {
-                media,
-                rtx: receiving.rtx.and_then(|_| line.formats.rtx(media)),
-            })
-        };
-        let config = SlotConfig {
-            mid: line.mid,
-            kind: line.kind,
-            ssrc: receiving.ssrc,
-            rtx_ssrc: receiving.rtx,
-            payload_types: PayloadTypes {
-                opus: negotiated(line.formats.media(Codec::Opus)),
-                red: negotiated(line.formats.red()),
-                vp8: negotiated(line.formats.media(Codec::Vp8)),
-                h264: negotiated(line.formats.media(Codec::H264)),
-            },
-            extensions: crate::ext::ExtensionIds {
-                // SSRCs are declared in the answer, so packets need no MID; send times serve no receiver that has the wide numbers.
-                mid: None,
-                rid: None,
-                repaired_rid: None,
-                twcc: receiving.extensions.twcc,
-                abs_send_time: None,
-                audio_level: receiving.extensions.audio_level.filter(|_| line.kind == Kind::Audio),
-            },
-        };
-        let sub = Subscription::new(config, crate::random::u64(), now);
+        let sub = Subscription::new(config(line, receiving), crate::random::u64(), now);
         let told = (sub.target(), None);
         Self {
             sub,
@@ -66,6 +47,13 @@ impl Slot {
             cname: receiving.stream_id(),
             told,
         }
+    }
+
+    /// Takes over what a new offer says of the line. Its SSRC is the same, so numbers go on where they were.
+    pub(crate) fn renegotiate(&mut self, line: &MediaLine, receiving: &Receiving) {
+        debug_assert_eq!((line.mid, receiving.ssrc), (self.mid(), self.ssrc()), "the same line");
+        self.sub.set_config(config(line, receiving));
+        self.cname = receiving.stream_id();
     }
 
     pub(crate) fn mid(&self) -> Mid {
@@ -106,9 +94,7 @@ impl Slot {
     /// Seals what there is for this slot into the batch: retransmissions, then new packets.
     pub(crate) fn fill(
         &mut self,
-        path: Path,
-        transport: &mut Transport,
-        transport_wide: &mut u16,
+        way: &mut Way<'_>,
         batch: &mut Batch,
         tracks: &Slab<Published>,
         shared: &mut Shared,
@@ -120,10 +106,10 @@ impl Slot {
         let mut stamp = Stamp {
             now,
             ntp: NtpTime::from_bits(0),
-            transport_wide: *transport_wide,
+            transport_wide: *way.transport_wide,
         };
         let filled = loop {
-            let Some(space) = batch.space(path) else {
+            let Some(space) = batch.space(way.path) else {
                 break Filled::Part;
             };
             let (written, count) = match self.sub.poll_resend(track, &mut stamp, space) {
@@ -134,7 +120,7 @@ impl Slot {
                 },
             };
             let Written { len, header_len, .. } = written;
-            match transport.seal_rtp(space, len, header_len) {
+            match way.transport.seal_rtp(space, len, header_len) {
                 Ok(sealed) => {
                     batch.commit(sealed);
                     shared.counters.add(count, 1);
@@ -143,7 +129,7 @@ impl Slot {
                 Err(_) => shared.counters.add(Count::SealFailed, 1),
             }
         };
-        *transport_wide = stamp.transport_wide;
+        *way.transport_wide = stamp.transport_wide;
         filled
     }
 
@@ -172,5 +158,35 @@ impl Slot {
             resent: counted.resent,
             loss: self.sub.loss(),
         }
+    }
+}
+
+fn config(line: &MediaLine, receiving: &Receiving) -> SlotConfig {
+    let negotiated = |media: Option<PayloadType>| {
+        media.map(|media| Negotiated {
+            media,
+            rtx: receiving.rtx.and_then(|_| line.formats.rtx(media)),
+        })
+    };
+    SlotConfig {
+        mid: line.mid,
+        kind: line.kind,
+        ssrc: receiving.ssrc,
+        rtx_ssrc: receiving.rtx,
+        payload_types: PayloadTypes {
+            opus: negotiated(line.formats.media(Codec::Opus)),
+            red: negotiated(line.formats.red()),
+            vp8: negotiated(line.formats.media(Codec::Vp8)),
+            h264: negotiated(line.formats.media(Codec::H264)),
+        },
+        extensions: crate::ext::ExtensionIds {
+            // SSRCs are declared in the answer, so packets need no MID; send times serve no receiver that has the wide numbers.
+            mid: None,
+            rid: None,
+            repaired_rid: None,
+            twcc: receiving.extensions.twcc,
+            abs_send_time: None,
+            audio_level: receiving.extensions.audio_level.filter(|_| line.kind == Kind::Audio),
+        },
     }
 }

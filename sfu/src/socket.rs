@@ -141,6 +141,10 @@ fn mapped(address: SocketAddr) -> SocketAddr {
 mod tests {
     use super::*;
 
+    #[expect(
+        clippy::disallowed_types,
+        reason = "the driver's socket is tested with one that shares no code with it"
+    )]
     fn exchange(bind: &str, from: &str) {
         let Ok(mut socket) = MediaSocket::bind(bind.parse().expect("address")) else {
             assert!(bind.contains(':') && bind.starts_with('['), "only IPv6 may be missing");

@@ -338,6 +338,17 @@ impl Transport {
         self.ice.selected()
     }
 
+    /// The validated paths, in no order: those of which the owner was told by [`TransportEvent::NewPath`] and not since by
+    /// [`TransportEvent::PathDropped`], once all events are drained.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = Path> {
+        self.ice.paths()
+    }
+
+    /// What [`stun_local_ufrag`] gives for checks that are meant for this transport: one name, two after a restart.
+    pub(crate) fn local_ufrags(&self) -> impl Iterator<Item = &str> {
+        self.ice.local_ufrags()
+    }
+
     /// New credentials on both sides (RFC 8445 §9), same DTLS. The old ones stay good until the first check with the new ones.
     /// A transport that has not connected gets its time anew.
     pub(crate) fn restart_ice(&mut self, local: IceCredentials, remote: IceCredentials, now: Instant) {

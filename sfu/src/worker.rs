@@ -24,27 +24,28 @@ use crate::counters::{Count, Counters, Sizes};
 use crate::demux::{self, Datagram};
 use crate::dtls::Certificate;
 use crate::ids::{Mid, ParticipantId, RoomId, TrackId};
+use crate::limits;
 use crate::media::{Layer, Target};
 use crate::member::{Filled, Member, MemberKey, Received};
 use crate::path::Path;
 use crate::published::{Published, TrackKey};
 use crate::receive::Cause;
-use crate::transport::{TransportEvent, stun_local_ufrag};
+use crate::transport::{Transport, TransportEvent, stun_local_ufrag};
 
 /// What a worker needs to know from the start.
-pub struct WorkerConfig {
+pub(crate) struct WorkerConfig {
     /// Its number, part of the track ids it gives out.
-    pub shard: u16,
+    pub(crate) shard: u16,
     /// Host candidates for answers, best first.
-    pub candidates: Vec<SocketAddr>,
+    pub(crate) candidates: Vec<SocketAddr>,
     /// The process-wide DTLS identity.
-    pub certificate: Arc<Certificate>,
+    pub(crate) certificate: Arc<Certificate>,
     /// Start bitrate hinted to publishers, kbit/s.
-    pub start_kbps: u32,
+    pub(crate) start_kbps: u32,
     /// Datagrams one send call can hold.
-    pub max_segments: usize,
+    pub(crate) max_segments: usize,
     /// Ties `Instant`s to wall-clock time, for sender reports.
-    pub wall: WallClock,
+    pub(crate) wall: WallClock,
 }
 
 /// A room's members.
@@ -70,7 +71,7 @@ pub(crate) struct Shared {
 }
 
 /// See the module.
-pub struct Worker {
+pub(crate) struct Worker {
     pub(crate) shared: Shared,
     pub(crate) rooms: FxHashMap<RoomId, Room>,
     pub(crate) members: Slab<Member>,
@@ -85,6 +86,8 @@ pub struct Worker {
     /// Members that may have something to send, each once.
     pending: VecDeque<MemberKey>,
     timers: BinaryHeap<Reverse<(Instant, MemberKey)>>,
+    /// DTLS goodbyes of members that are gone.
+    farewells: VecDeque<(Path, Vec<u8>)>,
     batch: Batch,
     /// Whose datagram or command is being handled: what a panic ends.
     current: Option<RoomId>,
@@ -95,7 +98,7 @@ pub struct Worker {
 impl Worker {
     /// A worker without rooms.
     #[must_use]
-    pub fn new(config: WorkerConfig) -> Self {
+    pub(crate) fn new(config: WorkerConfig) -> Self {
         Self {
             next_track: (u64::from(config.shard) << 48) + 1,
             shared: Shared {
@@ -114,6 +117,7 @@ impl Worker {
             dirty: Vec::new(),
             pending: VecDeque::new(),
             timers: BinaryHeap::new(),
+            farewells: VecDeque::new(),
             batch: Batch::new(),
             current: None,
             told: Sizes::default(),
@@ -121,7 +125,8 @@ impl Worker {
     }
 
     /// Takes one datagram from the network. SRTP is opened in place, so `datagram` is scribbled over.
-    pub fn handle_datagram(&mut self, path: Path, datagram: &mut [u8], now: Instant) {
+    pub(crate) fn handle_datagram(&mut self, path: Path, datagram: &mut [u8], now: Instant) {
+        self.current = None;
         match demux::classify(datagram) {
             Some(Datagram::Stun) => self.handle_stun(path, datagram, now),
             Some(Datagram::Dtls) => self.handle_dtls(path, datagram, now),
@@ -140,8 +145,13 @@ impl Worker {
             return self.count(Count::UnknownSource, 1);
         };
         let Some(member) = self.enter(key) else { return };
-        if member.transport.handle_stun(path, datagram, now).is_err() {
-            self.count(Count::BadStun, 1);
+        match member.transport.handle_stun(path, datagram, now) {
+            // The path belongs to whoever proved it last: a NAT may have given it to another participant and back.
+            Ok(()) => {
+                self.last_path = None;
+                self.by_path.insert(path, key);
+            }
+            Err(_) => self.count(Count::BadStun, 1),
         }
         self.after_transport(key, now);
     }
@@ -199,7 +209,7 @@ impl Worker {
     }
 
     /// Does what is due.
-    pub fn handle_timeout(&mut self, now: Instant) {
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
         while let Some(Reverse((at, key))) = self.timers.peek().copied() {
             if at > now {
                 break;
@@ -227,7 +237,8 @@ impl Worker {
     }
 
     /// Carries out a command. Answers go out by the command's own channel.
-    pub fn handle_command(&mut self, command: Command, now: Instant) {
+    pub(crate) fn handle_command(&mut self, command: Command, now: Instant) {
+        self.current = Some(command.room());
         match command {
             Command::CreateRoom { room, max_participants } => {
                 self.rooms.entry(room).or_insert(Room {
@@ -235,14 +246,19 @@ impl Worker {
                     max_participants,
                 });
             }
-            Command::CloseRoom { room } => self.close_room(room),
+            Command::CloseRoom { room } => {
+                let members = self.rooms.get(&room).map(|room| room.members.clone());
+                for key in members.unwrap_or_default() {
+                    self.say_goodbye(key);
+                }
+                self.close_room(room);
+            }
             Command::Negotiate {
                 room,
                 participant,
                 offer,
                 reply,
             } => {
-                self.current = Some(room);
                 let answer = self.negotiate(room, participant, &offer, now);
                 let count = if answer.is_ok() {
                     Count::OffersAnswered
@@ -263,6 +279,7 @@ impl Worker {
             }
             Command::RemoveParticipant { room, participant } => {
                 if let Some(key) = self.find(room, participant) {
+                    self.say_goodbye(key);
                     self.remove_member(key);
                 }
             }
@@ -283,14 +300,14 @@ impl Worker {
                 participant,
                 reply,
             } => {
-                let _ = reply.send(self.stats(room, participant));
+                let _ = reply.send(self.stats(room, participant, now));
             }
         }
         self.current = None;
     }
 
     /// The next datagrams to send, until `None`.
-    pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit<'_>> {
+    pub(crate) fn poll_transmit(&mut self, now: Instant) -> Option<Transmit<'_>> {
         loop {
             if let Some(run) = self.batch.next_run(self.shared.config.max_segments) {
                 self.shared.counters.add(Count::SendCalls, 1);
@@ -305,13 +322,13 @@ impl Worker {
     }
 
     /// What happened, oldest first.
-    pub fn poll_event(&mut self) -> Option<Event> {
+    pub(crate) fn poll_event(&mut self) -> Option<Event> {
         self.shared.events.pop_front()
     }
 
     /// When [`Self::handle_timeout`] is to be called, and what for.
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+    pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let Reverse((at, key)) = self.timers.peek()?;
         let what = self.members.get(key.0).map_or("moved", |member| member.scheduled_for);
         Some((*at, what))
@@ -320,7 +337,7 @@ impl Worker {
     /// True while [`Self::poll_transmit`] may have something.
     #[must_use]
     pub(crate) fn has_output(&self) -> bool {
-        !self.pending.is_empty() || !self.dirty.is_empty()
+        !self.pending.is_empty() || !self.dirty.is_empty() || !self.farewells.is_empty()
     }
 
     /// Ends the room whose packet, timer or command was being handled when a panic struck.
@@ -443,6 +460,12 @@ impl Worker {
 
     /// Fills the batch from the first member that has output. False if none has.
     fn fill_batch(&mut self, now: Instant) -> bool {
+        if let Some((path, datagram)) = self.farewells.pop_front() {
+            self.batch.first_space()[..datagram.len()].copy_from_slice(&datagram);
+            self.batch.commit_first(path, datagram.len());
+            self.shared.counters.add(Count::ControlOut, 1);
+            return true;
+        }
         self.offer_new_packets();
         while let Some(key) = self.pending.front().copied() {
             let Some(member) = self.members.get_mut(key.0) else {
@@ -451,7 +474,10 @@ impl Worker {
             };
             self.current = Some(member.room);
             let filled = member.fill(&mut self.batch, &mut self.tracks, &mut self.shared, now);
-            if filled == Filled::All {
+            // An empty batch has space for any datagram. If it did not, asking again would change nothing.
+            let is_stuck = filled == Filled::Part && self.batch.is_empty();
+            debug_assert!(!is_stuck, "nothing was written, and something is left");
+            if filled == Filled::All || is_stuck {
                 self.pending.pop_front();
                 self.members[key.0].pending = false;
                 self.grant_wishes(now);
@@ -511,9 +537,35 @@ impl Worker {
     }
 
     /// Takes a member that left out of the path index.
-    pub(crate) fn forget_paths(&mut self, key: MemberKey) {
+    pub(crate) fn forget_paths(&mut self, key: MemberKey, transport: &Transport) {
         self.last_path = None;
-        self.by_path.retain(|_, owner| *owner != key);
+        for path in transport.paths() {
+            if self.by_path.get(&path) == Some(&key) {
+                self.by_path.remove(&path);
+            }
+        }
+    }
+
+    /// Closes a member's transport, so that its peer knows at once. The member is then to be removed.
+    fn say_goodbye(&mut self, key: MemberKey) {
+        let Some(member) = self.members.get_mut(key.0) else {
+            return;
+        };
+        member.transport.close();
+        let mut space = [0; limits::MAX_DATAGRAM];
+        while self.farewells.len() < limits::MAX_FAREWELLS
+            && let Some((path, len)) = member.transport.poll_transmit(&mut space)
+        {
+            self.farewells.push_back((path, space[..len].to_vec()));
+        }
+        // The paths it drops must leave the index; that it has closed needs no event, whoever asked for it knows.
+        while let Some(event) = member.transport.poll_event() {
+            if let TransportEvent::PathDropped(path) = event
+                && self.by_path.get(&path) == Some(&key)
+            {
+                self.by_path.remove(&path);
+            }
+        }
     }
 
     fn set_source(&mut self, room: RoomId, participant: ParticipantId, mid: Mid, source: Option<TrackId>) {
@@ -580,9 +632,9 @@ impl Worker {
         Ok(local)
     }
 
-    fn stats(&self, room: RoomId, participant: ParticipantId) -> Option<ParticipantStats> {
+    fn stats(&self, room: RoomId, participant: ParticipantId, now: Instant) -> Option<ParticipantStats> {
         let key = self.find(room, participant)?;
-        Some(self.members[key.0].stats(&self.tracks))
+        Some(self.members[key.0].stats(&self.tracks, now))
     }
 
     fn close_room(&mut self, room: RoomId) {

@@ -4,7 +4,7 @@
 //! of all viewers for all layers share one message, and what one of them costs is counted for the publisher as a whole. Each viewer's
 //! own budget (three in ten seconds) is kept by its subscription, which is what knows the viewer.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arrayvec::ArrayVec;
 
@@ -83,11 +83,6 @@ impl KeyFrameRequests {
         });
     }
 
-    /// Nobody needs this layer's key frame any more: its viewers have left or changed to another.
-    pub(crate) fn cancel(&mut self, layer: Layer) {
-        self.wants[index(layer)] = None;
-    }
-
     /// The first packet of a key frame of this layer came.
     pub(crate) fn handle_key_frame(&mut self, layer: Layer, now: Instant) {
         let place = index(layer);
@@ -121,11 +116,6 @@ impl KeyFrameRequests {
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let (_, want) = self.earliest()?;
         Some(want.due.max(self.gate(want.due)))
-    }
-
-    /// How long a layer's key frame has been wanted, if it is.
-    pub(crate) fn waiting(&self, layer: Layer, now: Instant) -> Option<Duration> {
-        self.wants[index(layer)].map(|want| now.saturating_duration_since(want.since))
     }
 
     fn earliest(&self) -> Option<(usize, Want)> {
@@ -171,6 +161,8 @@ impl RepairBudget {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::clock::testing;
 
@@ -202,7 +194,6 @@ mod tests {
         requests.handle_key_frame(Layer::P480, start + 30 * MS);
         requests.handle_key_frame(Layer::P720, start + 32 * MS);
         assert_eq!(requests.poll_timeout(), None);
-        assert_eq!(requests.waiting(Layer::P720, start + 40 * MS), None);
     }
 
     #[test]
@@ -233,7 +224,6 @@ mod tests {
         let start = testing::start();
         let mut requests = KeyFrameRequests::default();
         requests.request(Layer::P720, Cause::Viewer, start);
-        assert_eq!(requests.waiting(Layer::P720, start + 70 * MS), Some(70 * MS));
         let times: Vec<u32> = sent(&mut requests, start, 0..20_000)
             .iter()
             .map(|(ms, _)| *ms)
@@ -243,7 +233,7 @@ mod tests {
         // A new need starts afresh.
         requests.request(Layer::P720, Cause::Viewer, start + 20_000 * MS);
         assert_eq!(sent(&mut requests, start, 20_000..20_100), [(20_000, Layer::P720)]);
-        requests.cancel(Layer::P720);
+        requests.handle_key_frame(Layer::P720, start + 20_100 * MS);
         assert_eq!(sent(&mut requests, start, 20_100..40_000), []);
     }
 

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::nack::{NackGenerator, NackList};
-use super::rate::{Rate, RateWindow};
+use super::rate::RateWindow;
 use crate::clock::CompactNtp;
 use crate::ids::Ssrc;
 use crate::limits;
+use crate::media::Bitrate;
 use crate::ntp::SrMapping;
 use crate::rtcp::{ReportBlock, SenderInfo};
 use crate::rtp::SequenceUnwrapper;
@@ -208,13 +209,6 @@ impl LayerReceiver {
         self.last_report.map(|last| (last.mapping, last.arrival))
     }
 
-    /// A round trip to the publisher was measured by other means. Retransmissions measure it too.
-    pub(crate) fn handle_round_trip(&mut self, time: Duration) {
-        if let Some(nack) = &mut self.nack {
-            nack.handle_round_trip(time);
-        }
-    }
-
     /// The round trip to the publisher and its answering time, smoothed, if it was measured.
     pub(crate) fn round_trip(&self) -> Option<Duration> {
         self.nack.as_ref().and_then(NackGenerator::round_trip)
@@ -236,7 +230,7 @@ impl LayerReceiver {
     }
 
     /// The rate over the last second.
-    pub(crate) fn rate(&self, now: Instant) -> Rate {
+    pub(crate) fn rate(&self, now: Instant) -> Bitrate {
         self.rate.rate(now)
     }
 

@@ -147,8 +147,8 @@ fn rates() {
         layer.handle_packet(packet, 0, 1_000, now).unwrap();
     }
     let rate = layer.rate(start + 1_000 * MS);
-    let error = rate.bits.bps().abs_diff(Bitrate::from_kbps(1_600).bps());
-    assert!(error < 20_000, "{}", rate.bits);
+    let error = rate.bps().abs_diff(Bitrate::from_kbps(1_600).bps());
+    assert!(error < 20_000, "{rate}");
 }
 
 /// RFC 3550 §6.4.1: J += (|D| − J) / 16, with D the difference of spacing at the receiver and at the sender.

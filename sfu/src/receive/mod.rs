@@ -23,6 +23,5 @@ mod twcc_tests;
 
 pub(crate) use key_frames::{Cause, KeyFrameRequests};
 pub(crate) use layer::{LayerReceiver, Refused, Repair};
-pub(crate) use nack::NackList;
 pub(crate) use schedule::ReportSchedule;
 pub(crate) use twcc::TwccRecorder;

@@ -79,7 +79,9 @@ fn repairs_measure_the_round_trip_and_requests_follow_it() {
     // Answered after several requests: which one is unknown, so nothing is learned.
     layer.handle_repaired(4, 1, start + 300 * MS).unwrap();
     assert_eq!(layer.round_trip(), Some(12 * MS));
-    layer.handle_round_trip(100 * MS);
+    layer.handle_packet(7, 0, 1, start + 400 * MS).unwrap();
+    assert_eq!(asked(&mut layer, start, 400..410), [(405, vec![6])]);
+    layer.handle_repaired(6, 1, start + 505 * MS).unwrap();
     assert_eq!(layer.round_trip(), Some(23 * MS));
 }
 

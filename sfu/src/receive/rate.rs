@@ -13,22 +13,8 @@ const BUCKETS: usize = 10;
 pub(super) struct RateWindow {
     /// When the first packet came, and the number of the newest bucket counted from it.
     started: Option<(Instant, u64)>,
-    buckets: [Bucket; BUCKETS],
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Bucket {
-    bytes: u64,
-    packets: u64,
-}
-
-/// Rates at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Rate {
-    /// Of everything in the packets that was counted.
-    pub(crate) bits: Bitrate,
-    /// Packets per second.
-    pub(crate) packets: f32,
+    /// Bytes.
+    buckets: [u64; BUCKETS],
 }
 
 impl RateWindow {
@@ -38,32 +24,23 @@ impl RateWindow {
         let current = bucket_number(start, now).max(newest);
         let passed = (current - newest).min(BUCKETS as u64);
         for number in current - passed + 1..=current {
-            self.buckets[index(number)] = Bucket::default();
+            self.buckets[index(number)] = 0;
         }
         self.started = Some((start, current));
-        let bucket = &mut self.buckets[index(current)];
-        bucket.bytes += bytes as u64;
-        bucket.packets += 1;
+        self.buckets[index(current)] += bytes as u64;
     }
 
     /// The rate over the second up to `now`, or since the first packet if that is less, but over a tenth of a second at least.
-    pub(super) fn rate(&self, now: Instant) -> Rate {
+    pub(super) fn rate(&self, now: Instant) -> Bitrate {
         let Some((start, newest)) = self.started else {
-            return Rate::default();
+            return Bitrate::ZERO;
         };
         let current = bucket_number(start, now).max(newest);
         let oldest = (current + 1).saturating_sub(BUCKETS as u64);
-        let (mut bytes, mut packets) = (0, 0);
-        for number in oldest..=newest {
-            bytes += self.buckets[index(number)].bytes;
-            packets += self.buckets[index(number)].packets;
-        }
+        let bytes = (oldest..=newest).map(|number| self.buckets[index(number)]).sum();
         let window_start = start + BUCKET * u32::try_from(oldest).unwrap_or(u32::MAX);
         let time = now.saturating_duration_since(window_start).max(BUCKET);
-        Rate {
-            bits: Bitrate::from_bytes_over(bytes, time),
-            packets: packets as f32 / time.as_secs_f32(),
-        }
+        Bitrate::from_bytes_over(bytes, time)
     }
 }
 
@@ -86,16 +63,15 @@ mod tests {
     fn a_steady_stream_has_its_rate_from_the_first_tenth_on() {
         let start = testing::start();
         let mut window = RateWindow::default();
-        assert_eq!(window.rate(start), Rate::default());
+        assert_eq!(window.rate(start), Bitrate::ZERO);
         // 125 bytes each 10 ms are 100 kbit/s.
         for packet in 0..500 {
             let now = start + packet * 10 * MS;
             window.add(125, now);
             let rate = window.rate(now + 10 * MS);
             if packet >= 9 {
-                let error = rate.bits.bps().abs_diff(100_000);
-                assert!(error <= 1_000, "{} at packet {packet}", rate.bits);
-                assert!((rate.packets - 100.0).abs() <= 1.0);
+                let error = rate.bps().abs_diff(100_000);
+                assert!(error <= 1_000, "{rate} at packet {packet}");
             }
         }
     }
@@ -107,14 +83,14 @@ mod tests {
         for packet in 0..100 {
             window.add(125, start + packet * 10 * MS);
         }
-        let half = window.rate(start + 1_500 * MS).bits.bps();
+        let half = window.rate(start + 1_500 * MS).bps();
         assert!((40_000..=60_000).contains(&half), "{half}");
-        assert_eq!(window.rate(start + 2_000 * MS), Rate::default());
-        assert_eq!(window.rate(start + Duration::from_secs(1_000_000)), Rate::default());
+        assert_eq!(window.rate(start + 2_000 * MS), Bitrate::ZERO);
+        assert_eq!(window.rate(start + Duration::from_secs(1_000_000)), Bitrate::ZERO);
         // And what was before the silence does not come back.
         let later = start + Duration::from_secs(3_000);
         window.add(125, later);
-        assert!(window.rate(later).bits.bps() <= 10_000);
+        assert!(window.rate(later).bps() <= 10_000);
     }
 
     #[test]
@@ -125,6 +101,6 @@ mod tests {
         window.add(125, start + 950 * MS);
         window.add(125, start + 10 * MS);
         window.add(125, start - 10 * MS);
-        assert_eq!(window.rate(start + 999 * MS).packets.round(), 4.0);
+        assert!(window.rate(start + 999 * MS).bps().abs_diff(4 * 125 * 8) < 10);
     }
 }

@@ -8,8 +8,6 @@ use crate::media::Bitrate;
 /// Generic NACK.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Nack<'a> {
-    /// Who asks.
-    pub(crate) sender: Ssrc,
     /// The stream in which packets are missing.
     pub(crate) media: Ssrc,
     pairs: &'a [u8],
@@ -18,8 +16,9 @@ pub(crate) struct Nack<'a> {
 impl<'a> Nack<'a> {
     pub(super) fn parse(body: &'a [u8]) -> Option<Self> {
         let mut reader = Reader(body);
+        // Who asks.
+        reader.ssrc()?;
         let nack = Self {
-            sender: reader.ssrc()?,
             media: reader.ssrc()?,
             pairs: reader.0,
         };
@@ -59,19 +58,16 @@ impl PictureLoss {
 /// FIR: a full intra frame is demanded.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FullIntraRequest<'a> {
-    /// Who asks.
-    pub(crate) sender: Ssrc,
     entries: &'a [u8],
 }
 
 impl<'a> FullIntraRequest<'a> {
     pub(super) fn parse(body: &'a [u8]) -> Option<Self> {
         let mut reader = Reader(body);
-        let sender = reader.ssrc()?;
-        // RFC 5104 §4.3.1.2: the media source field is not used, the streams are in the entries.
-        reader.ssrc()?;
+        // Who asks; and the media source, a field that is not used (RFC 5104 §4.3.1.2): the streams are in the entries.
+        reader.u64()?;
         let entries = reader.0;
-        entries.len().is_multiple_of(8).then_some(Self { sender, entries })
+        entries.len().is_multiple_of(8).then_some(Self { entries })
     }
 
     /// Each stream a frame is demanded of with the command's sequence number: a repeated number is the same demand.
@@ -88,8 +84,6 @@ impl<'a> FullIntraRequest<'a> {
 /// REMB: the receiver's estimate of what it can take in, over all the streams it names.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Remb<'a> {
-    /// Who estimates.
-    pub(crate) sender: Ssrc,
     /// The estimate.
     pub(crate) bitrate: Bitrate,
     sources: &'a [u8],
@@ -103,9 +97,8 @@ impl<'a> Remb<'a> {
 
     pub(super) fn parse(body: &'a [u8]) -> Option<Self> {
         let mut reader = Reader(body);
-        let sender = reader.ssrc()?;
-        reader.ssrc()?;
-        reader.u32()?;
+        // Sender, media source (unused), the name.
+        reader.take(12)?;
         let count = usize::from(reader.u8()?);
         let rate = reader.u24()?;
         let exponent = rate >> 18;
@@ -114,7 +107,6 @@ impl<'a> Remb<'a> {
         let saturates = exponent > mantissa.leading_zeros();
         let bps = if saturates { u64::MAX } else { mantissa << exponent };
         Some(Self {
-            sender,
             bitrate: Bitrate::from_bps(bps),
             sources: reader.take(count * 4)?,
         })

@@ -1,4 +1,4 @@
-//! RTCP: reading what peers send and writing what we send (RFC 3550 §6, RFC 4585, RFC 5104, RFC 5506, RFC 3611).
+//! RTCP: reading what peers send and writing what we send (RFC 3550 §6, RFC 4585, RFC 5104, RFC 5506).
 //!
 //! Reading: [`parse`] walks a decrypted datagram and yields one [`Packet`] after another, all borrowed from the datagram. Nothing
 //! panics and nothing is allocated; each packet's inner lists were checked before it is handed out, so walking them cannot fail.
@@ -6,7 +6,6 @@
 //!
 //! Reduced-size packets (RFC 5506) need no special care here: no order of packets is assumed.
 
-mod extended;
 mod feedback;
 #[cfg(test)]
 mod oracle_tests;
@@ -14,16 +13,15 @@ mod reports;
 pub(crate) mod twcc;
 mod write;
 
-pub(crate) use extended::{Dlrr, ExtendedReport};
 pub(crate) use feedback::{FullIntraRequest, Nack, PictureLoss, Remb};
 pub(crate) use reports::{Goodbye, ReceiverReport, ReportBlock, SenderInfo, SenderReport, SourceDescription};
 pub(crate) use twcc::TransportFeedback;
-pub(crate) use write::{Full, Writer};
+pub(crate) use write::Writer;
 
 use crate::ids::Ssrc;
 use crate::limits;
 
-/// Packet types (RFC 3550 §12.1, RFC 4585 §6.1, RFC 3611 §2).
+/// Packet types (RFC 3550 §12.1, RFC 4585 §6.1).
 mod packet_type {
     pub(super) const SENDER_REPORT: u8 = 200;
     pub(super) const RECEIVER_REPORT: u8 = 201;
@@ -31,7 +29,6 @@ mod packet_type {
     pub(super) const GOODBYE: u8 = 203;
     pub(super) const TRANSPORT_FEEDBACK: u8 = 205;
     pub(super) const PAYLOAD_FEEDBACK: u8 = 206;
-    pub(super) const EXTENDED_REPORT: u8 = 207;
 }
 
 /// Feedback message types: the header's five count bits in packets of types 205 and 206.
@@ -69,15 +66,8 @@ pub(crate) enum Packet<'a> {
     FullIntraRequest(FullIntraRequest<'a>),
     /// REMB (draft-alvestrand-rmcat-remb-03).
     Remb(Remb<'a>),
-    /// XR (RFC 3611), of which only DLRR is of use.
-    ExtendedReport(ExtendedReport<'a>),
     /// Well-formed, but nothing this server acts on.
-    Other {
-        /// The packet type.
-        packet_type: u8,
-        /// The count or format bits.
-        format: u8,
-    },
+    Other,
 }
 
 /// What was wrong with a compound or one packet of it.
@@ -183,8 +173,7 @@ fn read_body(header: Header, body: &[u8]) -> Option<Packet<'_>> {
             Packet::FullIntraRequest(FullIntraRequest::parse(body)?)
         }
         (packet_type::PAYLOAD_FEEDBACK, format::APPLICATION) if Remb::is_remb(body) => Packet::Remb(Remb::parse(body)?),
-        (packet_type::EXTENDED_REPORT, _) => Packet::ExtendedReport(ExtendedReport::parse(body)?),
-        (packet_type, format) => Packet::Other { packet_type, format },
+        _ => Packet::Other,
     })
 }
 
@@ -245,8 +234,7 @@ mod tests {
             Packet::PictureLoss(_) => "pli",
             Packet::FullIntraRequest(_) => "fir",
             Packet::Remb(_) => "remb",
-            Packet::ExtendedReport(_) => "xr",
-            Packet::Other { .. } => "other",
+            Packet::Other => "other",
         };
         parse(data).map(|packet| packet.map(name)).collect()
     }
@@ -292,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_named_and_skipped() {
+    fn what_is_not_known_is_skipped() {
         let app = [0x80, 204, 0, 2, 0, 0, 0, 1, b'n', b'a', b'm', b'e'];
         let other_afb = [0x8f, 206, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0, b'A', b'B', b'C', b'D'];
         assert_eq!(

@@ -2,7 +2,6 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use rtc_rtcp::extended_report::{DLRRReport, DLRRReportBlock, ExtendedReport};
 use rtc_rtcp::goodbye::Goodbye;
 use rtc_rtcp::payload_feedbacks::full_intra_request::{FirEntry, FullIntraRequest};
 use rtc_rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
@@ -18,7 +17,7 @@ use rtc_rtcp::transport_feedbacks::transport_layer_cc::{
 use rtc_rtcp::transport_feedbacks::transport_layer_nack::{TransportLayerNack, nack_pairs_from_sequence_numbers};
 
 use super::twcc::{FeedbackBuilder, FeedbackHeader, Split, Status, Ticks};
-use super::{Dlrr, Packet, ReportBlock, SenderInfo, Writer, parse};
+use super::{Packet, ReportBlock, SenderInfo, Writer, parse};
 use crate::clock::{CompactNtp, NtpTime};
 use crate::ids::Ssrc;
 use crate::media::Bitrate;
@@ -115,7 +114,6 @@ proptest! {
                     seen.extend(report.blocks);
                 }
                 Packet::ReceiverReport(report) => {
-                    prop_assert_eq!(report.sender, info.ssrc);
                     seen.extend(report.blocks);
                 }
                 Packet::SourceDescription(description) => {
@@ -133,7 +131,6 @@ proptest! {
         let reports = blocks.iter().map(theirs).collect();
         let data = written_by_them(ReceiverReport { ssrc, reports, ..ReceiverReport::default() });
         let Packet::ReceiverReport(report) = only(&data) else { panic!("not a receiver report") };
-        prop_assert_eq!(report.sender, Ssrc(ssrc));
         prop_assert_eq!(report.blocks.collect::<Vec<_>>(), blocks);
     }
 
@@ -163,11 +160,7 @@ proptest! {
     fn goodbyes(sources in vec(any::<u32>(), 1..31), reason in "[ -~]{0,20}") {
         let data = written_by_them(Goodbye { sources: sources.clone(), reason: reason.into() });
         let Packet::Goodbye(goodbye) = only(&data) else { panic!("not a goodbye") };
-        prop_assert_eq!(goodbye.sources().map(|ssrc| ssrc.0).collect::<Vec<_>>(), sources.clone());
-
-        let mut buffer = [0; 8];
-        Writer::new(&mut buffer).goodbye(Ssrc(sources[0])).unwrap();
-        prop_assert_eq!(the::<Goodbye>(&read_by_them(&buffer)[0]).sources, &sources[..1]);
+        prop_assert_eq!(goodbye.sources().map(|ssrc| ssrc.0).collect::<Vec<_>>(), sources);
     }
 
     #[test]
@@ -194,7 +187,7 @@ proptest! {
                 nacks: nack_pairs_from_sequence_numbers(&expected),
             });
             let Packet::Nack(nack) = only(&data) else { panic!("not a nack") };
-            prop_assert_eq!((nack.sender, nack.media), (Ssrc(sender), Ssrc(media)));
+            prop_assert_eq!(nack.media, Ssrc(media));
             prop_assert_eq!(nack.sequences().collect::<Vec<_>>(), expected);
         }
     }
@@ -215,7 +208,6 @@ proptest! {
         let fir = entries.iter().map(|&(ssrc, sequence_number)| FirEntry { ssrc, sequence_number }).collect();
         let data = written_by_them(FullIntraRequest { sender_ssrc, media_ssrc: 0, fir });
         let Packet::FullIntraRequest(request) = only(&data) else { panic!("not a full intra request") };
-        prop_assert_eq!(request.sender, Ssrc(sender_ssrc));
         prop_assert_eq!(request.entries().map(|(ssrc, number)| (ssrc.0, number)).collect::<Vec<_>>(), entries);
     }
 
@@ -224,37 +216,10 @@ proptest! {
         let remb = ReceiverEstimatedMaximumBitrate { sender_ssrc, bitrate: bps as f32, ssrcs: ssrcs.clone() };
         let data = written_by_them(remb);
         let Packet::Remb(remb) = only(&data) else { panic!("not a REMB") };
-        prop_assert_eq!(remb.sender, Ssrc(sender_ssrc));
         // 18 bits of mantissa, and an f32 on their side.
         let error = remb.bitrate.bps().abs_diff(Bitrate::from_bps(u64::from(bps)).bps());
         prop_assert!(error <= u64::from(bps >> 16) + 1, "{} for {bps}", remb.bitrate.bps());
         prop_assert_eq!(remb.sources().map(|ssrc| ssrc.0).collect::<Vec<_>>(), ssrcs);
-    }
-
-    #[test]
-    fn reference_times_and_their_answers(sender: u32, ntp: u64, answers in vec(any::<[u32; 3]>(), 0..10)) {
-        let mut buffer = [0; 20];
-        Writer::new(&mut buffer).receiver_reference_time(Ssrc(sender), NtpTime::from_bits(ntp)).unwrap();
-        let report = the::<ExtendedReport>(&read_by_them(&buffer)[0]);
-        prop_assert_eq!(report.sender_ssrc, sender);
-        prop_assert!(report.reports[0].to_string().contains(&ntp.to_string()), "{}", report.reports[0]);
-
-        let reports = answers.iter().map(|&[ssrc, last_rr, dlrr]| DLRRReport { ssrc, last_rr, dlrr }).collect();
-        let data = written_by_them(ExtendedReport {
-            sender_ssrc: sender,
-            reports: vec![Box::new(DLRRReportBlock { reports })],
-        });
-        let Packet::ExtendedReport(report) = only(&data) else { panic!("not an extended report") };
-        prop_assert_eq!(report.sender, Ssrc(sender));
-        let expected: Vec<_> = answers
-            .iter()
-            .map(|&[ssrc, last, delay]| Dlrr {
-                receiver: Ssrc(ssrc),
-                last_reference: CompactNtp(last),
-                delay: CompactNtp(delay),
-            })
-            .collect();
-        prop_assert_eq!(report.delays().collect::<Vec<_>>(), expected);
     }
 
     #[test]
@@ -453,7 +418,6 @@ proptest! {
             .collect();
         let data = written_by_them(packet);
         let Packet::TransportFeedback(ours) = only(&data) else { panic!("not transport feedback") };
-        prop_assert_eq!((ours.sender, ours.media), (Ssrc(3), Ssrc(4)));
         prop_assert_eq!((ours.reference_time, ours.feedback_count), (reference_time, 9));
         prop_assert_eq!(ours.statuses().collect::<Vec<_>>(), expected);
     }

@@ -52,8 +52,6 @@ impl<'a> SenderReport<'a> {
 /// RR.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReceiverReport<'a> {
-    /// Who reports.
-    pub(crate) sender: Ssrc,
     /// What it says of streams it receives.
     pub(crate) blocks: ReportBlocks<'a>,
 }
@@ -61,8 +59,9 @@ pub(crate) struct ReceiverReport<'a> {
 impl<'a> ReceiverReport<'a> {
     pub(super) fn parse(body: &'a [u8], count: u8) -> Option<Self> {
         let mut reader = Reader(body);
+        // Who reports: a transport has one peer.
+        reader.ssrc()?;
         Some(Self {
-            sender: reader.ssrc()?,
             blocks: ReportBlocks(reader.take(usize::from(count) * REPORT_BLOCK)?),
         })
     }

@@ -1,8 +1,7 @@
 //! Writing RTCP packets into the caller's buffer.
 
 use super::reports::{REPORT_BLOCK, ReportBlock, SenderInfo};
-use super::{extended, format, packet_type};
-use crate::clock::NtpTime;
+use super::{format, packet_type};
 use crate::ids::Ssrc;
 
 /// Report blocks one packet can carry: the header counts them in five bits.
@@ -31,11 +30,6 @@ impl<'b> Writer<'b> {
     /// Bytes written so far.
     pub(crate) const fn len(&self) -> usize {
         self.length
-    }
-
-    /// Nothing was written yet.
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.length == 0
     }
 
     /// SR (RFC 3550 §6.4.1). Blocks after the 31st go into receiver reports behind it.
@@ -95,15 +89,6 @@ impl<'b> Writer<'b> {
         Ok(())
     }
 
-    /// BYE for one source (RFC 3550 §6.6).
-    ///
-    /// # Errors
-    /// [`Full`] if it does not fit.
-    pub(crate) fn goodbye(&mut self, ssrc: Ssrc) -> Result<(), Full> {
-        self.packet(packet_type::GOODBYE, 1, 4)?.u32(ssrc.0);
-        Ok(())
-    }
-
     /// Generic NACK (RFC 4585 §6.2.1). Ascending order packs best; nothing is written for an empty list.
     ///
     /// # Errors
@@ -131,19 +116,6 @@ impl<'b> Writer<'b> {
         let mut body = self.packet(packet_type::PAYLOAD_FEEDBACK, usize::from(format::PICTURE_LOSS), 8)?;
         body.u32(sender.0);
         body.u32(media.0);
-        Ok(())
-    }
-
-    /// XR with a receiver reference time (RFC 3611 §4.4): a sender that knows it answers with [`super::Dlrr`].
-    ///
-    /// # Errors
-    /// [`Full`] if it does not fit.
-    pub(crate) fn receiver_reference_time(&mut self, sender: Ssrc, now: NtpTime) -> Result<(), Full> {
-        let mut body = self.packet(packet_type::EXTENDED_REPORT, 0, 16)?;
-        body.u32(sender.0);
-        // Block type, reserved, length in words.
-        body.bytes(&[extended::BLOCK_RRTR, 0, 0, 2]);
-        body.bytes(&now.to_bits().to_be_bytes());
         Ok(())
     }
 
@@ -245,10 +217,10 @@ mod tests {
         let length = buffer.len();
         let mut writer = Writer::new(&mut buffer[..length - 1]);
         assert_eq!(writer.receiver_report(Ssrc(9), &[block; 40]), Err(Full));
-        assert!(writer.is_empty());
+        assert_eq!(writer.len(), 0);
         let mut writer = Writer::new(&mut buffer);
         assert_eq!(writer.receiver_report(Ssrc(9), &[block; 40]), Ok(()));
         assert_eq!(writer.len(), length);
-        assert_eq!(writer.goodbye(Ssrc(9)), Err(Full));
+        assert_eq!(writer.picture_loss(Ssrc(9), Ssrc(9)), Err(Full));
     }
 }

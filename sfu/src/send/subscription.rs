@@ -155,6 +155,20 @@ impl Subscription {
         }
     }
 
+    /// Takes over what was negotiated anew for the same line and SSRC. All numbers go on.
+    pub(crate) fn set_config(&mut self, config: SlotConfig) {
+        debug_assert_eq!(
+            (config.ssrc, config.kind),
+            (self.config.ssrc, self.config.kind),
+            "the same line"
+        );
+        self.header = HeaderTemplate::new(&config);
+        self.config = config;
+        if let Flow::Incompatible = self.flow {
+            self.flow = Flow::Starting(None);
+        }
+    }
+
     /// Points the slot at a track, or at nothing. From here on the [`LayerSource`] handed in must be that track.
     pub(crate) fn set_source(&mut self, source: Option<TrackId>) {
         if self.source == source {
