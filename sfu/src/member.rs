@@ -445,13 +445,16 @@ impl Member {
 
     fn write_rtcp(&mut self, out: &mut [u8], tracks: &mut Slab<Published>, shared: &mut Shared, now: Instant) -> usize {
         let sender = self.feedback_ssrc;
-        let counters = &mut shared.counters;
         if self.reports.poll(now) {
             self.reported = Some(0);
         }
         if let Some(slot) = self.reported.take() {
-            return self.write_reports(slot, out, tracks, shared, now);
+            let len = self.write_reports(slot, out, tracks, shared, now);
+            if len > 0 {
+                return len;
+            }
         }
+        let counters = &mut shared.counters;
         let media = self.routes.first_media();
         if let Some(media) = media
             && let Some(twcc) = &mut self.twcc_in
