@@ -3,7 +3,8 @@
  * "admit" to the first decoded frame, and the median. usage: node twenty.mjs [RUNS]
  */
 
-import { inbound, launch, open, hook, until } from './support/chromium.mjs';
+import { launch, open } from './support/chromium.mjs';
+import { hook, inbound, until } from './support/page.mjs';
 import { Server } from './support/server.mjs';
 
 const runs = Number(process.argv[2] ?? 20);

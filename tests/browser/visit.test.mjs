@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
 
-import { decodes, hook, inbound, launch, meet, open, stats, until } from './support/chromium.mjs';
+import { launch, open } from './support/chromium.mjs';
+import { decodes, hook, inbound, meet, stats, until } from './support/page.mjs';
 import { Server } from './support/server.mjs';
 
 let server;

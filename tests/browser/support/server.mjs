@@ -21,14 +21,17 @@ async function freePort() {
 }
 
 export class Server {
-  /** Starts a server with its own data, or on another's `data` and `port`. */
-  static async start({ data, port } = {}) {
+  /**
+   * Starts a server with its own data, or on another's `data` and `port`. `host` 0.0.0.0 offers media on every address of the
+   * machine: Firefox takes no candidate on the loopback interface.
+   */
+  static async start({ data, port, host = '127.0.0.1' } = {}) {
     const server = new Server();
     server.data = data ?? (await mkdtemp(join(tmpdir(), 'housecall-test-')));
     server.port = port ?? (await freePort());
     server.origin = `http://localhost:${server.port}`;
     server.log = '';
-    server.process = spawn(binary, ['serve', '--listen', `127.0.0.1:${server.port}`, '--data', server.data], {
+    server.process = spawn(binary, ['serve', '--listen', `${host}:${server.port}`, '--data', server.data], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     server.exited = new Promise((resolve) => server.process.once('exit', (code, signal) => resolve(signal ?? code)));

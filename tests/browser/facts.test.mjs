@@ -1,0 +1,233 @@
+/**
+ * What Chromium does, as far as we rely on it: a new version that does otherwise is noticed here, not in a visit. The numbers
+ * name the sections of the page on browser facts; those of Firefox are in firefox.test.mjs.
+ *
+ * All tests share one visit, in their order: the patient's media passes through a relay that only watches.
+ */
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+
+import { launch, open } from './support/chromium.mjs';
+import { decodes, inbound, meet, stats, until } from './support/page.mjs';
+import { Relay, hasAttribute, kindOf, readRtp } from './support/relay.mjs';
+import { Server } from './support/server.mjs';
+
+let server;
+let relay;
+let browser;
+let patient;
+let clinician;
+/** The first datagrams that passed the relay: {way, kind, nominates}. */
+const first = [];
+/** RTP streams sent by the patient, by SSRC: {first, last, packets, gaps, largest}. */
+const streams = new Map();
+
+function watch(way, datagram) {
+  const kind = kindOf(datagram);
+  if (first.length < 200) first.push({ way, kind, nominates: kind === 'stun' && hasAttribute(datagram, 0x0025) });
+  if (way !== 'up' || kind !== 'rtp') return;
+  const packet = readRtp(datagram);
+  const stream = streams.get(packet.ssrc) ?? { first: packet, packets: 0, gaps: 0, largest: 0 };
+  if (stream.last && packet.sequence !== ((stream.last.sequence + 1) & 0xffff)) stream.gaps += 1;
+  stream.last = packet;
+  stream.packets += 1;
+  stream.largest = Math.max(stream.largest, datagram.length);
+  streams.set(packet.ssrc, stream);
+}
+
+before(async () => {
+  server = await Server.start({ host: '0.0.0.0' });
+  relay = await Relay.start({ port: server.port });
+  relay.watch = watch;
+  browser = await launch();
+  const links = await server.visit('patient', 'clinician');
+  patient = await open(browser, links.patient, { script: relay.script });
+  clinician = await open(browser, links.clinician);
+  await meet(patient, clinician);
+  await decodes(clinician, { frames: 30 });
+});
+after(async () => {
+  await browser?.close();
+  await relay?.close();
+  await server?.stop();
+});
+
+const find = async (page, wanted) => (await stats(page)).find((stat) => Object.entries(wanted).every(([key, value]) => stat[key] === value));
+/** The patient's outgoing video layers by rid. */
+async function layers() {
+  const all = (await stats(patient)).filter(({ type, kind }) => type === 'outbound-rtp' && kind === 'video');
+  return Object.fromEntries(all.map((layer) => [layer.rid, layer]));
+}
+const height = async () => (await inbound(clinician, 'video'))?.frameHeight;
+const setTarget = (target) => clinician.evaluate((target) => globalThis.housecall.setTarget(target), target);
+/** Switches the patient's layer on or off, as `setParameters` does it. */
+const setActive = (rid, active) =>
+  patient.evaluate(
+    async ({ rid, active }) => {
+      const sender = globalThis.housecall.peerConnection.getSenders().find(({ track }) => track?.kind === 'video');
+      const parameters = sender.getParameters();
+      parameters.encodings.find((encoding) => encoding.rid === rid).active = active;
+      await sender.setParameters(parameters);
+    },
+    { rid, active },
+  );
+const descriptions = () =>
+  patient.evaluate(() => {
+    const { localDescription, remoteDescription } = globalThis.housecall.peerConnection;
+    return { offer: localDescription.sdp, answer: remoteDescription.sdp };
+  });
+
+describe('what Chromium does', () => {
+  test('1: DTLS 1.2 with AEAD_AES_256_GCM; the ClientHello is two datagrams', async () => {
+    const transport = await find(patient, { type: 'transport' });
+    assert.equal(transport.tlsVersion, 'FEFD');
+    assert.equal(transport.srtpCipher, 'AEAD_AES_256_GCM');
+    assert.equal(transport.dtlsRole, 'client');
+    const answered = first.findIndex(({ way, kind }) => way === 'down' && kind === 'dtls');
+    const hello = first.slice(0, answered).filter(({ way, kind }) => way === 'up' && kind === 'dtls');
+    assert.ok(hello.length >= 2, `the ClientHello came in ${hello.length} datagram(s)`);
+  });
+
+  test('7: towards ICE-lite it begins DTLS on a path that is not nominated yet', () => {
+    assert.equal(first.find(({ way, kind }) => way === 'up' && kind === 'stun').nominates, false);
+    const dtls = first.findIndex(({ way, kind }) => way === 'up' && kind === 'dtls');
+    const nominated = first.findIndex(({ nominates }) => nominates);
+    assert.ok(dtls >= 0 && dtls < nominated, `DTLS at ${dtls}, nominated at ${nominated}`);
+  });
+
+  test('3: two layers low to high, 853×480 and 1280×720, with VP8 descriptors that can be read', async () => {
+    const { offer, answer } = await descriptions();
+    assert.match(offer, /a=simulcast:send m;h/);
+    // With it, the VP8 descriptor would shrink to a byte and the picture id would be gone.
+    assert.match(offer, /dependency-descriptor-rtp-header-extension/);
+    assert.doesNotMatch(answer, /dependency-descriptor-rtp-header-extension/);
+    await until('both layers have their sizes', async () => {
+      const { m, h } = await layers();
+      return m.frameWidth === 853 && m.frameHeight === 480 && h.frameWidth === 1280 && h.frameHeight === 720;
+    });
+    await until('the picture at the clinician is the large one', async () => (await height()) === 720);
+  });
+
+  test('3: transport-wide feedback on a stream that is really sent lets the estimate rise', async () => {
+    // Without feedback, or with feedback that it ignores, it would stay at 300 kbit/s or decay to 80.
+    await until(
+      'the estimate has risen above what the answer told it to begin with',
+      async () => (await find(patient, { type: 'candidate-pair', nominated: true }))?.availableOutgoingBitrate > 1_800_000,
+      30_000,
+    );
+  });
+
+  test('3: RID and MID are on the first packets only; what was learnt from them holds', async () => {
+    const { offer } = await descriptions();
+    const id = (name) => Number(new RegExp(`a=extmap:(\\d+)\\S* urn:ietf:params:rtp-hdrext:sdes:${name}`).exec(offer)[1]);
+    const [mid, rid, repaired] = [id('mid'), id('rtp-stream-id'), id('repaired-rtp-stream-id')];
+    const sent = Object.values(await layers());
+    assert.equal(sent.length, 2);
+    for (const { rid: name, ssrc, rtxSsrc, mid: line } of sent) {
+      const stream = streams.get(ssrc);
+      assert.equal(String(stream.first.extensions.get(rid)), name);
+      assert.equal(String(stream.first.extensions.get(mid)), line);
+      await until(`a receiver report has named ${name}, and its packets go without`, () => !stream.last.extensions.has(rid) && !stream.last.extensions.has(mid));
+      // Padding probes go out on the RTX stream before any media, and harm nothing: all of this visit came after them.
+      const rtx = streams.get(rtxSsrc);
+      if (rtx) assert.equal(String(rtx.first.extensions.get(repaired)), name);
+    }
+    assert.ok(sent.some(({ rtxSsrc }) => streams.has(rtxSsrc)), 'there were padding probes');
+    assert.doesNotMatch(offer, /a=ssrc-group:FID/, 'nothing but the packets tells which SSRC is which');
+    for (const [target, lines] of [['p480', 480], ['p720', 720]]) {
+      await setTarget(target);
+      await until(`${lines} lines are decoded`, async () => (await height()) === lines);
+    }
+  });
+
+  test('2: no RTP packet is larger than 1,200 bytes before SRTP adds its tag', () => {
+    for (const [ssrc, { largest }] of streams) assert.ok(largest <= 1_216, `${largest} bytes on ${ssrc}`);
+  });
+
+  test('5: the answer makes it send RED around Opus at 32 kbit/s', async () => {
+    const all = await stats(patient);
+    const audio = all.find(({ type, kind }) => type === 'outbound-rtp' && kind === 'audio');
+    // Only since the answer lists it first.
+    assert.equal(all.find(({ id }) => id === audio.codecId).mimeType, 'audio/red');
+    assert.equal(audio.targetBitrate, 32_000);
+    // Redundant blocks and all: twice the rate of Opus and some headers, and far from the 64 kbit/s each that stereo would be.
+    const mean = audio.bytesSent / audio.packetsSent;
+    assert.ok(mean < 250, `${mean} bytes a packet`);
+  });
+
+  test('4: a request for a key frame of one layer gives one on every layer', async () => {
+    const before = await layers();
+    await setTarget('p480');
+    await until('480 lines are decoded', async () => (await height()) === 480);
+    await until('both layers have made a key frame', async () => {
+      const now = await layers();
+      return ['m', 'h'].every((rid) => now[rid].keyFramesEncoded > before[rid].keyFramesEncoded);
+    });
+    const now = await layers();
+    assert.ok(now.m.pliCount + now.h.pliCount - before.m.pliCount - before.h.pliCount >= 1, 'it was asked for');
+    await setTarget('p720');
+    await until('720 lines are decoded', async () => (await height()) === 720);
+  });
+
+  test('4: a layer that is switched off stops, and comes back with a key frame in the same sequence', async () => {
+    const before = await layers();
+    const stream = streams.get(before.h.ssrc);
+    const { gaps } = stream;
+    await setActive('h', false);
+    await until('the clinician is shown the other one', async () => (await height()) === 480);
+    const { h: off, m: alone } = await layers();
+    const { packets } = stream;
+    await until('the other one goes on', async () => (await layers()).m.framesSent > alone.framesSent + 30);
+    assert.equal(stream.packets, packets, 'nothing is sent of the one that is off');
+    // With one layer left it would be scaled down; "maintain-resolution" is what keeps its size.
+    assert.equal((await layers()).m.frameHeight, 480);
+    await setActive('h', true);
+    await until('it is back with a key frame', async () => {
+      const { h } = await layers();
+      return h.framesSent > off.framesSent && h.keyFramesEncoded > off.keyFramesEncoded;
+    });
+    await until('the clinician is shown it again', async () => (await height()) === 720);
+    assert.equal((await layers()).h.ssrc, before.h.ssrc);
+    assert.equal(stream.gaps, gaps, 'its sequence numbers have no gap');
+    assert.equal((await inbound(clinician, 'video')).packetsLost, 0);
+  });
+
+  test('6: it asks for a key frame once a pause has lasted three seconds, not before, and goes on at a key frame', async () => {
+    const before = await inbound(clinician, 'video');
+    await setTarget('audio_only');
+    await until('it asks for a key frame', async () => (await inbound(clinician, 'video')).pliCount > before.pliCount);
+    const { timestamp, lastPacketReceivedTimestamp, framesDecoded } = await inbound(clinician, 'video');
+    assert.ok(timestamp - lastPacketReceivedTimestamp > 2_500, `asked ${timestamp - lastPacketReceivedTimestamp} ms into the pause`);
+    // Ours, who asked for the pause, gets none: the server does not trouble the patient.
+    const { m, h } = await layers();
+    await decodes(clinician, { audioSeconds: 1 });
+    const now = await layers();
+    assert.equal(now.m.pliCount + now.h.pliCount, m.pliCount + h.pliCount);
+    await setTarget('p720');
+    await until('the picture is back', async () => (await inbound(clinician, 'video')).framesDecoded > framesDecoded + 30);
+    const after = await inbound(clinician, 'video');
+    assert.ok(after.keyFramesDecoded > before.keyFramesDecoded);
+    assert.equal(after.packetsLost, 0, 'a pause is no hole in the sequence');
+  });
+
+  test('7: an ICE restart brings a dark path back in the same DTLS session', async () => {
+    const credentials = async () => {
+      const { offer, answer } = await descriptions();
+      return { ours: /a=ice-ufrag:(\S+)/.exec(offer)[1], theirs: /a=ice-ufrag:(\S+)/.exec(answer)[1] };
+    };
+    const state = () => patient.evaluate(() => globalThis.housecall.peerConnection.iceConnectionState);
+    await patient.evaluate(() => (globalThis.before = globalThis.housecall.peerConnection));
+    const before = await credentials();
+    first.length = 0;
+    relay.dark = true;
+    // After 7 s.
+    await until('it notices', async () => (await state()) === 'disconnected', 25_000);
+    await until('the restart is agreed', async () => (await credentials()).ours !== before.ours);
+    relay.dark = false;
+    await until('it is connected again', async () => /connected|completed/.test(await state()));
+    for (const page of [patient, clinician]) await decodes(page, { frames: 30, audioSeconds: 1 });
+    assert.ok(await patient.evaluate(() => globalThis.before === globalThis.housecall.peerConnection), 'the connection is the same');
+    assert.equal(first.filter(({ kind }) => kind === 'dtls').length, 0, 'there was no new DTLS handshake');
+  });
+});

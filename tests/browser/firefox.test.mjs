@@ -1,0 +1,265 @@
+/** Visits with Firefox: among itself and with Chromium, on a good network and on one that loses packets. */
+
+import assert from 'node:assert/strict';
+import { after, afterEach, before, describe, test } from 'node:test';
+
+import * as chromium from './support/chromium.mjs';
+import * as firefox from './support/firefox.mjs';
+import { decodes, hook, inbound, meet, stats, until } from './support/page.mjs';
+import { Relay, hasAttribute, kindOf, readRtp } from './support/relay.mjs';
+import { Server } from './support/server.mjs';
+
+let server;
+/** The running browsers by name. */
+const browsers = {};
+let people = [];
+let relays = [];
+
+before(async () => {
+  // On every address: Firefox takes no candidate on the loopback interface.
+  server = await Server.start({ host: '0.0.0.0' });
+  browsers.Firefox = await firefox.launch();
+  browsers.Chromium = await chromium.launch();
+});
+after(async () => {
+  await browsers.Chromium?.close();
+  await browsers.Firefox?.close();
+  await server?.stop();
+});
+afterEach(async () => {
+  for (const page of people) await page.context().close();
+  for (const relay of relays) await relay.close();
+  people = [];
+  relays = [];
+});
+
+async function person(name, link, options) {
+  const { open } = name === 'Firefox' ? firefox : chromium;
+  const page = await open(browsers[name], link, options);
+  people.push(page);
+  return page;
+}
+
+/** A patient behind a relay of their own, and a clinician at the server's side. */
+async function pairBehindRelay(patientIn, clinicianIn, options) {
+  const relay = await Relay.start({ port: server.port, ...options });
+  relays.push(relay);
+  const links = await server.visit('patient', 'clinician');
+  const patient = await person(patientIn, links.patient, { script: relay.script });
+  const clinician = await person(clinicianIn, links.clinician);
+  return { relay, patient, clinician };
+}
+
+const outbound = async (page, kind) => (await stats(page)).filter((stat) => stat.type === 'outbound-rtp' && stat.kind === kind);
+const sum = (list, field) => list.reduce((total, stat) => total + (stat[field] ?? 0), 0);
+const layersSent = async (page) =>
+  (await outbound(page, 'video'))
+    .filter(({ framesEncoded }) => framesEncoded > 0)
+    .map(({ rid, frameWidth, frameHeight }) => [rid, frameWidth, frameHeight])
+    .sort();
+const bothLayers = [
+  ['h', 1280, 720],
+  ['m', 853, 480],
+];
+
+const pairs = [
+  ['Firefox', 'Firefox'],
+  ['Firefox', 'Chromium'],
+  ['Chromium', 'Firefox'],
+];
+
+describe('a visit with Firefox', () => {
+  for (const [patientIn, clinicianIn] of pairs) {
+    test(`patient in ${patientIn}, clinician in ${clinicianIn}: both see and hear each other`, async () => {
+      const links = await server.visit('patient', 'clinician');
+      const patient = await person(patientIn, links.patient);
+      const clinician = await person(clinicianIn, links.clinician);
+      await hook(patient, 'join-button').click();
+      await hook(patient, 'waiting').waitFor();
+      await until('the transport is connected while the patient waits', () =>
+        patient.evaluate(() => globalThis.housecall.peerConnection?.connectionState === 'connected'),
+      );
+      assert.equal((await inbound(patient, 'video'))?.framesDecoded ?? 0, 0, 'nothing is forwarded to somebody who waits');
+      await hook(clinician, 'join-button').click();
+      await hook(clinician, 'admit').click();
+      for (const page of [patient, clinician]) {
+        await hook(page, 'remote-video').waitFor();
+        await decodes(page, { frames: 120, audioSeconds: 5, timeout: 60_000 });
+        await until('720 lines are decoded', async () => (await inbound(page, 'video')).frameHeight === 720, 60_000);
+        await until('the picture is on the screen', () =>
+          page.evaluate(() => document.querySelector('[data-test="remote-video"]').videoHeight === 720),
+        );
+        await until('both layers are sent at their sizes', async () => String(await layersSent(page)) === String(bothLayers), 60_000);
+      }
+      for (const page of [patient, clinician]) {
+        const transport = (await stats(page)).find(({ type }) => type === 'transport');
+        // BROWSER-FACTS 1: with DTLS 1.2 (FEFD) both browsers take AEAD_AES_256_GCM.
+        assert.equal(transport.tlsVersion, 'FEFD');
+        assert.match(transport.srtpCipher, /AEAD_AES_256_GCM$/);
+        const [audio, video] = [await inbound(page, 'audio'), await inbound(page, 'video')];
+        assert.equal(audio.packetsLost, 0);
+        assert.equal(video.packetsLost, 0);
+        assert.ok(audio.totalAudioEnergy > 0, 'there is sound in the sound');
+        assert.deepEqual(page.errors, []);
+      }
+    });
+  }
+
+  test('the picture switches 720 → 480 → none → 720 by request in Firefox', async () => {
+    const links = await server.visit('patient', 'clinician');
+    const patient = await person('Firefox', links.patient);
+    const clinician = await person('Firefox', links.clinician);
+    await meet(patient, clinician);
+    const height = async () => (await inbound(clinician, 'video'))?.frameHeight;
+    await until('the first rung is 720', async () => (await height()) === 720, 30_000);
+    await clinician.evaluate(() => globalThis.housecall.setTarget('p480'));
+    await until('480 lines are decoded', async () => (await height()) === 480);
+    await decodes(clinician, { frames: 30 });
+    await clinician.evaluate(() => globalThis.housecall.setTarget('audio_only'));
+    // BROWSER-FACTS 6: a browser asks for a key frame 3 s into a pause, and not before. The server must not pass that on.
+    const asked = async () => (await inbound(clinician, 'video')).pliCount;
+    const before = { asked: await asked(), passedOn: sum(await outbound(patient, 'video'), 'pliCount') };
+    await until('Firefox asks for a key frame', async () => (await asked()) > before.asked);
+    const { timestamp, lastPacketReceivedTimestamp } = await inbound(clinician, 'video');
+    assert.ok(timestamp - lastPacketReceivedTimestamp > 2_500, `asked ${timestamp - lastPacketReceivedTimestamp} ms into the pause`);
+    await decodes(clinician, { audioSeconds: 1 });
+    assert.equal(sum(await outbound(patient, 'video'), 'pliCount'), before.passedOn, 'who asked for the pause gets no key frame');
+    await clinician.evaluate(() => globalThis.housecall.setTarget('p720'));
+    await until('720 lines are decoded again', async () => (await height()) === 720);
+    await decodes(clinician, { frames: 30 });
+    assert.equal((await inbound(clinician, 'video')).packetsLost, 0, 'switching leaves no hole in the sequence');
+    assert.equal((await inbound(clinician, 'audio')).packetsLost, 0);
+  });
+
+  test('a dark network for some seconds: Firefox restarts ICE and goes on in the same DTLS session', async () => {
+    const { relay, patient, clinician } = await pairBehindRelay('Firefox', 'Firefox');
+    await meet(patient, clinician);
+    await decodes(patient, { frames: 30 });
+    const description = () => patient.evaluate(() => globalThis.housecall.peerConnection.localDescription.sdp.match(/a=ice-ufrag:(\S+)/)[1]);
+    const state = () => patient.evaluate(() => globalThis.housecall.peerConnection.iceConnectionState);
+    const before = await description();
+    await patient.evaluate(() => (globalThis.before = globalThis.housecall.peerConnection));
+    let handshakes = 0;
+    relay.watch = (_, datagram) => (handshakes += kindOf(datagram) === 'dtls' ? 1 : 0);
+    relay.dark = true;
+    // BROWSER-FACTS 7: after 7 s. At 27 s it would be "failed", from which no restart leads back.
+    await until('Firefox notices', async () => (await state()) === 'disconnected', 25_000);
+    await until('the restart is agreed', async () => (await description()) !== before);
+    relay.dark = false;
+    await until('it is connected again', async () => /connected|completed/.test(await state()));
+    await decodes(patient, { frames: 30, audioSeconds: 1 });
+    await decodes(clinician, { frames: 30, audioSeconds: 1 });
+    assert.ok(await patient.evaluate(() => globalThis.before === globalThis.housecall.peerConnection), 'the connection is the same');
+    assert.equal(handshakes, 0, 'there was no new DTLS handshake');
+  });
+});
+
+describe('three packets in a hundred are lost', () => {
+  for (const [lossy, clean] of [...pairs].reverse()) {
+    test(`to and from ${lossy}, with ${clean} on the other side: retransmission repairs it`, async () => {
+      const { relay, patient, clinician } = await pairBehindRelay(lossy, clean, { loss: 0.03, seed: 7 });
+      /** RTP packets of each way by SSRC. */
+      const seen = { up: new Map(), down: new Map() };
+      relay.watch = (way, datagram) => {
+        if (kindOf(datagram) !== 'rtp') return;
+        const { ssrc } = readRtp(datagram);
+        seen[way].set(ssrc, (seen[way].get(ssrc) ?? 0) + 1);
+      };
+      await meet(patient, clinician);
+      await decodes(patient, { frames: 60, timeout: 60_000 });
+      await decodes(clinician, { frames: 60, timeout: 60_000 });
+      const start = { ...relay.counts.down };
+      await until('enough is lost each way', () => relay.counts.down.lost > start.lost + 30 && relay.counts.up.lost > 60, 60_000);
+      await decodes(patient, { frames: 60, audioSeconds: 2, timeout: 60_000 });
+      await decodes(clinician, { frames: 60, audioSeconds: 2, timeout: 60_000 });
+
+      // Towards the browser that loses.
+      const there = await inbound(patient, 'video');
+      const rtx = await patient.evaluate(
+        () => globalThis.housecall.peerConnection.remoteDescription.sdp.match(/a=ssrc-group:FID \d+ (\d+)/)[1],
+      );
+      const repairs = seen.down.get(Number(rtx)) ?? 0;
+      assert.ok(there.nackCount > 0, 'it asks for what is missing');
+      assert.ok(repairs > 0, 'the server sends it again, on the RTX stream it declared');
+      if (lossy === 'Chromium') assert.ok(there.retransmittedPacketsReceived > 0, 'and Chromium counts it as received');
+      plays(there, relay.counts.down.lost);
+
+      // From it: the server asks, the browser sends again, and the other side has no hole.
+      const sent = await outbound(patient, 'video');
+      assert.ok(sum(sent, 'nackCount') > 0, 'the server asks for what is missing');
+      assert.ok(sum(sent, 'retransmittedPacketsSent') > 0, 'the browser sends it again');
+      const here = await inbound(clinician, 'video');
+      plays(here, relay.counts.up.lost);
+      console.log(
+        `${lossy} ↔ ${clean}: lost ${relay.counts.down.lost} down, ${relay.counts.up.lost} up;`,
+        `down: ${there.nackCount} NACKs, ${repairs} repairs, ${there.pliCount} PLIs, frozen ${there.totalFreezesDuration} s of ${there.totalInterFrameDelay} s;`,
+        `up: ${sum(sent, 'nackCount')} NACKs, ${sum(sent, 'retransmittedPacketsSent')} repairs, then ${here.packetsLost} lost,`,
+        `${here.nackCount} NACKs, ${here.pliCount} PLIs, frozen ${here.totalFreezesDuration} s of ${here.totalInterFrameDelay} s`,
+      );
+    });
+  }
+
+  /** Unrepaired, every loss stops the picture for three seconds until a PLI: the picture would stand most of the time. */
+  function plays(video, lost) {
+    assert.ok(video.pliCount <= lost / 5, `${video.pliCount} key frames asked for, ${lost} packets lost`);
+    assert.ok(
+      video.totalFreezesDuration < 0.4 * video.totalInterFrameDelay,
+      `frozen for ${video.totalFreezesDuration} s of ${video.totalInterFrameDelay} s`,
+    );
+    assert.ok(video.framesDecoded > 0.7 * video.framesReceived, `${video.framesDecoded} of ${video.framesReceived} frames decoded`);
+  }
+});
+
+describe('what Firefox does, as far as we rely on it', () => {
+  test('ICE, DTLS, audio, simulcast', async () => {
+    const { relay, patient, clinician } = await pairBehindRelay('Firefox', 'Firefox');
+    const first = [];
+    const streams = new Map();
+    relay.watch = (way, datagram) => {
+      const kind = kindOf(datagram);
+      if (first.length < 100) first.push({ way, kind, nominates: kind === 'stun' && hasAttribute(datagram, 0x0025), size: datagram.length });
+      if (way !== 'up' || kind !== 'rtp') return;
+      const packet = readRtp(datagram);
+      const stream = streams.get(packet.ssrc) ?? { first: packet, sizes: [] };
+      stream.last = packet;
+      stream.sizes.push(datagram.length);
+      streams.set(packet.ssrc, stream);
+    };
+    await meet(patient, clinician);
+    await decodes(clinician, { frames: 60, audioSeconds: 3, timeout: 30_000 });
+
+    // BROWSER-FACTS 7: Firefox nominates with its first check.
+    assert.ok(first.find(({ way, kind }) => way === 'up' && kind === 'stun').nominates);
+    // BROWSER-FACTS 1: the ClientHello has a post-quantum key share and comes in two datagrams.
+    const answered = first.findIndex(({ way, kind }) => way === 'down' && kind === 'dtls');
+    const hello = first.slice(0, answered).filter(({ way, kind }) => way === 'up' && kind === 'dtls');
+    assert.ok(hello.length >= 2, `the ClientHello came in ${hello.length} datagram(s)`);
+
+    const [offer, answer] = await patient.evaluate(() => {
+      const { localDescription, remoteDescription } = globalThis.housecall.peerConnection;
+      return [localDescription.sdp, remoteDescription.sdp];
+    });
+    // BROWSER-FACTS 3: Firefox's extmap has directions; only if the answer flips them does it send RIDs.
+    const rid = Number(/a=extmap:(\d+)\/sendonly urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id/.exec(offer)[1]);
+    const repaired = Number(/a=extmap:(\d+)\/sendonly urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id/.exec(offer)[1]);
+    assert.match(answer, new RegExp(`a=extmap:${rid}/recvonly urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id`));
+    // BROWSER-FACTS 3: RIDs are on a stream's first packets, and gone once a receiver report has named it.
+    const sent = await outbound(patient, 'video');
+    for (const { rid: name, ssrc } of sent) {
+      const stream = streams.get(ssrc);
+      assert.equal(String(stream.first.extensions.get(rid)), name);
+    }
+    // BROWSER-FACTS 3: simulcast streams are listed in the offer with their RTX streams, which name their layer in the same way.
+    for (const [, media, rtx] of offer.matchAll(/a=ssrc-group:FID (\d+) (\d+)/g)) {
+      const packet = streams.get(Number(rtx))?.first;
+      if (!packet) continue;
+      assert.equal(String(packet.extensions.get(repaired)), sent.find(({ ssrc }) => ssrc === Number(media)).rid);
+    }
+
+    // BROWSER-FACTS 5: left alone Firefox sends 63 kbit/s (161 B a packet); it obeys maxaveragebitrate=32000. It offers no RED.
+    assert.doesNotMatch(offer, /a=rtpmap:\d+ red\/48000/);
+    const [audio] = await outbound(patient, 'audio');
+    const mean = audio.bytesSent / audio.packetsSent;
+    assert.ok(mean > 40 && mean < 100, `${mean} bytes a packet`);
+  });
+});

@@ -1,0 +1,55 @@
+/** What the tests do with an open page of the client, in whichever browser it is. */
+
+/** The element behind one of the client's stable hooks. */
+export const hook = (page, name) => page.locator(`[data-test="${name}"]`).first();
+
+/** All WebRTC statistics of the page's connection, as plain objects. */
+export function stats(page) {
+  return page.evaluate(async () => {
+    const connection = globalThis.housecall?.peerConnection;
+    return connection ? [...(await connection.getStats()).values()] : [];
+  });
+}
+
+/** The inbound stream of a kind that has carried most, or undefined. */
+export async function inbound(page, kind) {
+  const streams = (await stats(page)).filter((stat) => stat.type === 'inbound-rtp' && stat.kind === kind);
+  return streams.sort((a, b) => b.bytesReceived - a.bytesReceived)[0];
+}
+
+/** Waits until `probe` gives something truthy, and gives it back. */
+export async function until(what, probe, timeout = 20_000) {
+  const end = Date.now() + timeout;
+  let last;
+  for (;;) {
+    last = await probe();
+    if (last) return last;
+    if (Date.now() > end) throw new Error(`timed out waiting until ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+/** Waits until the page has decoded this much more than now: video frames, and audio in seconds. */
+export async function decodes(page, { frames = 0, audioSeconds = 0, timeout = 20_000 }) {
+  const video = (await inbound(page, 'video'))?.framesDecoded ?? 0;
+  const audio = (await inbound(page, 'audio'))?.totalSamplesDuration ?? 0;
+  await until(
+    `${frames} more frames and ${audioSeconds} s more of sound are decoded`,
+    async () => {
+      const [now, sound] = [await inbound(page, 'video'), await inbound(page, 'audio')];
+      return (now?.framesDecoded ?? 0) >= video + frames && (sound?.totalSamplesDuration ?? 0) >= audio + audioSeconds;
+    },
+    timeout,
+  );
+}
+
+/** Patient joins and waits, clinician joins and admits: both are in the visit. */
+export async function meet(patient, clinician) {
+  await hook(patient, 'join-button').click();
+  await hook(patient, 'waiting').waitFor();
+  const join = hook(clinician, 'join-button');
+  if (await join.isVisible().catch(() => false)) await join.click();
+  await hook(clinician, 'admit').click();
+  await hook(patient, 'remote-video').waitFor();
+  await hook(clinician, 'remote-video').waitFor();
+}
