@@ -108,7 +108,7 @@ export class Call {
         void this.#answered(message.id, message.sdp, message.slots);
         break;
       case 'offer_refused':
-        void this.#refused(message.id);
+        void this.#refused(message.id, message.message);
         break;
       case 'quality':
         this.#sending.set(message.mid, message.sending);
@@ -270,11 +270,14 @@ export class Call {
     if (this.#stale) this.#negotiate();
   }
 
-  /** @param {number} id */
-  async #refused(id) {
+  /**
+   * @param {number} id
+   * @param {string} reason
+   */
+  async #refused(id, reason) {
     if (this.#closed || this.#negotiation.name !== 'asked' || this.#negotiation.id !== id) return;
     if (!this.peerConnection.remoteDescription) {
-      this.#broken(new Error('the first offer was refused'));
+      this.#broken(new Error(`the first offer was refused: ${reason}`));
       return;
     }
     // The session is as it was before; without the lines asked for, somebody stays unseen, which is better than no call.

@@ -1,5 +1,5 @@
 /**
- * A bad network between browsers and the server: a UDP relay that loses packets by a seed, goes dark, or watches what passes.
+ * A bad network between browsers and the server: a UDP relay that loses packets by a seed, is thin, goes dark, or watches what passes.
  *
  * A page is sent through it by `relay.script`, run in the page before its own scripts: it puts the relay's address into
  * the candidates of every answer. The server is ICE-lite and learns the client's address, here the relay's, from its checks.
@@ -16,6 +16,13 @@ const ownAddress = () =>
   Object.values(networkInterfaces())
     .flat()
     .find(({ family, internal }) => family === 'IPv4' && !internal)?.address ?? '127.0.0.1';
+
+/** Socket buffers, in bytes (the kernel may grant less): a test that is kept from the processor for a moment loses nothing by chance. */
+const RECEIVE_BUFFER = 4 << 20;
+/** How long a datagram may wait for a thin uplink before it is dropped, in ms: what a home router's queue holds. */
+const MAX_QUEUE = 300;
+/** Bytes of IP and UDP headers of a datagram. */
+const HEADERS = 28;
 
 /** A small generator with a seed (mulberry32): numbers in [0, 1). */
 function random(seed) {
@@ -73,12 +80,17 @@ export function hasAttribute(message, type) {
 export class Relay {
   /** True: nothing passes. */
   dark = false;
+  /** What the link towards the server carries, in bit/s; `null`: everything. */
+  uplink = null;
   /** Called with each datagram that passes: (direction, datagram), where direction is "up" (to the server) or "down". */
   watch = null;
   /** Media datagrams so far. */
   counts = { up: { passed: 0, lost: 0 }, down: { passed: 0, lost: 0 } };
 
-  #front = createSocket('udp4');
+  #front = createSocket({ type: 'udp4', recvBufferSize: RECEIVE_BUFFER });
+  #closed = false;
+  /** When the uplink has sent all that waits for it. */
+  #uplinkFree = 0;
   /** The socket towards the server of each client, by the client's address. */
   #clients = new Map();
   #server;
@@ -117,6 +129,7 @@ export class Relay {
   }
 
   async close() {
+    this.#closed = true;
     const sockets = [this.#front, ...[...this.#clients.values()].map(({ socket }) => socket)];
     this.#clients.clear();
     await Promise.all(sockets.map((socket) => new Promise((resolve) => socket.close(resolve))));
@@ -127,14 +140,26 @@ export class Relay {
     const key = `${address} ${port}`;
     let client = this.#clients.get(key);
     if (!client && this.#clients.size < MAX_CLIENTS) {
-      const socket = createSocket('udp4');
+      const socket = createSocket({ type: 'udp4', recvBufferSize: RECEIVE_BUFFER });
       // "Refused" while the server is being restarted.
       socket.on('error', () => {});
       socket.on('message', (datagram) => this.#passes('down', datagram) && this.#front.send(datagram, port, address));
-      client = { socket, send: (datagram) => this.#passes('up', datagram) && socket.send(datagram, this.#server, this.#address) };
+      const send = (datagram) =>
+        this.#passes('up', datagram) && this.#throttle(datagram.length, () => socket.send(datagram, this.#server, this.#address));
+      client = { socket, send };
       this.#clients.set(key, client);
     }
     return client?.send;
+  }
+
+  /** Sends when the uplink has got so far, or not at all. */
+  #throttle(bytes, send) {
+    if (this.uplink === null) return send();
+    const now = performance.now();
+    const start = Math.max(now, this.#uplinkFree);
+    if (start - now > MAX_QUEUE) return;
+    this.#uplinkFree = start + ((bytes + HEADERS) * 8_000) / this.uplink;
+    setTimeout(() => this.#closed || send(), this.#uplinkFree - now);
   }
 
   #passes(direction, datagram) {
