@@ -40,7 +40,8 @@ pub const AUDIT_OBJECTS: usize = 2_048;
 pub const JSON_BYTES: usize = 16 * 1024;
 /// An SDP offer: as much as the media core reads. Browsers send 6 to 12 kB for a visit.
 pub const SDP_BYTES: usize = 64 * 1024;
-/// From the first byte of a request to the end of its answer. Signalling waits for the media core, which answers in milliseconds.
+/// From the end of a request's headers to the beginning of its answer, reading the body included. Signalling waits for the media
+/// core, which answers in milliseconds. Answers are sent from memory, and WebSockets have limits of their own.
 pub const REQUEST_TIME: Duration = Duration::from_secs(15);
 /// How long a client may take over its request headers; slower ones hold a connection for nothing.
 pub const HEADER_TIME: Duration = Duration::from_secs(10);

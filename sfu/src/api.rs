@@ -11,9 +11,9 @@ use crate::ids::{Mid, ParticipantId, RoomId, TrackId};
 use crate::media::{Bitrate, Kind, Layer, Target};
 
 /// The server's answer to an offer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// The SDP answer, complete: all candidates inside, nothing to trickle.
+    /// The SDP answer, complete: all candidates inside, nothing to trickle. Holds the ICE password, hence no derived `Debug`.
     pub sdp: String,
     /// Tracks this participant publishes after this negotiation, one for each line it sends on. Ids are stable over re-offers.
     pub published: Vec<PublishedTrack>,
@@ -21,6 +21,16 @@ pub struct Answer {
     pub slots: Vec<Slot>,
     /// The server's ICE credentials, for a WHIP `ETag`.
     pub ice: IceCredentials,
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answer")
+            .field("published", &self.published)
+            .field("slots", &self.slots)
+            .field("ice", &self.ice)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A track as it was negotiated.
@@ -225,4 +235,24 @@ pub struct SlotStats {
     pub resent: u64,
     /// Loss the receiver last reported, 0.0..=1.0.
     pub loss: f32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn printing_an_answer_shows_no_password() {
+        let answer = Answer {
+            sdp: "a=ice-pwd:secret-in-sdp-00000000".to_owned(),
+            published: Vec::new(),
+            slots: Vec::new(),
+            ice: IceCredentials {
+                ufrag: "frag".to_owned(),
+                pwd: "secret-in-credentials-0".to_owned(),
+            },
+        };
+        let printed = format!("{answer:?}");
+        assert!(printed.contains("frag") && !printed.contains("secret"), "{printed}");
+    }
 }

@@ -107,28 +107,46 @@ impl Chance {
 }
 
 /// The answer to a WHIP or WHEP `POST`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct HttpJoin {
     /// Last segment of the `Location`.
     pub participant: String,
-    /// The SDP answer.
+    /// The SDP answer. Holds the ICE password, hence no derived `Debug`.
     pub answer: String,
     /// The `ETag`, with its quotes (RFC 9725 §4.3.1).
     pub etag: String,
 }
 
+impl std::fmt::Debug for HttpJoin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HttpJoin")
+            .field("participant", &self.participant)
+            .field("etag", &self.etag)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What came of a WHIP or WHEP `PATCH`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum HttpPatch {
     /// Candidates taken note of: 204. An ICE-lite server learns paths from checks and needs none of them.
     Accepted,
     /// ICE restarted: 200 with this body (`application/trickle-ice-sdpfrag`) and `ETag`.
     Restarted {
-        /// The server's new credentials.
+        /// The server's new credentials: a secret, hence no derived `Debug`.
         fragment: String,
         /// The new `ETag`, with its quotes.
         etag: String,
     },
+}
+
+impl std::fmt::Debug for HttpPatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Accepted => f.write_str("Accepted"),
+            Self::Restarted { etag, .. } => f.debug_struct("Restarted").field("etag", etag).finish_non_exhaustive(),
+        }
+    }
 }
 
 /// How many people wait in a visit.

@@ -29,10 +29,8 @@ where
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let edge = Edge::from_ref(state);
-        allow(&edge.lookups, parts)?;
-        let token = bearer_token(&parts.headers).ok_or(Problem::SESSION_EXPIRED)?;
-        let holder = edge.portal.authenticate_session(token, request_id(parts)).await?;
-        Ok(Self(holder))
+        let (token, request) = presented(&edge, parts)?;
+        Ok(Self(edge.portal.authenticate_session(token, request).await?))
     }
 }
 
@@ -43,11 +41,16 @@ where
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let edge = Edge::from_ref(state);
-        allow(&edge.lookups, parts)?;
-        let token = bearer_token(&parts.headers).ok_or(Problem::SESSION_EXPIRED)?;
-        let holder = edge.portal.authenticate_bearer(token, request_id(parts)).await?;
-        Ok(Self(holder))
+        let (token, request) = presented(&edge, parts)?;
+        Ok(Self(edge.portal.authenticate_bearer(token, request).await?))
     }
+}
+
+/// The token to look up, if this address may have one looked up.
+fn presented<'a>(edge: &Edge, parts: &'a Parts) -> Result<(&'a str, RequestId), Problem> {
+    allow(&edge.lookups, parts)?;
+    let token = bearer_token(&parts.headers).ok_or(Problem::SESSION_EXPIRED)?;
+    Ok((token, request_id(parts)))
 }
 
 /// Passed the limit on exchanges of links.

@@ -140,6 +140,7 @@ impl<M> FromRef<Shared<M>> for Hub<Portal, M> {
 /// When a metric of the same name is registered already.
 pub fn router<M: Media>(web: Web<M>) -> Result<Router, prometheus::Error> {
     let metrics = metrics::HttpMetrics::register(&web.registry)?;
+    web.portal.register_metrics(&web.registry)?;
     let edge = Edge {
         inner: Arc::new(Inner {
             exchanges: rate::RateLimit::new(web.settings.exchanges),

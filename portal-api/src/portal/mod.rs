@@ -17,6 +17,8 @@ pub use clinic::{ClinicProfile, CreatedVisit, MintedToken, StartLinks, TokenRequ
 pub use error::PortalError;
 pub use sessions::SessionGrant;
 
+use prometheus::IntCounter;
+
 use crate::clock::{Clock, SystemClock};
 use crate::store::{OpenError, Store};
 
@@ -25,6 +27,7 @@ use crate::store::{OpenError, Store};
 pub struct Portal {
     store: Store,
     clock: Arc<dyn Clock>,
+    unknown_secrets: IntCounter,
 }
 
 impl Portal {
@@ -42,7 +45,23 @@ impl Portal {
     /// See [`OpenError`].
     pub fn open_with_clock(directory: &Path, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let store = Store::open(directory, Arc::clone(&clock))?;
-        Ok(Self { store, clock })
+        let unknown_secrets = IntCounter::new(
+            "housecall_unknown_secrets_total",
+            "Well-formed links and sessions presented that nobody holds: wrong guesses, and sessions long gone.",
+        );
+        Ok(Self {
+            store,
+            clock,
+            unknown_secrets: unknown_secrets.expect("a constant name that is valid"),
+        })
+    }
+
+    /// Registers the portal's metrics.
+    ///
+    /// # Errors
+    /// When a metric of the same name is registered already.
+    pub fn register_metrics(&self, registry: &prometheus::Registry) -> Result<(), prometheus::Error> {
+        registry.register(Box::new(self.unknown_secrets.clone()))
     }
 
     /// The instant it is for this portal.

@@ -50,7 +50,10 @@ impl Portal {
             Ok(Ok(holder))
         });
         let holder = redeemed.await.map_err(|cause| match cause {
-            StoreError::NotFound => PortalError::LinkInvalid,
+            StoreError::NotFound => {
+                self.unknown_secrets.inc();
+                PortalError::LinkInvalid
+            }
             other => other.into(),
         })??;
         self.grant(&holder, holder.visit(), session, request).await
@@ -107,7 +110,11 @@ impl Portal {
             TokenKind::Link => tx.link_redeem(&hash),
         });
         found.await.map_err(|cause| match cause {
-            StoreError::NotFound | StoreError::Stale(_) => PortalError::SessionExpired,
+            StoreError::NotFound => {
+                self.unknown_secrets.inc();
+                PortalError::SessionExpired
+            }
+            StoreError::Stale(_) => PortalError::SessionExpired,
             other => other.into(),
         })
     }

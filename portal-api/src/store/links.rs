@@ -206,7 +206,7 @@ impl Tx<'_> {
     /// Who holds this link's secret.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] for an unknown secret, [`StoreError::Stale`] for one that is good no more; see [`StoreError`].
+    /// [`StoreError::NotFound`] for an unknown secret, which leaves no audit row; [`StoreError::Stale`] for one that is good no more; see [`StoreError`].
     pub fn link_redeem(&self, secret: &TokenHash) -> Result<Holder, StoreError> {
         self.holder(Action::LinkRedeem, LINK_REDEEM, secret)
     }
@@ -241,7 +241,10 @@ impl Tx<'_> {
                 Ok((holder, row.get::<_, Option<i64>>(4)?.is_some()))
             })
             .optional()?;
-        let (holder, revoked) = found.ok_or(StoreError::NotFound)?;
+        let Some((holder, revoked)) = found else {
+            access.met_nobody();
+            return Err(StoreError::NotFound);
+        };
         access.object(LinkId::KIND, holder.link);
         access.object(PersonId::KIND, holder.person);
         access.object(VisitId::KIND, holder.visit);

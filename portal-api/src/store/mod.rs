@@ -1,7 +1,7 @@
 //! Everything that is stored, behind one door: [`Store::tx`].
 //!
 //! A transaction needs a [`Ctx`]. Inside it, the only way to the database is `Tx::access`, which asks the permission table, and
-//! writes the audit row in the same transaction, whatever comes of it. The connection lives on one thread; transactions that
+//! writes the audit row in the same transaction, whatever comes of it (but for secrets that nobody holds). The connection lives on one thread; transactions that
 //! arrive together share one commit, and none is answered before that commit is on disk (WAL, `synchronous=FULL`).
 //!
 //! SQL stands in the common subset of SQLite and PostgreSQL, one constant per query beside the method that uses it, with `$n`
@@ -59,7 +59,8 @@ impl Store {
     }
 
     /// Runs `work` as one transaction in this context. When this returns `Ok`, the changes and their audit rows are on disk. When it
-    /// returns an error, nothing was changed, and the attempt is in the audit log (unless the database itself is out of order).
+    /// returns an error, nothing was changed, and the attempt is in the audit log (unless the database itself is out of order, or all
+    /// there was is a secret that nobody holds).
     ///
     /// # Errors
     /// What `work` returned, or [`StoreError::Unavailable`], [`StoreError::Database`].
@@ -183,6 +184,12 @@ impl Access<'_> {
         if let Some(entry) = &mut self.entry {
             entry.object(kind, id);
         }
+    }
+
+    /// A secret that nobody holds was presented. There is nobody and nothing to write a row about, and strangers can do it without
+    /// end in a log that is kept for years: the one access that leaves no row. [`crate::Portal`] counts it.
+    fn met_nobody(mut self) {
+        self.entry = None;
     }
 }
 

@@ -11,7 +11,7 @@ use super::fakes::{House, identity};
 use super::task;
 use crate::error::{HttpError, JoinError};
 use crate::frame::{CloseCode, Frame};
-use crate::hub::HttpPatch;
+use crate::hub::{HttpJoin, HttpPatch};
 use crate::ids::VisitId;
 use crate::limits;
 use crate::message::EndReason;
@@ -461,4 +461,20 @@ async fn whoever_comes_as_a_visit_empties_gets_in() {
     let names = house.event_names();
     assert_eq!(names.len(), 4_000);
     assert!(names.chunks(2).all(|pair| pair == ["entered", "left"]));
+}
+
+#[test]
+fn printing_answers_over_http_shows_no_password() {
+    let join = HttpJoin {
+        participant: "0123456789abcdef".to_owned(),
+        answer: "a=ice-pwd:secret".to_owned(),
+        etag: "\"frag\"".to_owned(),
+    };
+    let patch = HttpPatch::Restarted {
+        fragment: "a=ice-pwd:secret".to_owned(),
+        etag: "\"frag\"".to_owned(),
+    };
+    for printed in [format!("{join:?}"), format!("{patch:?}")] {
+        assert!(printed.contains("frag") && !printed.contains("secret"), "{printed}");
+    }
 }

@@ -5,7 +5,9 @@ use axum::http::{Method, StatusCode};
 use serde_json::json;
 
 use super::fixture::{Fixture, NAMES, ask};
+use crate::ids::RequestId;
 use crate::limits::JSON_BYTES;
+use crate::secret::{Token, TokenKind};
 
 #[tokio::test]
 async fn bodies_that_are_not_what_they_should_be() {
@@ -180,4 +182,37 @@ async fn faults_inside_are_said_without_their_causes() {
     let reply = f.exchange(&f.patient).await;
     reply.assert_problem(503, "unavailable");
     assert_eq!(reply.header("retry-after"), "2");
+}
+
+/// Anybody can make up tokens; the audit log is kept for years.
+#[tokio::test]
+async fn made_up_secrets_are_counted_and_leave_no_row() {
+    let f = Fixture::new().await;
+    let before = f.log().await.len();
+    for _ in 0..250 {
+        let [link, session] = [TokenKind::Link, TokenKind::Session].map(Token::mint);
+        assert!(f.portal.exchange(link.expose(), RequestId::random()).await.is_err());
+        for text in [link.expose(), session.expose()] {
+            assert!(f.portal.authenticate_bearer(text, RequestId::random()).await.is_err());
+        }
+        let refused = f.portal.authenticate_session(session.expose(), RequestId::random());
+        assert!(refused.await.is_err());
+    }
+    let log = f.log().await;
+    assert_eq!(log.len(), before + 1, "the first reading of the log, and nothing else");
+    let metrics = f.get("/metrics").await.text().to_owned();
+    assert!(
+        metrics.contains("\nhousecall_unknown_secrets_total 1000\n"),
+        "{metrics}"
+    );
+
+    f.portal.revoke_links(f.visit).await.expect("revoked");
+    f.exchange(&f.patient).await.assert_problem(404, "link_invalid");
+    let log = f.log().await;
+    let row = log
+        .iter()
+        .rfind(|row| row.action == "link.redeem")
+        .expect("a secret that was somebody's leaves its row");
+    assert_eq!(row.outcome, "failed");
+    assert!(row.objects.contains("person:"), "{}", row.objects);
 }
