@@ -44,8 +44,9 @@ pub const MAX_WAITING_OFFERS: usize = 1;
 pub const MAX_SLOTS: usize = 64;
 /// Tracks one participant can publish that are announced: microphone, camera and two shared screens with sound.
 pub const MAX_TRACKS: usize = 8;
-/// WHIP and WHEP sessions of one patient in one visit: an encoder, a viewer, and one of each that has not timed out yet.
-pub const MAX_HTTP_PER_PATIENT: usize = 4;
+/// WHIP sessions of one person in one visit, so that one link can't fill it: two encoders, and one of each that has not timed out
+/// yet. A patient's WHEP sessions count too; those of others don't, for hundreds may watch with one token.
+pub const MAX_HTTP_PER_PERSON: usize = 4;
 /// Visits with somebody in them.
 pub const MAX_VISITS: usize = 10_000;
 

@@ -483,10 +483,18 @@ impl Visit {
             .values()
             .filter(|stay| (stay.via() == Via::Whep) == viewer)
             .count();
-        let limit = match (viewer, role) {
-            (true, _) => self.bounds.viewers,
-            (false, RoleName::Clinician) => self.bounds.people,
-            (false, RoleName::Patient | RoleName::Guest) => self.bounds.people - 1,
+        // Visits are for these two. Their encoders, if they have some, don't sit in their seats.
+        let is_missing = |missing: &RoleName| {
+            let here = |stay: &Stay| stay.role == *missing && stay.via() == Via::Socket;
+            *missing != role && !self.stays.values().any(here)
+        };
+        let kept = || {
+            let roles = [RoleName::Clinician, RoleName::Patient];
+            roles.iter().filter(|role| is_missing(role)).count()
+        };
+        let limit = match viewer {
+            true => self.bounds.viewers,
+            false => self.bounds.people.saturating_sub(kept()),
         };
         if taken >= limit {
             Err(JoinError::Full { limit })

@@ -53,13 +53,15 @@ impl Visit {
         };
         let is_viewer = matches!(via, HttpVia::Whep { .. });
         self.check_room_for(identity.role, if is_viewer { Via::Whep } else { Via::Whip })?;
-        // One link must not be able to fill the visit. Clinicians' and guests' tokens are for encoders and load tests.
-        if identity.role == RoleName::Patient {
-            let limit = limits::MAX_HTTP_PER_PATIENT;
-            let of_person = |s: &&Stay| s.via() != Via::Socket && s.person == identity.person;
-            if self.stays.values().filter(of_person).count() >= limit {
-                return Err(JoinError::Full { limit });
-            }
+        // One link must not be able to fill the visit.
+        let counts = |via: Via| match identity.role {
+            RoleName::Patient => via != Via::Socket,
+            RoleName::Clinician | RoleName::Guest => via == Via::Whip && !is_viewer,
+        };
+        let of_person = |s: &&Stay| s.person == identity.person && counts(s.via());
+        let limit = limits::MAX_HTTP_PER_PERSON;
+        if self.stays.values().filter(of_person).count() >= limit {
+            return Err(JoinError::Full { limit });
         }
         let admitted = identity.admitted || identity.role != RoleName::Patient;
         let link = Link::Http {

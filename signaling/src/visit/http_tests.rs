@@ -108,10 +108,10 @@ fn a_patient_over_http_waits_like_anybody() {
     world.say(clinician, ClientMessage::Admit { participant: name });
     assert_eq!(world.viewers_of(10), [viewer]);
 
-    for _ in 0..limits::MAX_HTTP_PER_PATIENT - 1 {
+    for _ in 0..limits::MAX_HTTP_PER_PERSON - 1 {
         whip(&mut world, RoleName::Patient, &[]);
     }
-    let limit = limits::MAX_HTTP_PER_PATIENT;
+    let limit = limits::MAX_HTTP_PER_PERSON;
     let refused = world.http(identity("encoder", RoleName::Patient), HttpKind::Whip);
     assert_eq!(
         refused,
@@ -217,4 +217,29 @@ fn patch_follows_rfc_9725() {
             .handle_patch(&person, &name, trickle, Some("\"newufrag\""))
             .is_ok()
     );
+}
+
+#[test]
+fn guests_cannot_fill_the_visit() {
+    let mut world = world();
+    for (link, role) in [("guest", RoleName::Guest), ("clinician", RoleName::Clinician)] {
+        let who = || identity(link, role);
+        let limit = limits::MAX_HTTP_PER_PERSON;
+        for _ in 0..limit {
+            world.http(who(), HttpKind::Whip).expect("there is room");
+        }
+        assert_eq!(world.http(who(), HttpKind::Whip), Err(JoinError::Full { limit }));
+        world
+            .http(who(), HttpKind::Whep { from: None })
+            .expect("watching is bounded for the visit alone");
+    }
+    for n in 2 * limits::MAX_HTTP_PER_PERSON..14 {
+        world.join(&format!("guest-{n}"), RoleName::Guest);
+    }
+    let late = |world: &mut World| world.hello(identity("late", RoleName::Guest), None);
+    assert_eq!(late(&mut world), Err(JoinError::Full { limit: 14 }));
+    world.join("sam", RoleName::Patient);
+    assert_eq!(late(&mut world), Err(JoinError::Full { limit: 15 }));
+    world.join("alex", RoleName::Clinician);
+    assert_eq!(late(&mut world), Err(JoinError::Full { limit: 16 }));
 }
