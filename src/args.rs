@@ -57,6 +57,8 @@ pub(crate) struct Serve {
 pub(crate) enum Visit {
     /// Book a visit and print its id.
     Create(CreateVisit),
+    /// Take back all links to a visit: nobody comes in, or comes back, with one of them.
+    Revoke(RevokeVisit),
 }
 
 #[derive(Args)]
@@ -69,6 +71,15 @@ pub(crate) struct CreateVisit {
     /// Print a JSON object with the id and the times.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct RevokeVisit {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// The visit's id, as `visit create` prints it.
+    #[arg(long, value_name = "ID")]
+    pub(crate) visit: String,
 }
 
 #[derive(Args)]

@@ -9,7 +9,7 @@ use housecall_portal::text::PersonName;
 use housecall_portal::{PortalError, TokenRequest};
 use jiff::SignedDuration;
 
-use crate::args::{CreateVisit, Role, Token};
+use crate::args::{CreateVisit, RevokeVisit, Role, Token};
 
 /// What `visit create --json` prints.
 #[derive(serde::Serialize)]
@@ -41,9 +41,24 @@ pub(crate) async fn create_visit(config: &Config, command: &CreateVisit, out: &m
     Ok(())
 }
 
+/// `housecall visit revoke`
+pub(crate) async fn revoke_visit(config: &Config, command: &RevokeVisit, out: &mut impl Write) -> anyhow::Result<()> {
+    let visit = command.visit.parse().map_err(|_| no_visit())?;
+    let revoked = match housecall::open_portal(config)?.revoke_links(visit).await {
+        Ok(revoked) => revoked,
+        Err(PortalError::NotFound) => return Err(no_visit()),
+        Err(cause) => return Err(cause).context("the links were not taken back"),
+    };
+    writeln!(out, "{revoked}")?;
+    Ok(())
+}
+
+fn no_visit() -> anyhow::Error {
+    anyhow!("there is no such visit here. `housecall visit create` makes one and prints its id")
+}
+
 /// `housecall token`
 pub(crate) async fn token(config: &Config, command: &Token, out: &mut impl Write) -> anyhow::Result<()> {
-    let no_visit = || anyhow!("there is no such visit here. `housecall visit create` makes one and prints its id");
     let request = TokenRequest {
         visit: command.visit.parse().map_err(|_| no_visit())?,
         role: match command.role {

@@ -29,6 +29,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
     let config = match &command {
         Command::Serve(serve) => serve.config(),
         Command::Visit(Visit::Create(create)) => create.place.config(),
+        Command::Visit(Visit::Revoke(revoke)) => revoke.place.config(),
         Command::Token(token) => token.place.config(),
     }?;
     start_log(&config);
@@ -40,6 +41,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
         match command {
             Command::Serve(_) => Ok(housecall::run(config, out, stop_signal()?).await?),
             Command::Visit(Visit::Create(create)) => commands::create_visit(&config, &create, out).await,
+            Command::Visit(Visit::Revoke(revoke)) => commands::revoke_visit(&config, &revoke, out).await,
             Command::Token(token) => commands::token(&config, &token, out).await,
         }
     })?;

@@ -132,6 +132,37 @@ fn visits_are_made_beside_a_running_server() {
     assert_eq!(tokens.len(), 3, "each token is its own");
 }
 
+#[tokio::test]
+async fn links_are_taken_back_beside_a_running_server() {
+    let data = directory();
+    let server = Server::start(data.path());
+    let visit = server::command(data.path(), &["visit", "create"]);
+    let [first, second] =
+        ["guest", "clinician"].map(|role| server::command(data.path(), &["token", "--visit", &visit, "--role", role]));
+    let exchange = async |token: &str| {
+        let url = format!("{}/api/session", server.origin());
+        let request = reqwest::Client::new()
+            .post(url)
+            .json(&serde_json::json!({ "token": token }));
+        request.send().await.expect("the server answers").status().as_u16()
+    };
+    assert_eq!((exchange(&first).await, exchange(&second).await), (200, 200));
+    let revoke = ["visit", "revoke", "--visit", &visit];
+    assert_eq!(server::command(data.path(), &revoke), "2", "so many links");
+    assert_eq!((exchange(&first).await, exchange(&second).await), (404, 404));
+    assert_eq!(server::command(data.path(), &revoke), "0");
+    assert_eq!(exchange(server.token("Patient")).await, 200, "another visit's");
+
+    let unknown = "00000000-0000-4000-8000-000000000000";
+    let output = server::run(&["visit", "revoke", "--visit", unknown, "--data", &directory_name(&data)]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr).contains("no such visit"),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
 #[test]
 fn a_token_for_a_visit_that_is_not_there_is_refused() {
     let data = directory();

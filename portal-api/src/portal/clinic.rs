@@ -225,13 +225,18 @@ impl Portal {
         minted.await?
     }
 
-    /// Takes back all links to a visit, and the sessions that came from them. Returns how many links there were.
+    /// Takes back all links to a visit, and the sessions that came from them. Returns how many links there were. Whoever is in the
+    /// visit stays until their socket drops or they leave.
     ///
     /// # Errors
-    /// See [`PortalError`].
+    /// [`PortalError::NotFound`] without such a visit; see [`PortalError`].
     pub async fn revoke_links(&self, visit: VisitId) -> Result<usize, PortalError> {
         let ctx = Ctx::system("command-line", Purpose::Administration, RequestId::random());
-        Ok(self.store.tx(&ctx, move |tx| tx.link_revoke(visit)).await?)
+        let revoked = self.store.tx(&ctx, move |tx| {
+            tx.visit_outline(visit)?;
+            tx.link_revoke(visit)
+        });
+        Ok(revoked.await?)
     }
 }
 
