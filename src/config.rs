@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 /// People in one visit. One alone is no visit; every participant may receive from every other, so the cost grows with the square.
@@ -30,6 +31,10 @@ pub struct Written {
     pub public_url: String,
     /// See [`Config::public_addresses`].
     pub public_addresses: Vec<IpAddr>,
+    /// See [`Config::trusted_proxies`].
+    pub trusted_proxies: Vec<String>,
+    /// See [`Config::metrics_from`].
+    pub metrics_from: Vec<String>,
     /// See [`Config::data_dir`].
     pub data_dir: PathBuf,
     /// See [`Config::demo`].
@@ -89,6 +94,8 @@ impl Default for Written {
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
             public_url: AUTO.to_owned(),
             public_addresses: Vec::new(),
+            trusted_proxies: Vec::new(),
+            metrics_from: vec!["127.0.0.1/32".to_owned(), "::1/128".to_owned()],
             data_dir: PathBuf::from("./housecall-data"),
             demo: false,
             media: WrittenMedia::default(),
@@ -134,6 +141,10 @@ pub struct Config {
     pub public_url: Option<String>,
     /// Addresses offered to browsers for media, best first. Empty: those of this machine.
     pub public_addresses: Vec<IpAddr>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Who is shown `/metrics`.
+    pub metrics_from: Vec<IpNet>,
     /// Where everything is stored.
     pub data_dir: PathBuf,
     /// Whether a demo clinic is created and its links printed.
@@ -274,6 +285,8 @@ impl Written {
 
         Ok(Config {
             public_url: public_url(&self.public_url)?,
+            trusted_proxies: networks("trusted_proxies", &self.trusted_proxies)?,
+            metrics_from: networks("metrics_from", &self.metrics_from)?,
             listen: self.listen,
             public_addresses: self.public_addresses,
             data_dir: self.data_dir,
@@ -298,6 +311,21 @@ fn in_range<T: PartialOrd + fmt::Display>(key: &str, value: &T, range: &RangeInc
         format_args!("{value} is out of range"),
         format_args!("Set it to a number from {low} to {high}"),
     ))
+}
+
+/// Addresses and networks.
+fn networks(key: &str, written: &[String]) -> Result<Vec<IpNet>, ConfigError> {
+    let read = |text: &String| {
+        let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        network.map_err(|_| {
+            ConfigError::new(
+                key,
+                format_args!("\"{text}\" is neither an IP address nor a network"),
+                "Write them like \"192.0.2.1\" or \"2001:db8::/48\"",
+            )
+        })
+    };
+    written.iter().map(read).collect()
 }
 
 /// An origin: scheme, host and perhaps a port, nothing after it.
@@ -423,6 +451,13 @@ mod tests {
                 "more than a host",
                 "or \"auto\"",
             ),
+            (
+                "trusted_proxies = [\"proxy.example\"]",
+                "trusted_proxies",
+                "neither",
+                "\"192.0.2.1\"",
+            ),
+            ("metrics_from = [\"10.0.0.0/33\"]", "metrics_from", "neither", "/48"),
             ("data_dir = \"\"", "data_dir", "empty", "/var/lib/housecall"),
             (
                 "[log]\nfilter = \"loud=very\"",
@@ -452,6 +487,13 @@ mod tests {
     fn an_origin_loses_its_last_slash() {
         let config = check("public_url = \"https://visits.example.org/\"").unwrap();
         assert_eq!(config.public_url.as_deref(), Some("https://visits.example.org"));
+    }
+
+    #[test]
+    fn networks_may_be_single_addresses() {
+        let config = check("trusted_proxies = [\"192.0.2.1\", \"2001:db8::/48\"]").unwrap();
+        let expected = ["192.0.2.1/32", "2001:db8::/48"].map(|network| network.parse().unwrap());
+        assert_eq!(config.trusted_proxies, expected);
     }
 
     #[test]

@@ -152,6 +152,8 @@ pub async fn run(config: Config, out: &mut impl Write, shutdown: impl Future<Out
         settings: WebSettings {
             tls: origin.starts_with("https://"),
             public_origin: Some(origin.clone()),
+            trusted_proxies: config.trusted_proxies.clone(),
+            metrics_from: config.metrics_from.clone(),
             ..WebSettings::default()
         },
         registry,
@@ -159,7 +161,8 @@ pub async fn run(config: Config, out: &mut impl Write, shutdown: impl Future<Out
     })
     .map_err(ServeError::Metrics)?;
     let (stop, stopping) = oneshot::channel::<()>();
-    let mut edge = tokio::spawn(housecall_portal::serve(listener, router, async {
+    let proxies = config.trusted_proxies.clone();
+    let mut edge = tokio::spawn(housecall_portal::serve(listener, router, proxies, async {
         // An error means that the sender is gone, which asks for a stop as well.
         let _ = stopping.await;
     }));

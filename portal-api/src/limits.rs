@@ -47,6 +47,12 @@ pub const REQUEST_TIME: Duration = Duration::from_secs(15);
 pub const HEADER_TIME: Duration = Duration::from_secs(10);
 /// Open TCP connections. A visit holds one or two; each costs a few kB.
 pub const CONNECTIONS: usize = 8_192;
+/// Of these, for one address prefix: an eighth. A hospital behind one address needs some 500; a proxy that is listed, and programs
+/// on this machine, have no such bound.
+pub const CONNECTIONS_PER_PREFIX: usize = 1_024;
+/// WebSockets of one address prefix that have not said hello: a tenth of what the visits greet at once. Honest pages say it in the
+/// same moment, so this many come and go within a second when a whole clinic comes back.
+pub const GREETING_PER_PREFIX: usize = 100;
 /// How long requests may go on once the server is told to stop.
 pub const DRAIN_TIME: Duration = Duration::from_secs(5);
 /// Address prefixes that are remembered for rate limits (about 100 B each). Strangers beyond it share one allowance.

@@ -43,7 +43,8 @@ const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
 /// What the composition root decides for the visits.
 #[derive(Clone, Debug)]
 pub struct HubSettings {
-    /// People, and encoders that publish over WHIP, in one visit; at least 2. One of the seats is kept for a clinician.
+    /// People, and encoders that publish over WHIP, in one visit; at least 2. Until they are here, one of the seats
+    /// is kept for a clinician and one for the patient.
     pub max_people: usize,
     /// WHEP viewers in one visit.
     pub max_viewers: usize,
@@ -185,12 +186,14 @@ impl<P: Portal, M: Media> Hub<P, M> {
     /// Serves one WebSocket from its first message to its end.
     ///
     /// The library below should be told to refuse messages longer than [`limits::MAX_MESSAGE_BYTES`], and to answer pings.
-    pub async fn serve_socket<S, E>(&self, socket: S)
+    /// `greeting` is dropped when the socket has said hello, or with it: whoever serves strangers bounds by it how many silent
+    /// sockets one of them holds.
+    pub async fn serve_socket<S, E>(&self, socket: S, greeting: impl Send)
     where
         S: Stream<Item = Result<Frame, E>> + Sink<Frame> + Unpin + Send,
         E: Send,
     {
-        socket::serve(&self.shared, socket).await;
+        socket::serve(&self.shared, socket, greeting).await;
     }
 
     /// Joins somebody who publishes over WHIP (RFC 9725).

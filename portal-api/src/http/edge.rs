@@ -9,8 +9,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::Edge;
 use super::problem::Problem;
+use super::{Edge, Peer, proxy};
 use crate::ids::RequestId;
 
 /// Everything from the own origin, nothing inline, nothing framed; the DOM takes no strings as code.
@@ -37,6 +37,10 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(super) async fn finish(State(edge): State<Edge>, mut request: Request, next: Next) -> Response {
     let id = RequestId::random();
     request.extensions_mut().insert(id);
+    if let Some(&Peer(peer)) = request.extensions().get() {
+        let client = proxy::client(peer, request.headers(), &edge.settings.trusted_proxies);
+        request.extensions_mut().insert(Peer(client));
+    }
     let method = request.method().clone();
     let route = request
         .extensions()

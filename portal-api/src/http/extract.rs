@@ -9,9 +9,10 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
 
+use super::Edge;
 use super::problem::Problem;
+use super::rate::{Place, RateLimit};
 use super::serve::Peer;
-use super::{Edge, rate::RateLimit};
 use crate::ids::RequestId;
 use crate::limits::{JSON_BYTES, SDP_BYTES};
 use crate::store::Holder;
@@ -66,13 +67,42 @@ where
     }
 }
 
+/// A place among the sockets that are being greeted. Greeting looks up a session, so it takes from that allowance.
+pub(super) struct Greeting(pub(super) Place);
+
+impl<S: Send + Sync> FromRequestParts<S> for Greeting
+where
+    Edge: FromRef<S>,
+{
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let edge = Edge::from_ref(state);
+        allow(&edge.lookups, parts)?;
+        let place = edge.greeting.take(client(parts));
+        // By then, those of now have spoken or been closed.
+        let full = || Problem::TOO_MANY_REQUESTS.retry_after(housecall_signaling::limits::HELLO_TIMEOUT);
+        place.map(Self).ok_or_else(full)
+    }
+}
+
+/// The address of whoever asks.
+pub(super) struct Client(pub(super) IpAddr);
+
+impl<S: Send + Sync> FromRequestParts<S> for Client {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Ok(Self(client(parts)))
+    }
+}
+
+fn client(parts: &Parts) -> IpAddr {
+    let peer = parts.extensions.get::<Peer>();
+    peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0)
+}
+
 fn allow(limit: &RateLimit, parts: &Parts) -> Result<(), Problem> {
-    let address = parts
-        .extensions
-        .get::<Peer>()
-        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0);
     limit
-        .take(address)
+        .take(client(parts))
         .map_err(|wait| Problem::TOO_MANY_REQUESTS.retry_after(wait))
 }
 

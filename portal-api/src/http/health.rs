@@ -3,13 +3,15 @@
 use std::sync::Mutex;
 
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use jiff::{SignedDuration, Timestamp};
 use prometheus::TextEncoder;
 
 use super::Edge;
+use super::extract::Client;
 use super::problem::Problem;
+use super::proxy::{holds, is_forwarded};
 
 /// A probe costs a flush to disk; a stranger who asks often gets the last answer.
 const PROBE_EVERY: SignedDuration = SignedDuration::from_secs(1);
@@ -48,8 +50,12 @@ pub(super) async fn ready(State(edge): State<Edge>) -> Result<&'static str, Prob
     Ok("ready\n")
 }
 
-/// `GET /metrics`: Prometheus text.
-pub(super) async fn metrics(State(edge): State<Edge>) -> Response {
+/// `GET /metrics`: Prometheus text, for those who are listed. Behind a proxy on this machine strangers come from a listed address
+/// too, so what has been passed on is not answered. Nobody else learns that there is something.
+pub(super) async fn metrics(State(edge): State<Edge>, Client(address): Client, headers: HeaderMap) -> Response {
+    if is_forwarded(&headers) || !holds(&edge.settings.metrics_from, address) {
+        return Problem::NOT_FOUND.into_response();
+    }
     match TextEncoder::new().encode_to_string(&edge.registry.gather()) {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(cause) => {

@@ -11,6 +11,7 @@ mod health;
 mod metrics;
 mod pages;
 mod problem;
+mod proxy;
 mod rate;
 mod serve;
 mod socket;
@@ -19,6 +20,7 @@ mod whip;
 #[cfg(test)]
 mod tests;
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use axum::Router;
@@ -28,6 +30,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use housecall_signaling::{Hub, Media};
+use ipnet::IpNet;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
@@ -35,7 +38,7 @@ pub use rate::Allowance;
 pub use serve::{Peer, serve};
 
 use crate::Portal;
-use crate::limits::REQUEST_TIME;
+use crate::limits::{GREETING_PER_PREFIX, REQUEST_TIME};
 use problem::Problem;
 
 /// What the composition root decides for the HTTP edge.
@@ -46,9 +49,15 @@ pub struct WebSettings {
     pub public_origin: Option<String>,
     /// Whether everything is reached over TLS: then browsers are told to insist on it (HSTS).
     pub tls: bool,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Who is shown `/metrics`, directly and not through a proxy.
+    pub metrics_from: Vec<IpNet>,
+    /// WebSockets that have not said hello, per address prefix.
+    pub greeting: usize,
     /// Exchanges of a link for a session, per address prefix.
     pub exchanges: Allowance,
-    /// Look-ups of a bearer or session, per address prefix. A clinic behind one address shares it.
+    /// Look-ups of a bearer or session, new WebSockets included, per address prefix. A clinic behind one address shares it.
     pub lookups: Allowance,
 }
 
@@ -57,6 +66,12 @@ impl Default for WebSettings {
         Self {
             public_origin: None,
             tls: false,
+            trusted_proxies: Vec::new(),
+            metrics_from: vec![
+                IpNet::from(IpAddr::from(Ipv4Addr::LOCALHOST)),
+                IpNet::from(IpAddr::from(Ipv6Addr::LOCALHOST)),
+            ],
+            greeting: GREETING_PER_PREFIX,
             exchanges: Allowance {
                 per_second: 5,
                 burst: 120,
@@ -97,6 +112,7 @@ struct Inner {
     metrics: metrics::HttpMetrics,
     exchanges: rate::RateLimit,
     lookups: rate::RateLimit,
+    greeting: rate::Places,
     readiness: health::Readiness,
 }
 
@@ -145,6 +161,7 @@ pub fn router<M: Media>(web: Web<M>) -> Result<Router, prometheus::Error> {
         inner: Arc::new(Inner {
             exchanges: rate::RateLimit::new(web.settings.exchanges),
             lookups: rate::RateLimit::new(web.settings.lookups),
+            greeting: rate::Places::new(web.settings.greeting),
             portal: web.portal,
             settings: web.settings,
             registry: web.registry,

@@ -1,7 +1,9 @@
-//! Rate limits per address prefix.
+//! Limits per address prefix: on how often, and on how many at once.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
@@ -62,6 +64,51 @@ impl RateLimit {
     }
 }
 
+/// What may be held open at once, per address prefix. The table is as long as there are prefixes that hold something.
+#[derive(Clone)]
+pub(super) struct Places {
+    limit: usize,
+    held: Arc<Mutex<HashMap<Prefix, usize>>>,
+}
+
+/// Held until it is dropped.
+pub(super) struct Place {
+    places: Places,
+    prefix: Prefix,
+}
+
+impl Places {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            held: Arc::default(),
+        }
+    }
+
+    /// A place for this address, if its prefix does not hold all it may.
+    pub(super) fn take(&self, address: IpAddr) -> Option<Place> {
+        let prefix = Prefix::of(address);
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = held.get(&prefix).copied().unwrap_or(0);
+        if count >= self.limit {
+            return None;
+        }
+        held.insert(prefix, count + 1);
+        let places = self.clone();
+        Some(Place { places, prefix })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut held = self.places.held.lock().unwrap_or_else(PoisonError::into_inner);
+        match held.get_mut(&self.prefix) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(held.remove(&self.prefix)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,6 +132,20 @@ mod tests {
         assert!(check("2001:db8:0:100::1") && check("2001:db8:0:1ff::2"));
         assert!(!check("2001:db8:0:155::3"));
         assert!(check("2001:db8:0:200::1"));
+    }
+
+    #[test]
+    fn places_come_back_and_leave_nothing_behind() {
+        let places = Places::new(2);
+        let take = |text: &str| places.take(address(text));
+        let (first, second) = (take("192.0.2.1"), take("::ffff:192.0.2.1"));
+        assert!(first.is_some() && second.is_some() && take("192.0.2.1").is_none());
+        assert!(take("192.0.2.2").is_some());
+        drop(first);
+        let third = take("192.0.2.1");
+        assert!(third.is_some() && take("192.0.2.1").is_none());
+        drop((second, third));
+        assert!(places.held.lock().expect("not poisoned").is_empty());
     }
 
     #[test]

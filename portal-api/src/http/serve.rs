@@ -10,22 +10,29 @@ use axum::Router;
 use axum::extract::Request;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use ipnet::IpNet;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt;
 
-use crate::limits::{CONNECTIONS, DRAIN_TIME, HEADER_TIME};
+use super::proxy::holds;
+use super::rate::Places;
+use crate::limits::{CONNECTIONS, CONNECTIONS_PER_PREFIX, DRAIN_TIME, HEADER_TIME};
 
-/// Where a request came from, put into its extensions. Without it, rate limits take everybody for one.
+/// Where a request came from, put into its extensions: the TCP peer, or the client that a trusted proxy names. Without it, rate
+/// limits take everybody for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub IpAddr);
 
 /// Serves requests until `shutdown` is done; then accepts no more, lets those in progress finish for a few seconds, and returns.
 /// WebSockets end when the visits close them.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
+///
+/// One address prefix may hold only some of the connections, unless it is this machine's own or one of `proxies`.
+pub async fn serve(listener: TcpListener, router: Router, proxies: Vec<IpNet>, shutdown: impl Future<Output = ()>) {
     let (stop, stopped) = watch::channel(());
     let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Places::new(CONNECTIONS_PER_PREFIX);
     let mut shutdown = pin!(shutdown);
     loop {
         let accepted = tokio::select! {
@@ -33,13 +40,20 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
             () = &mut shutdown => break,
             accepted = accept(&listener, &room) => accepted,
         };
-        let Some((stream, peer, place)) = accepted else {
+        let Some((stream, peer, seat)) = accepted else {
             continue;
         };
+        let peer = peer.to_canonical();
+        let unbounded = peer.is_loopback() || holds(&proxies, peer);
+        let place = places.take(peer);
+        if place.is_none() && !unbounded {
+            // Closed without a word: an answer would cost what the bound is there to save.
+            continue;
+        }
         let (router, stopped) = (router.clone(), stopped.clone());
         tokio::spawn(async move {
             serve_connection(stream, Peer(peer), router, stopped).await;
-            drop(place);
+            drop((seat, place));
         });
     }
     drop(listener);

@@ -10,7 +10,9 @@ use futures_util::{SinkExt, StreamExt};
 use housecall_signaling::{CloseCode, Frame, Hub, Media, limits};
 
 use super::Edge;
+use super::extract::Greeting;
 use super::problem::Problem;
+use super::rate::Place;
 use crate::Portal;
 
 /// The library's limit stands above the visits' own, so that they can say what was wrong before they close.
@@ -18,6 +20,7 @@ const MESSAGE_BYTES: usize = 2 * limits::MAX_MESSAGE_BYTES;
 
 /// Upgrades a request of our own page, or of a tool that is no page.
 pub(super) async fn upgrade<M: Media>(
+    Greeting(place): Greeting,
     State(edge): State<Edge>,
     State(hub): State<Hub<Portal, M>>,
     headers: HeaderMap,
@@ -32,14 +35,14 @@ pub(super) async fn upgrade<M: Media>(
         .max_frame_size(MESSAGE_BYTES)
         .write_buffer_size(0)
         .max_write_buffer_size(1024 * 1024)
-        .on_upgrade(async move |socket| serve(hub, socket).await))
+        .on_upgrade(async move |socket| serve(hub, socket, place).await))
 }
 
-async fn serve<M: Media>(hub: Hub<Portal, M>, socket: WebSocket) {
+async fn serve<M: Media>(hub: Hub<Portal, M>, socket: WebSocket, place: Place) {
     let frames = socket
         .with(|frame: Frame| ready(Ok::<_, axum::Error>(to_message(frame))))
         .map(|received| received.map(from_message));
-    hub.serve_socket(frames).await;
+    hub.serve_socket(frames, place).await;
 }
 
 fn to_message(frame: Frame) -> Message {

@@ -309,7 +309,7 @@ impl House {
             stuck: Arc::clone(&stuck),
         };
         let hub = self.hub.clone();
-        let served = tokio::spawn(async move { hub.serve_socket(wire).await });
+        let served = tokio::spawn(async move { hub.serve_socket(wire, ()).await });
         Client {
             to_server: Some(to_server),
             from_server,

@@ -71,7 +71,7 @@ impl Drop for Farewell {
     }
 }
 
-pub(super) async fn serve<P, M, S, E>(shared: &Arc<Shared<P, M>>, mut stream: S)
+pub(super) async fn serve<P, M, S, E>(shared: &Arc<Shared<P, M>>, mut stream: S, greeting: impl Send)
 where
     P: Portal,
     M: Media,
@@ -80,7 +80,10 @@ where
 {
     let _counted = Counted::new(shared);
     let end = match greet(shared, &mut stream).await {
-        Ok(joined) => converse(shared, &mut stream, joined).await,
+        Ok(joined) => {
+            drop(greeting);
+            converse(shared, &mut stream, joined).await
+        }
         Err(end) => end,
     };
     match end {

@@ -214,6 +214,8 @@ async fn guessing_is_slowed_down() {
     f.call(Method::GET, "/api/today", "x", None)
         .await
         .assert_problem(429, "too_many_requests");
+    // A socket's greeting is a look-up too.
+    f.get("/ws").await.assert_problem(429, "too_many_requests");
 }
 
 /// The audit rows of a request carry the id that its answer carries.

@@ -8,7 +8,7 @@ use axum::http::Method;
 use serde_json::json;
 
 use super::fixture::{Fixture, NAMES, OFFER, ask};
-use crate::WebSettings;
+use crate::{Peer, WebSettings};
 
 const EVERYWHERE: [(&str, &str); 6] = [
     (
@@ -217,4 +217,36 @@ async fn logs_hold_routes_and_no_names() {
         edge.iter().all(|line| !line.contains(visit.as_str())),
         "the edge logs templates, not paths"
     );
+}
+
+#[tokio::test]
+async fn metrics_are_for_listed_addresses_that_come_directly() {
+    let settings = WebSettings {
+        trusted_proxies: vec!["10.0.0.0/8".parse().expect("a network")],
+        ..WebSettings::default()
+    };
+    let f = Fixture::with(settings, || true).await;
+    for (peer, header, shown) in [
+        ("127.0.0.1", None, true),
+        ("::1", None, true),
+        ("::ffff:127.0.0.1", None, true),
+        ("127.0.0.2", None, false),
+        ("192.0.2.1", None, false),
+        ("10.0.0.1", None, false),
+        ("127.0.0.1", Some("x-forwarded-for"), false),
+        ("127.0.0.1", Some("forwarded"), false),
+        ("127.0.0.1", Some("via"), false),
+        ("10.0.0.1", Some("x-forwarded-for"), false),
+    ] {
+        let peer = Peer(peer.parse().expect("an address"));
+        let mut request = ask(Method::GET, "/metrics").extension(peer);
+        if let Some(name) = header {
+            request = request.header(name, "127.0.0.1");
+        }
+        let reply = f.send(request.body(Body::empty()).expect("a request")).await;
+        match shown {
+            true => assert!(reply.text().contains("housecall_"), "{peer:?} {header:?}"),
+            false => reply.assert_problem(404, "not_found"),
+        }
+    }
 }

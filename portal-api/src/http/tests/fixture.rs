@@ -1,5 +1,6 @@
 //! A router over a fresh portal, and a media core that answers any offer that looks like one.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -15,7 +16,7 @@ use crate::clock::ManualClock;
 use crate::ids::{RequestId, VisitId};
 use crate::secret::Token;
 use crate::store::{AuditRow, Ctx};
-use crate::{ClinicProfile, Portal, Web, WebSettings};
+use crate::{ClinicProfile, Peer, Portal, Web, WebSettings};
 
 pub(super) const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\n";
 
@@ -107,7 +108,9 @@ impl Fixture {
         }
     }
 
-    pub(super) async fn send(&self, request: Request<Body>) -> Reply {
+    /// Sends a request, from this machine unless it says otherwise.
+    pub(super) async fn send(&self, mut request: Request<Body>) -> Reply {
+        request.extensions_mut().get_or_insert(Peer(Ipv4Addr::LOCALHOST.into()));
         let response = self
             .router
             .clone()

@@ -7,9 +7,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::fixture::Fixture;
+use crate::WebSettings;
 
 struct Server {
     address: SocketAddr,
@@ -22,7 +24,7 @@ async fn start(f: &Fixture) -> Server {
     let address = listener.local_addr().expect("bound");
     let (stop, stopped) = oneshot::channel();
     let shutdown = async { drop(stopped.await) };
-    let done = tokio::spawn(crate::serve(listener, f.router.clone(), shutdown));
+    let done = tokio::spawn(crate::serve(listener, f.router.clone(), Vec::new(), shutdown));
     Server { address, stop, done }
 }
 
@@ -139,9 +141,7 @@ async fn a_foreign_page_gets_no_socket() {
         (format!("http://{}", server.address), true),
         ("https://evil.example".to_owned(), false),
     ] {
-        let request = tokio_tungstenite::tungstenite::client::ClientRequestBuilder::new(
-            format!("ws://{}/ws", server.address).parse().expect("an address"),
-        );
+        let request = ClientRequestBuilder::new(format!("ws://{}/ws", server.address).parse().expect("an address"));
         let tried = tokio_tungstenite::connect_async(request.with_header("Origin", origin)).await;
         match tried {
             Ok(_) => assert!(allowed),
@@ -149,4 +149,35 @@ async fn a_foreign_page_gets_no_socket() {
             Err(other) => panic!("{other}"),
         }
     }
+}
+
+#[tokio::test]
+async fn silent_sockets_of_one_address_keep_nobody_else_out() {
+    let settings = WebSettings {
+        trusted_proxies: vec!["127.0.0.1/32".parse().expect("a network")],
+        greeting: 2,
+        ..WebSettings::default()
+    };
+    let f = Fixture::with(settings, || true).await;
+    let server = start(&f).await;
+    let from = async |client: &str| {
+        let address = format!("ws://{}/ws", server.address).parse().expect("an address");
+        let request = ClientRequestBuilder::new(address).with_header("X-Forwarded-For", client);
+        tokio_tungstenite::connect_async(request).await
+    };
+    let (mut first, _) = from("198.51.100.7").await.expect("upgraded");
+    let (_second, _) = from("198.51.100.7").await.expect("upgraded");
+    match from("198.51.100.7").await {
+        Err(Error::Http(response)) => assert_eq!(response.status(), 429),
+        other => panic!("a third silent socket: {:?}", other.map(|_| ())),
+    }
+    from("203.0.113.9").await.expect("another address is greeted");
+
+    let session = f.session(&f.patient).await;
+    let hello = serde_json::json!({ "type": "hello", "session": session }).to_string();
+    first.send(Message::text(hello)).await.expect("sent");
+    assert!(first.next().await.expect("open").expect("a message").is_text());
+    from("198.51.100.7")
+        .await
+        .expect("whoever has said hello takes no place");
 }
