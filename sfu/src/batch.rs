@@ -11,19 +11,19 @@ const DATAGRAMS: usize = 64;
 
 /// Datagrams for one path, ready to be sent by one call.
 #[derive(Clone, Copy, Debug)]
-pub struct Transmit<'a> {
+pub(crate) struct Transmit<'a> {
     /// Where to.
-    pub path: Path,
+    pub(crate) path: Path,
     /// The datagrams, one behind the other.
-    pub contents: &'a [u8],
+    pub(crate) contents: &'a [u8],
     /// The size of each datagram; the last may be shorter.
-    pub segment: usize,
+    pub(crate) segment: usize,
 }
 
 impl Transmit<'_> {
     /// How many datagrams this is.
     #[must_use]
-    pub fn datagrams(&self) -> usize {
+    pub(crate) fn datagrams(&self) -> usize {
         self.contents.len().div_ceil(self.segment.max(1))
     }
 }
