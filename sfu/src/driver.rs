@@ -32,6 +32,9 @@ const COMMANDS_PER_TURN: usize = 64;
 /// Receive calls in one turn; each brings up to eight coalesced buffers.
 const RECEIVES_PER_TURN: usize = 4;
 
+/// Send calls in one turn: far above any burst. What is left is sent after the next look at commands and arrivals.
+const TRANSMITS_PER_TURN: usize = 16_384;
+
 /// Why the media core could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -374,7 +377,10 @@ impl Shard {
     fn flush(&mut self, now: Instant) {
         let mut full = 0;
         let mut refused = 0;
-        while let Some(transmit) = self.worker.poll_transmit(now) {
+        for _ in 0..TRANSMITS_PER_TURN {
+            let Some(transmit) = self.worker.poll_transmit(now) else {
+                break;
+            };
             match self.socket.send(transmit.path, transmit.contents, transmit.segment) {
                 Sent::All => {}
                 Sent::Full => full += transmit.datagrams() as u64,

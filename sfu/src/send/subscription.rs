@@ -60,6 +60,16 @@ struct Awaited {
     layer: Layer,
     /// Older ones do not count. `None`: the layer had no packet yet.
     not_before: Option<RingIndex>,
+    why: Wait,
+}
+
+/// Why a key frame is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// To start or to switch: one that came a moment ago will do.
+    Begin,
+    /// The flow was torn after the latest key frame. Starting from that one again would come to the same gap again, for ever.
+    Torn,
 }
 
 impl Awaited {
@@ -67,6 +77,7 @@ impl Awaited {
         Self {
             layer,
             not_before: source.ring(Some(layer)).map(Ring::end),
+            why: Wait::Begin,
         }
     }
 
@@ -262,7 +273,7 @@ impl Subscription {
                     }
                 };
                 let fresh = |(_, key): &(&Ring, &KeyFrame)| {
-                    now.saturating_duration_since(key.arrival) <= limits::KEY_FRAME_REUSE
+                    awaited.why == Wait::Begin && now.saturating_duration_since(key.arrival) <= limits::KEY_FRAME_REUSE
                 };
                 let found = awaited
                     .find(source)
@@ -360,7 +371,13 @@ impl Subscription {
             (Flow::Flowing(flowing), Kind::Video) => {
                 self.flow = match flowing.next {
                     Next::Stop { .. } => Flow::Idle,
-                    Next::Same | Next::Refresh | Next::Switch(_) => Flow::Starting(None),
+                    Next::Same | Next::Refresh | Next::Switch(_) => {
+                        Flow::Starting(flowing.layer.map(|layer| Awaited {
+                            layer,
+                            not_before: Some(resume_at),
+                            why: Wait::Torn,
+                        }))
+                    }
                 };
             }
             (Flow::Idle | Flow::Starting(_) | Flow::Incompatible, _) => {}

@@ -430,6 +430,27 @@ fn a_gap_too_long_to_fill_starts_again_at_a_key_frame() {
     scene.assert_flawless();
 }
 
+/// It once did: the start was found anew at every gap, and the media thread never came back.
+#[test]
+fn a_gap_right_after_a_key_frame_does_not_start_from_it_again() {
+    let mut scene = Scene::new();
+    scene.run(2);
+    let mut picture = scene.picture();
+    for packet in picture.iter_mut().flat_map(|(_, packets)| packets) {
+        packet.sequence = packet.sequence.wrapping_add(limits::MAX_HOLE as u16 + 50);
+    }
+    scene.store(&picture);
+    assert_eq!(
+        scene.viewer.pump(&scene.track, scene.now),
+        0,
+        "nothing that can be shown"
+    );
+    assert_eq!(scene.viewer.sub.counters().interrupted, 1);
+    assert_eq!(scene.viewer.sub.layer(), None);
+    scene.wait(limits::KEY_FRAME_GAP.as_millis() as u64);
+    assert!(scene.viewer.sub.wanted_key_frame(&scene.track, scene.now).is_some());
+}
+
 #[test]
 fn a_key_frame_whose_start_comes_late_is_shown_whole() {
     let mut scene = Scene::new();
