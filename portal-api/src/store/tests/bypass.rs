@@ -275,6 +275,11 @@ async fn no_way_around_the_rules() {
     for (what, ctx, work) in attempts {
         let (result, log) = fixture.logged(&ctx, work).await;
         assert!(result.is_err(), "{what}: succeeded");
+        if what.starts_with("bearer guesses") {
+            // A made-up secret names nobody: it is counted, and a stranger cannot grow the log with it.
+            assert!(log.is_empty(), "{what}: {log:?}");
+            continue;
+        }
         assert_eq!(log.len(), 1, "{what}: {log:?}");
         assert_ne!(log[0].outcome, "ok", "{what}");
         assert_eq!(log[0].role, ctx.role().word(), "{what}");
