@@ -23,6 +23,7 @@ use crate::counters::{Count, Metrics};
 use crate::dtls::Certificate;
 use crate::handle::Sfu;
 use crate::limits;
+use crate::random::Random;
 use crate::settings::Settings;
 use crate::socket::{MediaSocket, Sent};
 use crate::worker::{Worker, WorkerConfig};
@@ -105,7 +106,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         let queued = Arc::new(AtomicUsize::new(0));
         let shard = Shard {
             queued: Arc::clone(&queued),
-            worker: Worker::new(config),
+            worker: Worker::new(config, Random::System),
             socket,
             wake: Arc::clone(&wake),
             inbox,

@@ -222,3 +222,13 @@ pub fn sdp(data: &[u8]) {
 pub fn transport(data: &[u8]) {
     crate::transport::fuzz::drive(data);
 }
+
+/// A whole worker, driven with commands, datagrams, packets, damage and time decoded from the input: a byte for what and by whom, a
+/// byte for how long its argument is, the argument.
+///
+/// # Panics
+/// When its indices disagree, something outlives its owner, a nonce is used twice, a track's events are out of order, or it asks to be
+/// woken for something it has done.
+pub fn worker(data: &[u8]) {
+    crate::worker::fuzz::drive(data);
+}

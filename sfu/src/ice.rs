@@ -6,12 +6,12 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use arrayvec::ArrayVec;
-use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use housecall_turn::stun::{AttributeType, Builder, Class, Fingerprint, Integrity, IntegrityKey, Message, Method};
 
 use crate::api::IceCredentials;
 use crate::limits::{CONSENT_TIMEOUT, MAX_PATHS};
 use crate::path::Path;
+use crate::random::Random;
 
 /// Characters of a local user name fragment: 96 bits, so that it names a transport among all and cannot be guessed.
 pub(crate) const UFRAG_LEN: usize = 16;
@@ -31,20 +31,18 @@ const KNOWN: [AttributeType; 3] = [
 
 /// Fresh random credentials for our side.
 #[must_use]
-pub(crate) fn generate_credentials() -> IceCredentials {
+pub(crate) fn generate_credentials(random: &mut Random) -> IceCredentials {
     IceCredentials {
-        ufrag: random_ice_chars(UFRAG_LEN),
-        pwd: random_ice_chars(PWD_LEN),
+        ufrag: random_ice_chars(random, UFRAG_LEN),
+        pwd: random_ice_chars(random, PWD_LEN),
     }
 }
 
 /// `len` ≤ 32 random `ice-char`s (RFC 8839 §5.4), six bits each.
-fn random_ice_chars(len: usize) -> String {
+fn random_ice_chars(random: &mut Random, len: usize) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut bytes = [0; 32];
-    SystemRandom::new()
-        .fill(&mut bytes)
-        .expect("the operating system's random source works, else nothing here is safe");
+    random.fill(&mut bytes);
     bytes[..len]
         .iter()
         .map(|byte| char::from(ALPHABET[usize::from(byte & 63)]))

@@ -43,6 +43,8 @@ pub mod testing;
 mod transport;
 mod vp8;
 mod worker;
+#[cfg(test)]
+mod worker_tests;
 
 pub use api::{
     Answer, Event, IceCredentials, NegotiateError, ParticipantStats, PublishedStats, PublishedTrack, Slot, SlotStats,

@@ -92,8 +92,8 @@ impl Member {
         session: Session,
         session_id: u64,
         local_ice: IceCredentials,
+        seed: u64,
     ) -> Self {
-        let seed = crate::random::u64();
         Self {
             id,
             room,
@@ -345,7 +345,7 @@ impl Member {
             consider(feedback.and_then(TwccRecorder::poll_timeout), "transport-wide feedback");
             consider(self.reports.poll_timeout(), "report");
             for track in self.tracks.iter().filter_map(|key| tracks.get(key.0)) {
-                consider(track.key_frames.poll_timeout(), "key frame request");
+                consider(track.key_frames.poll_timeout(), "key frame request to the publisher");
                 consider(track.poll_timeout(), "layer activity");
                 for stream in track.layers.iter().filter_map(|layer| layer.stream.as_ref()) {
                     consider(stream.receiver.poll_timeout(), "nack");

@@ -9,11 +9,10 @@ use crate::ids::{ParticipantId, RoomId, Ssrc};
 use crate::limits;
 use crate::member::{Member, MemberKey};
 use crate::published::{Published, TrackKey};
-use crate::random;
 use crate::sdp::{self, AnswerParams, Receiving, Session};
 use crate::slot::Slot;
 use crate::transport::{Transport, TransportConfig};
-use crate::worker::Worker;
+use crate::worker::{Shared, Worker};
 
 impl Worker {
     /// Answers an offer: the first one of a participant makes it a member, a later one changes its session.
@@ -47,8 +46,8 @@ impl Worker {
         offer: &str,
         now: Instant,
     ) -> Result<Answer, NegotiateError> {
-        let local = generate_credentials();
-        let session_id = random::u64() >> 1;
+        let local = generate_credentials(&mut self.shared.random);
+        let session_id = self.shared.random.u64() >> 1;
         let (session, sdp) = self.answer(offer, None, &local, session_id, &[])?;
         let transport = Transport::new(
             TransportConfig {
@@ -59,7 +58,8 @@ impl Worker {
             },
             now,
         );
-        let member = Member::new(room, participant, transport, session, session_id, local.clone());
+        let seed = self.shared.random.u64();
+        let member = Member::new(room, participant, transport, session, session_id, local.clone(), seed);
         let key = MemberKey(self.members.insert(member));
         self.by_id.insert(participant, key);
         self.index_ufrags(key);
@@ -81,7 +81,7 @@ impl Worker {
             self.members[key.0].session = session;
             return Ok(self.adopt(key, sdp, current, now));
         }
-        let local = generate_credentials();
+        let local = generate_credentials(&mut self.shared.random);
         let (session, sdp) = self.answer(offer, Some(&previous), &local, session_id, &used)?;
         let remote = session.remote_ice.clone();
         self.members[key.0].session = session;
@@ -91,7 +91,7 @@ impl Worker {
 
     /// An ICE restart without an offer. Returns our new credentials.
     pub(crate) fn restart_transport(&mut self, key: MemberKey, remote: IceCredentials, now: Instant) -> IceCredentials {
-        let local = generate_credentials();
+        let local = generate_credentials(&mut self.shared.random);
         self.members[key.0].session.remote_ice = remote.clone();
         self.install_credentials(key, local.clone(), remote, now);
         local
@@ -117,17 +117,17 @@ impl Worker {
     }
 
     fn answer(
-        &self,
+        &mut self,
         offer: &str,
         previous: Option<&Session>,
         local: &IceCredentials,
         session_id: u64,
         used: &[Ssrc],
     ) -> Result<(Session, String), NegotiateError> {
-        let config = &self.shared.config;
+        let Shared { config, random, .. } = &mut self.shared;
         let mut fresh: Vec<Ssrc> = used.to_vec();
         let mut next_ssrc = || loop {
-            let ssrc = Ssrc(random::u64() as u32);
+            let ssrc = Ssrc(random.u64() as u32);
             if ssrc.0 != 0 && !fresh.contains(&ssrc) {
                 fresh.push(ssrc);
                 return ssrc;
@@ -195,7 +195,7 @@ impl Worker {
 
     /// Closes the slots the session no longer has, or lays them to rest; changes or wakes those it has; adds new ones.
     fn adopt_slots(&mut self, key: MemberKey, session: &Session, now: Instant) -> Vec<SlotInfo> {
-        let member = &mut self.members[key.0];
+        let (member, random) = (&mut self.members[key.0], &mut self.shared.random);
         let line_of = |slot: &Slot| session.line(slot.mid());
         let is = |receiving: Option<&Receiving>, slot: &Slot| receiving.is_some_and(|line| line.ssrc == slot.ssrc());
         let receives = |slot: &Slot| line_of(slot).is_some_and(|line| is(line.receives.as_ref(), slot));
@@ -216,7 +216,7 @@ impl Worker {
             let Some(receiving) = &line.receives else { continue };
             match member.slots.iter_mut().find(|slot| slot.mid() == line.mid) {
                 Some(slot) => slot.renegotiate(line, receiving),
-                None => member.slots.push(Slot::new(line, receiving, now)),
+                None => member.slots.push(Slot::new(line, receiving, random.u64(), now)),
             }
             slots.push(SlotInfo {
                 mid: line.mid,

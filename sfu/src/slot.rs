@@ -38,8 +38,8 @@ pub(crate) struct Way<'a> {
 }
 
 impl Slot {
-    pub(crate) fn new(line: &MediaLine, receiving: &Receiving, now: Instant) -> Self {
-        let sub = Subscription::new(config(line, receiving), crate::random::u64(), now);
+    pub(crate) fn new(line: &MediaLine, receiving: &Receiving, seed: u64, now: Instant) -> Self {
+        let sub = Subscription::new(config(line, receiving), seed, now);
         let told = (sub.target(), None);
         Self {
             sub,

@@ -387,4 +387,4 @@ fn transmit(queue: &mut VecDeque<Transmit>, path: Path, bytes: &[u8]) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

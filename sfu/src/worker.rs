@@ -7,6 +7,9 @@
 //! anything to be sent stands in `pending`. So all packets of a burst for one viewer are sealed one behind the other into the
 //! send batch, and the ring is the only queue there is.
 
+mod check;
+pub(crate) mod fuzz;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::net::SocketAddr;
@@ -29,6 +32,7 @@ use crate::media::{Layer, Target};
 use crate::member::{Filled, Member, MemberKey, Received};
 use crate::path::Path;
 use crate::published::{Published, TrackKey};
+use crate::random::Random;
 use crate::receive::Cause;
 use crate::transport::{Transport, TransportEvent, stun_local_ufrag};
 
@@ -64,6 +68,7 @@ pub(crate) struct KeyFrameWish {
 /// Everything but the members and tracks themselves that handling one of them may touch.
 pub(crate) struct Shared {
     pub(crate) config: WorkerConfig,
+    pub(crate) random: Random,
     pub(crate) counters: Counters,
     pub(crate) events: VecDeque<Event>,
     /// Key frames wished for by viewers, on their way to the publishers.
@@ -98,11 +103,12 @@ pub(crate) struct Worker {
 impl Worker {
     /// A worker without rooms.
     #[must_use]
-    pub(crate) fn new(config: WorkerConfig) -> Self {
+    pub(crate) fn new(config: WorkerConfig, random: Random) -> Self {
         Self {
             next_track: (u64::from(config.shard) << 48) + 1,
             shared: Shared {
                 config,
+                random,
                 counters: Counters::default(),
                 events: VecDeque::new(),
                 wishes: Vec::new(),
@@ -224,13 +230,7 @@ impl Worker {
             member.scheduled = None;
             self.current = Some(member.room);
             member.transport.handle_timeout(now);
-            for track in &member.tracks {
-                let published = &mut self.tracks[track.0];
-                if published.update_activity(now) && !published.dirty {
-                    published.dirty = true;
-                    self.dirty.push(*track);
-                }
-            }
+            self.update_activity(key, now);
             self.after_transport(key, now);
         }
         self.current = None;
@@ -443,7 +443,10 @@ impl Worker {
                     });
                 }
                 TransportEvent::Disconnected => self.shared.events.push_back(Event::Disconnected { room, participant }),
-                TransportEvent::Reconnected => self.shared.events.push_back(Event::Reconnected { room, participant }),
+                TransportEvent::Reconnected => {
+                    self.shared.events.push_back(Event::Reconnected { room, participant });
+                    self.update_activity(key, now);
+                }
                 TransportEvent::Closed(reason) => {
                     self.remove_member(key);
                     self.shared.events.push_back(Event::Closed {
@@ -456,6 +459,20 @@ impl Worker {
             }
         }
         self.make_pending(key);
+    }
+
+    /// Notices a member's layers that were switched off, and lets their viewers look for others.
+    fn update_activity(&mut self, key: MemberKey, now: Instant) {
+        let Some(member) = self.members.get(key.0) else {
+            return;
+        };
+        for track in &member.tracks {
+            let published = &mut self.tracks[track.0];
+            if published.update_activity(now) && !published.dirty {
+                published.dirty = true;
+                self.dirty.push(*track);
+            }
+        }
     }
 
     /// Fills the batch from the first member that has output. False if none has.
@@ -481,7 +498,10 @@ impl Worker {
                 self.pending.pop_front();
                 self.members[key.0].pending = false;
                 self.grant_wishes(now);
-                self.schedule(key, now);
+                // Whoever watches its own track stands in line again.
+                if !self.members[key.0].pending {
+                    self.schedule(key, now);
+                }
             }
             if !self.batch.is_empty() {
                 return true;

@@ -16,6 +16,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("transport", housecall_sfu::fuzzing::transport),
     ("twcc_roundtrip", housecall_sfu::fuzzing::twcc_roundtrip),
     ("vp8", housecall_sfu::fuzzing::vp8),
+    ("worker", housecall_sfu::fuzzing::worker),
 ];
 
 fn corpus() -> PathBuf {

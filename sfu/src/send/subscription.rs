@@ -60,24 +60,26 @@ struct Awaited {
     layer: Layer,
     /// Older ones do not count. `None`: the layer had no packet yet.
     not_before: Option<RingIndex>,
-    why: Wait,
-}
-
-/// Why a key frame is waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wait {
-    /// To start or to switch: one that came a moment ago will do.
-    Begin,
-    /// The flow was torn after the latest key frame. Starting from that one again would come to the same gap again, for ever.
-    Torn,
 }
 
 impl Awaited {
+    /// One that has still to come.
     fn new(layer: Layer, source: &impl LayerSource) -> Self {
         Self {
             layer,
             not_before: source.ring(Some(layer)).map(Ring::end),
-            why: Wait::Begin,
+        }
+    }
+
+    /// The latest one if it has just come, else the next.
+    fn or_fresh(layer: Layer, source: &impl LayerSource, now: Instant) -> Self {
+        let is_fresh = |key: &KeyFrame| now.saturating_duration_since(key.arrival) <= limits::KEY_FRAME_REUSE;
+        match latest_key_frame(source, layer) {
+            Some((_, key)) if is_fresh(key) => Self {
+                layer,
+                not_before: Some(key.index),
+            },
+            _ => Self::new(layer, source),
         }
     }
 
@@ -93,6 +95,8 @@ impl Awaited {
 #[derive(Debug)]
 struct Flowing {
     layer: Option<Layer>,
+    /// Where it began: with this key frame, for video.
+    start: RingIndex,
     /// The next place to read.
     cursor: RingIndex,
     /// Audio starts its numbers at the first packet that is read.
@@ -250,6 +254,7 @@ impl Subscription {
         {
             self.flow = Flow::Flowing(Flowing {
                 layer: None,
+                start: newest,
                 cursor: newest,
                 begun: false,
                 frame: 0,
@@ -269,16 +274,10 @@ impl Subscription {
                     Some(awaited) if awaited.layer == layer => *awaited,
                     _ => {
                         self.requests.reset();
-                        *awaited.insert(Awaited::new(layer, source))
+                        *awaited.insert(Awaited::or_fresh(layer, source, now))
                     }
                 };
-                let fresh = |(_, key): &(&Ring, &KeyFrame)| {
-                    awaited.why == Wait::Begin && now.saturating_duration_since(key.arrival) <= limits::KEY_FRAME_REUSE
-                };
-                let found = awaited
-                    .find(source)
-                    .or_else(|| latest_key_frame(source, layer).filter(fresh));
-                if let Some((ring, key)) = found {
+                if let Some((ring, key)) = awaited.find(source) {
                     self.start_at(source, ring, key, layer);
                 }
             }
@@ -352,6 +351,7 @@ impl Subscription {
         self.requests.reset();
         self.flow = Flow::Flowing(Flowing {
             layer: Some(layer),
+            start: key.index,
             cursor: ring.start_of(key),
             begun: true,
             frame: first.timestamp,
@@ -371,11 +371,11 @@ impl Subscription {
             (Flow::Flowing(flowing), Kind::Video) => {
                 self.flow = match flowing.next {
                     Next::Stop { .. } => Flow::Idle,
+                    // Never at the same key frame again: what tore the flow is still behind it.
                     Next::Same | Next::Refresh | Next::Switch(_) => {
                         Flow::Starting(flowing.layer.map(|layer| Awaited {
                             layer,
-                            not_before: Some(resume_at),
-                            why: Wait::Torn,
+                            not_before: Some(resume_at.max(flowing.start.next())),
                         }))
                     }
                 };

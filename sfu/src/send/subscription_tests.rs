@@ -452,6 +452,40 @@ fn a_gap_right_after_a_key_frame_does_not_start_from_it_again() {
 }
 
 #[test]
+fn a_key_frame_is_not_started_at_twice_when_what_follows_is_torn_off() {
+    let mut scene = Scene::new();
+    scene.run(1);
+    let mut gone = 0;
+    while gone <= limits::MAX_HOLE as usize {
+        gone += scene.publisher.encode(Layer::P720).len();
+    }
+    // The key frame is young enough to be shared with people who join.
+    assert!(scene.publisher.time() < limits::KEY_FRAME_REUSE);
+    let mut picture = scene.picture();
+    scene.store(&picture);
+    assert_eq!(
+        scene.viewer.pump(&scene.track, scene.now),
+        0,
+        "the numbers do not go on"
+    );
+    assert!(
+        scene.viewer.sub.poll_timeout(scene.now).is_some(),
+        "a key frame is needed"
+    );
+
+    // A packet of after the key frame that came before it, and is too far from it.
+    scene.publisher.request_key_frame();
+    picture = scene.picture();
+    let far = &mut picture[1].1;
+    let mut stray = far[far.len() - 1].clone();
+    stray.sequence = stray.sequence.wrapping_add(limits::MAX_HOLE as u16 + 50);
+    far.insert(0, stray);
+    scene.store(&picture);
+    let sent = scene.viewer.take(&scene.track, scene.now).len();
+    assert!(sent < picture[1].1.len(), "{sent}");
+}
+
+#[test]
 fn a_key_frame_whose_start_comes_late_is_shown_whole() {
     let mut scene = Scene::new();
     scene.run(5);

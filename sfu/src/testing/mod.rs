@@ -5,6 +5,7 @@ mod decoder;
 mod forwarding;
 
 mod publisher;
+pub(crate) mod puppet;
 #[cfg_attr(not(test), allow(dead_code, reason = "benchmarks use only a part of it"))]
 pub(crate) mod track;
 

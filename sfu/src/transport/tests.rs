@@ -3,10 +3,11 @@
 use super::*;
 use crate::ice::generate_credentials;
 use crate::limits::{CONSENT_TIMEOUT, MAX_DATAGRAM, MAX_PATHS};
+use crate::random::Random;
 use client::{Check, Client, path};
 
 mod checks;
-mod client;
+pub(crate) mod client;
 mod hostile;
 
 /// A server, its client, and the network between them.
@@ -24,7 +25,10 @@ impl Pair {
 
     fn with_fingerprint(choose: impl FnOnce(&Client) -> Fingerprint) -> Self {
         let now = crate::clock::testing::start();
-        let (local, remote) = (generate_credentials(), generate_credentials());
+        let (local, remote) = (
+            generate_credentials(&mut Random::System),
+            generate_credentials(&mut Random::System),
+        );
         let client = Client::new(&local, &remote, now);
         let config = TransportConfig {
             local,

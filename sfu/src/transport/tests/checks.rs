@@ -298,7 +298,10 @@ fn an_ice_restart_keeps_dtls_and_moves_to_the_new_path() {
     pair.connect();
     pair.take_events();
     let old = Check::default();
-    let (local, remote) = (generate_credentials(), generate_credentials());
+    let (local, remote) = (
+        generate_credentials(&mut Random::System),
+        generate_credentials(&mut Random::System),
+    );
     pair.server.restart_ice(local.clone(), remote.clone(), pair.now);
 
     // The answer is still on its way to the client.
@@ -346,7 +349,10 @@ fn an_ice_restart_revives_after_darkness_and_again_before_any_check() {
     pair.connect();
     pair.wait(Duration::from_secs(120));
     assert!(pair.take_events().contains(&TransportEvent::Disconnected));
-    let (lost, lost_remote) = (generate_credentials(), generate_credentials());
+    let (lost, lost_remote) = (
+        generate_credentials(&mut Random::System),
+        generate_credentials(&mut Random::System),
+    );
     pair.server.restart_ice(lost, lost_remote, pair.now);
     pair.check(path(3));
     assert_eq!(
@@ -354,7 +360,10 @@ fn an_ice_restart_revives_after_darkness_and_again_before_any_check() {
         [TransportEvent::NewPath(path(3)), TransportEvent::Reconnected],
         "the answer was lost: the client still has the first credentials"
     );
-    let (local, remote) = (generate_credentials(), generate_credentials());
+    let (local, remote) = (
+        generate_credentials(&mut Random::System),
+        generate_credentials(&mut Random::System),
+    );
     pair.server.restart_ice(local.clone(), remote.clone(), pair.now);
     pair.check(path(3));
     pair.client.use_credentials(&local, &remote);

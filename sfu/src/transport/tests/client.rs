@@ -12,7 +12,7 @@ use crate::dtls::Fingerprint;
 use crate::path::Path;
 use crate::srtp::{DtlsRole, Opener, Profile, Sealer, from_dtls};
 
-pub(super) fn path(number: u16) -> Path {
+pub(crate) fn path(number: u16) -> Path {
     Path::udp(
         SocketAddr::from(([192, 0, 2, 1], 10_000 + number)),
         Some([198, 51, 100, 1].into()),
@@ -21,19 +21,19 @@ pub(super) fn path(number: u16) -> Path {
 
 /// What is unusual about a check.
 #[derive(Default)]
-pub(super) struct Check {
-    pub(super) nominate: bool,
-    pub(super) controlled: bool,
-    pub(super) without_integrity: bool,
-    pub(super) sha256: bool,
+pub(crate) struct Check {
+    pub(crate) nominate: bool,
+    pub(crate) controlled: bool,
+    pub(crate) without_integrity: bool,
+    pub(crate) sha256: bool,
     /// An additional empty attribute.
-    pub(super) extra: Option<u16>,
+    pub(crate) extra: Option<u16>,
     /// Instead of the true one; empty for none at all.
-    pub(super) username: Option<&'static str>,
-    pub(super) password: Option<&'static str>,
+    pub(crate) username: Option<&'static str>,
+    pub(crate) password: Option<&'static str>,
 }
 
-pub(super) struct Client {
+pub(crate) struct Client {
     dtls: dimpl::Dtls,
     certificate: Vec<u8>,
     server: IceCredentials,
@@ -47,7 +47,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(server: &IceCredentials, own: &IceCredentials, now: Instant) -> Self {
+    pub(crate) fn new(server: &IceCredentials, own: &IceCredentials, now: Instant) -> Self {
         let certificate = dimpl::certificate::generate_self_signed_certificate().unwrap();
         let config = Config::builder()
             .flight_start_rto(Duration::from_millis(100))
@@ -71,21 +71,21 @@ impl Client {
         }
     }
 
-    pub(super) fn fingerprint(&self) -> Fingerprint {
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &self.certificate);
         Fingerprint::from_sha256(digest.as_ref().try_into().unwrap())
     }
 
-    pub(super) fn use_credentials(&mut self, server: &IceCredentials, own: &IceCredentials) {
+    pub(crate) fn use_credentials(&mut self, server: &IceCredentials, own: &IceCredentials) {
         self.server = server.clone();
         self.own_ufrag = own.ufrag.clone();
     }
 
-    pub(super) fn server_ufrag(&self) -> &str {
+    pub(crate) fn server_ufrag(&self) -> &str {
         &self.server.ufrag
     }
 
-    pub(super) fn check(&mut self, check: &Check) -> Vec<u8> {
+    pub(crate) fn check(&mut self, check: &Check) -> Vec<u8> {
         self.transactions += 1;
         let mut id = [0; 12];
         id[4..].copy_from_slice(&self.transactions.to_be_bytes());
@@ -126,7 +126,7 @@ impl Client {
     }
 
     /// The mapped address in a good answer to the last check.
-    pub(super) fn mapped_address(&self, answer: &[u8]) -> Option<SocketAddr> {
+    pub(crate) fn mapped_address(&self, answer: &[u8]) -> Option<SocketAddr> {
         let message = Message::parse(answer).ok()?;
         let key = IntegrityKey::new(self.server.pwd.as_bytes());
         message.verify_integrity(&key).ok()?;
@@ -134,7 +134,7 @@ impl Client {
     }
 
     /// The code of an error answer, and whether it is authentic.
-    pub(super) fn error(&self, answer: &[u8]) -> Option<(u16, bool)> {
+    pub(crate) fn error(&self, answer: &[u8]) -> Option<(u16, bool)> {
         let message = Message::parse(answer).ok()?;
         let key = IntegrityKey::new(self.server.pwd.as_bytes());
         assert_eq!(message.class(), Class::Error);
@@ -165,53 +165,53 @@ impl Client {
     }
 
     /// DTLS datagrams to send.
-    pub(super) fn poll_dtls(&mut self, _now: Instant) -> Vec<Vec<u8>> {
+    pub(crate) fn poll_dtls(&mut self, _now: Instant) -> Vec<Vec<u8>> {
         self.drain();
         std::mem::take(&mut self.out)
     }
 
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.timeout
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Instant) {
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
         let _ = self.dtls.handle_timeout(now);
         self.drain();
     }
 
-    pub(super) fn handle_dtls(&mut self, datagram: &[u8], now: Instant) {
+    pub(crate) fn handle_dtls(&mut self, datagram: &[u8], now: Instant) {
         let _ = self.dtls.handle_timeout(now);
         let _ = self.dtls.handle_packet(datagram);
         self.drain();
     }
 
-    pub(super) fn is_connected(&self) -> bool {
+    pub(crate) fn is_connected(&self) -> bool {
         self.connected && self.keys.is_some()
     }
 
-    pub(super) fn was_closed(&self) -> bool {
+    pub(crate) fn was_closed(&self) -> bool {
         self.closed
     }
 
-    pub(super) fn close(&mut self, now: Instant) -> Vec<Vec<u8>> {
+    pub(crate) fn close(&mut self, now: Instant) -> Vec<Vec<u8>> {
         self.dtls.close().unwrap();
         self.poll_dtls(now)
     }
 
-    pub(super) fn srtp(&self) -> (Opener, Sealer) {
+    pub(crate) fn srtp(&self) -> (Opener, Sealer) {
         from_dtls(Profile::AeadAes256Gcm, self.keys.as_ref().unwrap(), DtlsRole::Client).unwrap()
     }
 }
 
 /// A Binding message of a class, with nothing in it.
-pub(super) fn binding(class: Class) -> Vec<u8> {
+pub(crate) fn binding(class: Class) -> Vec<u8> {
     let mut buffer = [0; 20];
     let len = Builder::new(&mut buffer, class, Method::BINDING, TransactionId([1; 12])).finish();
     buffer[..len.unwrap()].to_vec()
 }
 
 /// A ClientHello in one record, cut into two records of their own, as browsers send it because it is too long for one.
-pub(super) fn split_hello(datagram: &[u8], at: usize) -> Vec<Vec<u8>> {
+pub(crate) fn split_hello(datagram: &[u8], at: usize) -> Vec<Vec<u8>> {
     let (record, body) = (&datagram[..13], &datagram[25..]);
     let (first, second) = body.split_at(at);
     [(0, 0, first), (1, at, second)]
