@@ -40,17 +40,18 @@ pub(crate) struct CertificateError;
 impl Certificate {
     /// A fresh one.
     pub(crate) fn generate() -> Result<Self, CertificateError> {
+        Self::with_config(config())
+    }
+
+    /// A fresh one whose connections time their retransmissions by a seed. Keys are as random as ever.
+    #[cfg(test)]
+    pub(crate) fn generate_seeded(seed: u64) -> Result<Self, CertificateError> {
+        Self::with_config(config().dangerously_set_rng_seed(seed))
+    }
+
+    fn with_config(config: dimpl::ConfigBuilder) -> Result<Self, CertificateError> {
         let inner = dimpl::certificate::generate_self_signed_certificate().map_err(|_| CertificateError)?;
-        let config = dimpl::Config::builder()
-            .mtu(MAX_DATAGRAM)
-            .max_queue_rx(MAX_DTLS_QUEUE)
-            // The cookie would prove the sender's address at the price of a round trip. A check with valid MESSAGE-INTEGRITY
-            // has proved it: `Transport` lets DTLS in from no other path.
-            .use_server_cookie(false)
-            .flight_start_rto(FIRST_RETRY)
-            .flight_retries(RETRIES)
-            .build()
-            .map_err(|_| CertificateError)?;
+        let config = config.build().map_err(|_| CertificateError)?;
         Ok(Self {
             inner,
             config: Arc::new(config),
@@ -61,6 +62,17 @@ impl Certificate {
     pub(crate) fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(HashFunction::Sha256, &self.inner.certificate)
     }
+}
+
+fn config() -> dimpl::ConfigBuilder {
+    dimpl::Config::builder()
+        .mtu(MAX_DATAGRAM)
+        .max_queue_rx(MAX_DTLS_QUEUE)
+        // The cookie would prove the sender's address at the price of a round trip. A check with valid MESSAGE-INTEGRITY
+        // has proved it: `Transport` lets DTLS in from no other path.
+        .use_server_cookie(false)
+        .flight_start_rto(FIRST_RETRY)
+        .flight_retries(RETRIES)
 }
 
 /// What a DTLS connection came to.

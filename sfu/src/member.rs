@@ -387,6 +387,8 @@ impl Member {
                 return Filled::Part;
             }
             if let Some(target) = slot.take_change() {
+                // At a switch the outgoing clock may have had to be pushed forward: lips are in sync again with the next report.
+                self.reports.handle_new_stream(now);
                 shared.events.push_back(Event::Sending {
                     room: self.room,
                     participant: self.id,

@@ -69,6 +69,8 @@ pub struct VideoDecoder {
     decoded: Option<(u8, u32)>,
     /// A packet was given up since the last frame's start, or nothing has come yet: the first packets may be missing.
     loss: bool,
+    /// Nothing is played before a whole key frame has come.
+    awaits_key_frame: bool,
     figures: DecoderFigures,
 }
 
@@ -90,7 +92,17 @@ impl VideoDecoder {
             last: None,
             decoded: None,
             loss: true,
+            awaits_key_frame: false,
             figures: DecoderFigures::default(),
+        }
+    }
+
+    /// A decoder behind a jitter buffer that begins with the first whole key frame, in whatever order its packets come.
+    #[must_use]
+    pub fn behind_buffer() -> Self {
+        Self {
+            awaits_key_frame: true,
+            ..Self::new()
         }
     }
 
@@ -124,7 +136,8 @@ impl VideoDecoder {
     /// The numbers a receiver would ask for again.
     #[must_use]
     pub fn missing(&self) -> Vec<u16> {
-        let (Some(next), Some((highest, _))) = (self.next, self.waiting.last_key_value()) else {
+        let first = self.next.or_else(|| self.waiting.keys().next().copied());
+        let (Some(next), Some((highest, _))) = (first, self.waiting.last_key_value()) else {
             return Vec::new();
         };
         (next..*highest)
@@ -144,9 +157,41 @@ impl VideoDecoder {
         }
     }
 
+    /// Gives up on what is missing if a whole key frame waits behind it. True if it did.
+    pub fn skip_to_key_frame(&mut self) -> bool {
+        let is_whole = |(number, part): &(&u64, &Part)| {
+            let followers = (1..u64::from(part.frame.parts)).map(|ahead| self.waiting.get(&(*number + ahead)));
+            part.key_height.is_some() && followers.flatten().count() + 1 == usize::from(part.frame.parts)
+        };
+        let Some((first, _)) = self
+            .waiting
+            .iter()
+            .find(is_whole)
+            .map(|(number, part)| (*number, *part))
+        else {
+            return false;
+        };
+        if let Some(next) = self.next {
+            self.figures.lost += (next..first)
+                .filter(|number| !self.waiting.contains_key(number))
+                .count() as u64;
+        }
+        self.waiting = self.waiting.split_off(&first);
+        self.next = Some(first);
+        self.loss = true;
+        self.figures.unfinished += u64::from(self.partial.take().is_some());
+        self.drain();
+        true
+    }
+
     fn take(&mut self, number: u16, timestamp: u32, marker: bool, payload: &[u8]) {
         let number = self.sequences.unwrap(u64::from(number));
         let part = parse(timestamp, marker, payload);
+        if self.awaits_key_frame && self.next.is_none() {
+            self.waiting.insert(number, part);
+            self.skip_to_key_frame();
+            return;
+        }
         let next = *self.next.get_or_insert(number);
         if number < next {
             return;
@@ -228,6 +273,13 @@ impl VideoDecoder {
         self.figures.decoded += 1;
         self.decoded = Some((frame.layer, frame.number));
     }
+}
+
+/// Layer and number of the frame that a payload is of.
+#[cfg(test)]
+pub(crate) fn frame_of(payload: &[u8]) -> (u8, u32) {
+    let frame = parse(0, false, payload).frame;
+    (frame.layer, frame.number)
 }
 
 fn parse(timestamp: u32, marker: bool, payload: &[u8]) -> Part {

@@ -3,15 +3,19 @@
 
 mod decoder;
 mod forwarding;
-
+#[cfg(test)]
+pub(crate) mod link;
 mod publisher;
 pub(crate) mod puppet;
 #[cfg_attr(not(test), allow(dead_code, reason = "benchmarks use only a part of it"))]
 pub(crate) mod track;
 
+#[cfg(test)]
+pub(crate) use decoder::frame_of;
 pub use decoder::{DecoderFigures, VideoDecoder};
-
 pub use forwarding::Forwarding;
+#[cfg(test)]
+pub(crate) use publisher::FRAME_TIME;
 pub use publisher::{MediaPacket, VideoPublisher};
 
 /// Seeded chance (SplitMix64): the same seed gives the same run.

@@ -8,7 +8,7 @@ use crate::media::Layer;
 /// Ticks of a frame at 30 frames a second.
 const FRAME_TICKS: u32 = 3_000;
 /// Time of a frame at 30 frames a second.
-pub(super) const FRAME_TIME: Duration = Duration::from_nanos(33_333_333);
+pub(crate) const FRAME_TIME: Duration = Duration::from_nanos(33_333_333);
 
 /// What the first byte after the descriptor and key frame header is followed by: layer, frame, the frame it refers to, part, parts.
 pub(super) const STAMP_LEN: usize = 1 + 4 + 4 + 1 + 1;

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+#[cfg(test)]
+use housecall_turn::stun::Message;
 use housecall_turn::stun::{Builder, Class, IntegrityKey, Method, TransactionId};
 
 use crate::api::IceCredentials;
@@ -209,6 +211,30 @@ impl Puppet {
     /// Takes over the client's side of the keys.
     pub(crate) fn connect(&mut self, keys: &[u8]) {
         self.srtp = srtp::from_dtls(Profile::AeadAes256Gcm, keys, DtlsRole::Client).ok();
+    }
+
+    /// Takes over what a real handshake agreed on.
+    #[cfg(test)]
+    pub(crate) fn adopt_keys(&mut self, keys: (Opener, Sealer)) {
+        self.srtp = Some(keys);
+    }
+
+    /// Whether keys are in place.
+    #[cfg(test)]
+    pub(crate) const fn has_keys(&self) -> bool {
+        self.srtp.is_some()
+    }
+
+    /// Whether a datagram is the authentic answer to a check, saying that it came from `address`.
+    #[cfg(test)]
+    pub(crate) fn is_answer(&self, datagram: &[u8], address: std::net::SocketAddr) -> bool {
+        let Ok(answer) = Message::parse(datagram) else {
+            return false;
+        };
+        let is_authentic = answer
+            .verify_integrity(&IntegrityKey::new(self.server.pwd.as_bytes()))
+            .is_ok();
+        is_authentic && answer.class() == Class::Success && answer.xor_mapped_address() == Some(address)
     }
 
     /// An authentic connectivity check.

@@ -1,6 +1,17 @@
-//! The worker as a whole in virtual time.
+//! The worker as a whole in virtual time: random programs, and stories told with real clients over bad links.
+//!
+//! All chance comes from one seed, which a failed run prints: `HOUSECALL_SEED=n` repeats it, `HOUSECALL_TIMES=n` tells each
+//! story with that many seeds.
 
+mod deny;
+mod layers;
+mod lip_sync;
+mod paths;
+mod peer;
 mod programs;
+mod republish;
+mod stage;
+mod visit;
 
 /// The seed of a random test: `HOUSECALL_SEED`, or one of its own.
 fn seed(own: u64) -> u64 {

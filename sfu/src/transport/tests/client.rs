@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dimpl::{Config, Output};
+use dimpl::{Config, ConfigBuilder, Output};
 use housecall_turn::stun::{AttributeType, Builder, Class, Integrity, IntegrityKey, Message, Method, TransactionId};
 
 use crate::api::IceCredentials;
@@ -48,8 +48,18 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(server: &IceCredentials, own: &IceCredentials, now: Instant) -> Self {
+        Self::with_config(Config::builder(), server, own, now)
+    }
+
+    /// One that times its retransmissions by a seed.
+    pub(crate) fn seeded(seed: u64, server: &IceCredentials, own: &IceCredentials, now: Instant) -> Self {
+        let config = Config::builder().dangerously_set_rng_seed(seed);
+        Self::with_config(config, server, own, now)
+    }
+
+    fn with_config(config: ConfigBuilder, server: &IceCredentials, own: &IceCredentials, now: Instant) -> Self {
         let certificate = dimpl::certificate::generate_self_signed_certificate().unwrap();
-        let config = Config::builder()
+        let config = config
             .flight_start_rto(Duration::from_millis(100))
             .flight_retries(10)
             .build()
