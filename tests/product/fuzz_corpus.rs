@@ -7,6 +7,7 @@ type Target = fn(&[u8]);
 
 /// Each directory of `fuzz/corpus` with what its files are fed to.
 const TARGETS: &[(&str, Target)] = &[
+    ("channel_data", housecall_turn::fuzzing::channel_data),
     ("h264", housecall_sfu::fuzzing::h264),
     ("rtcp", housecall_sfu::fuzzing::rtcp),
     ("rtp", housecall_sfu::fuzzing::rtp),
@@ -14,6 +15,10 @@ const TARGETS: &[(&str, Target)] = &[
     ("signaling_json", housecall_signaling::fuzzing::message),
     ("stun", housecall_turn::fuzzing::stun),
     ("transport", housecall_sfu::fuzzing::transport),
+    ("turn", |data| {
+        housecall_turn::fuzzing::turn(data);
+    }),
+    ("turn_framing", housecall_turn::fuzzing::framing),
     ("twcc_roundtrip", housecall_sfu::fuzzing::twcc_roundtrip),
     ("vp8", housecall_sfu::fuzzing::vp8),
     ("worker", housecall_sfu::fuzzing::worker),

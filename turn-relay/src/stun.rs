@@ -65,6 +65,19 @@ impl Method {
     /// Binding, the only method of STUN itself and of ICE.
     pub const BINDING: Self = Self(0x001);
 
+    /// Allocate (RFC 8656 §17).
+    pub const ALLOCATE: Self = Self(0x003);
+    /// Refresh.
+    pub const REFRESH: Self = Self(0x004);
+    /// Send, an indication only.
+    pub const SEND: Self = Self(0x006);
+    /// Data, an indication only.
+    pub const DATA: Self = Self(0x007);
+    /// CreatePermission.
+    pub const CREATE_PERMISSION: Self = Self(0x008);
+    /// ChannelBind.
+    pub const CHANNEL_BIND: Self = Self(0x009);
+
     /// A method by its number; `None` above 0xfff.
     #[must_use]
     pub const fn new(number: u16) -> Option<Self> {
@@ -126,6 +139,36 @@ impl AttributeType {
     pub const PRIORITY: Self = Self(0x0024);
     /// USE-CANDIDATE (ICE).
     pub const USE_CANDIDATE: Self = Self(0x0025);
+    /// CHANNEL-NUMBER (RFC 8656 §18, like all down to RESERVATION-TOKEN).
+    pub const CHANNEL_NUMBER: Self = Self(0x000c);
+    /// LIFETIME.
+    pub const LIFETIME: Self = Self(0x000d);
+    /// XOR-PEER-ADDRESS.
+    pub const XOR_PEER_ADDRESS: Self = Self(0x0012);
+    /// DATA.
+    pub const DATA: Self = Self(0x0013);
+    /// XOR-RELAYED-ADDRESS.
+    pub const XOR_RELAYED_ADDRESS: Self = Self(0x0016);
+    /// REQUESTED-ADDRESS-FAMILY.
+    pub const REQUESTED_ADDRESS_FAMILY: Self = Self(0x0017);
+    /// EVEN-PORT.
+    pub const EVEN_PORT: Self = Self(0x0018);
+    /// REQUESTED-TRANSPORT.
+    pub const REQUESTED_TRANSPORT: Self = Self(0x0019);
+    /// DONT-FRAGMENT.
+    pub const DONT_FRAGMENT: Self = Self(0x001a);
+    /// RESERVATION-TOKEN.
+    pub const RESERVATION_TOKEN: Self = Self(0x0022);
+    /// PASSWORD-ALGORITHM (RFC 8489 §14.12).
+    pub const PASSWORD_ALGORITHM: Self = Self(0x001d);
+    /// USERHASH (RFC 8489 §14.4).
+    pub const USERHASH: Self = Self(0x001e);
+    /// ADDITIONAL-ADDRESS-FAMILY (RFC 8656 §18.11).
+    pub const ADDITIONAL_ADDRESS_FAMILY: Self = Self(0x8000);
+    /// ADDRESS-ERROR-CODE (RFC 8656 §18.12).
+    pub const ADDRESS_ERROR_CODE: Self = Self(0x8001);
+    /// PASSWORD-ALGORITHMS (RFC 8489 §14.11).
+    pub const PASSWORD_ALGORITHMS: Self = Self(0x8002);
     /// SOFTWARE.
     pub const SOFTWARE: Self = Self(0x8022);
     /// FINGERPRINT.

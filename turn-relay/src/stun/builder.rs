@@ -36,6 +36,12 @@ impl<'b> Builder<'b> {
         Self { buffer, id, len }
     }
 
+    /// The transaction id.
+    #[must_use]
+    pub fn id(&self) -> TransactionId {
+        self.id
+    }
+
     /// Appends any attribute.
     pub fn attribute(&mut self, kind: AttributeType, value: &[u8]) -> &mut Self {
         if let Ok(at) = self.len {

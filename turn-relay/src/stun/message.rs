@@ -1,6 +1,7 @@
 //! A received message, looked at in place.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::Range;
 
 use super::{AttributeType, Class, HEADER_LEN, MAGIC_COOKIE, MAX_USERNAME_LEN, Method, TransactionId};
 
@@ -227,22 +228,30 @@ impl<'a> Message<'a> {
     /// An attribute in the form of XOR-MAPPED-ADDRESS (RFC 8489 §14.2).
     #[must_use]
     pub fn xor_address(&self, kind: AttributeType) -> Option<SocketAddr> {
-        let value = self.get(kind)?;
-        let (&[_, family, port_high, port_low], address) = value.split_first_chunk()?;
-        let port = u16::from_be_bytes([port_high, port_low]) ^ (MAGIC_COOKIE >> 16) as u16;
-        let mask = xor_mask(self.transaction_id());
-        let ip = match family {
-            0x01 => {
-                let bits = u32::from_be_bytes(address.try_into().ok()?) ^ MAGIC_COOKIE;
-                IpAddr::V4(Ipv4Addr::from_bits(bits))
+        xor_address(self.get(kind)?, self.transaction_id())
+    }
+
+    /// Every attribute of a type that has the form of XOR-MAPPED-ADDRESS; `None` for one that is malformed.
+    pub fn xor_addresses(&self, kind: AttributeType) -> impl Iterator<Item = Option<SocketAddr>> + use<'a> {
+        let id = self.transaction_id();
+        self.attributes()
+            .filter(move |attribute| attribute.kind == kind)
+            .map(move |attribute| xor_address(attribute.value, id))
+    }
+
+    /// Where in the message the value of the first attribute of a type lies, for payload that is to be handed on in place.
+    #[must_use]
+    pub fn position(&self, kind: AttributeType) -> Option<Range<usize>> {
+        let mut at = HEADER_LEN;
+        while at < self.body_end {
+            let (attribute, next) = attribute_at(self.bytes, at)?;
+            if attribute.kind == kind {
+                let start = at + ATTRIBUTE_HEADER_LEN;
+                return Some(start..start + attribute.value.len());
             }
-            0x02 => {
-                let bits = u128::from_be_bytes(address.try_into().ok()?) ^ mask;
-                IpAddr::V6(Ipv6Addr::from_bits(bits))
-            }
-            _ => return None,
-        };
-        Some(SocketAddr::new(ip, port))
+            at = next;
+        }
+        None
     }
 
     /// ERROR-CODE, if it is well-formed.
@@ -307,6 +316,24 @@ pub(super) fn attribute_at(bytes: &[u8], at: usize) -> Option<(Attribute<'_>, us
         },
         next,
     ))
+}
+
+/// Reads a value in the form of XOR-MAPPED-ADDRESS.
+fn xor_address(value: &[u8], id: TransactionId) -> Option<SocketAddr> {
+    let (&[_, family, port_high, port_low], address) = value.split_first_chunk()?;
+    let port = u16::from_be_bytes([port_high, port_low]) ^ (MAGIC_COOKIE >> 16) as u16;
+    let ip = match family {
+        0x01 => {
+            let bits = u32::from_be_bytes(address.try_into().ok()?) ^ MAGIC_COOKIE;
+            IpAddr::V4(Ipv4Addr::from_bits(bits))
+        }
+        0x02 => {
+            let bits = u128::from_be_bytes(address.try_into().ok()?) ^ xor_mask(id);
+            IpAddr::V6(Ipv6Addr::from_bits(bits))
+        }
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip, port))
 }
 
 /// What an IPv6 address is XORed with: magic cookie and transaction id.
