@@ -1,204 +1,328 @@
-//! `bench forward`: one publisher, N viewers, processor time of the server for each forwarded packet, beside the floor.
+//! `bench forward`: one publisher, N viewers: processor time of the server for each forwarded packet, beside the floor.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use comfy_table::{Cell, CellAlignment, Table};
+use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use crate::dtls::Profile;
 use crate::floor::{self, Kind};
-use crate::generator::{self, Shape};
-use crate::peer::{Offering, Peer, Role};
-use crate::server::Server;
+use crate::load::{Load, Opening, OwnUsage, Seen, Spec, Stream};
+use crate::measure::{Holdings, Usage};
+use crate::offer::Line;
+use crate::report::{self, Row, figure};
+use crate::source::{SPREAD, Source};
+use crate::stats::micros_each;
+use crate::target::{Elsewhere, How, Target};
+
+/// How packets leave the publisher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Shape {
+    /// One packet after the other, evenly spaced.
+    Even,
+    /// Frames of six packets within 0.25 ms: what Chromium does on a fast line.
+    Burst,
+}
+
+impl Shape {
+    pub(crate) fn source(self, rate: Option<u64>) -> Source {
+        match self {
+            Self::Even => Source::Even {
+                rate: rate.unwrap_or(250),
+            },
+            Self::Burst => Source::Burst {
+                rate: rate.unwrap_or(180),
+            },
+        }
+    }
+}
 
 /// What to measure.
 pub(crate) struct Plan {
-    /// Viewers of each run.
+    pub(crate) binary: PathBuf,
+    pub(crate) other: Elsewhere,
     pub(crate) viewers: Vec<usize>,
-    /// Packets per second the publisher sends.
-    pub(crate) rate: u64,
-    /// How they are spaced.
+    pub(crate) rate: Option<u64>,
     pub(crate) shape: Shape,
-    /// Length of each measurement.
+    pub(crate) shards: Vec<usize>,
+    pub(crate) profile: Option<Profile>,
     pub(crate) time: Duration,
+    /// Search the highest rate with less than this part lost.
+    pub(crate) limit: Option<f64>,
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// What every measurement of a load has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Measured {
+    pub(crate) time: Duration,
+    pub(crate) seen: Seen,
+    pub(crate) server: Usage,
+    pub(crate) own: OwnUsage,
+}
+
+impl Measured {
+    /// Measures for so long.
+    pub(crate) fn over(load: &Load, target: &Target, time: Duration, bar: &ProgressBar) -> Result<Self> {
+        let (process, threads) = target.process();
+        let began = std::time::Instant::now();
+        let (seen, server, own) = (load.seen(), process.usage(threads)?, OwnUsage::now()?);
+        while began.elapsed() < time {
+            std::thread::sleep((time - began.elapsed().min(time)).min(Duration::from_millis(200)));
+            bar.tick();
+        }
+        Ok(Self {
+            seen: load.seen().since(seen),
+            server: process.usage(threads)?.since(server),
+            own: OwnUsage::now()?.since(own),
+            time: began.elapsed(),
+        })
+    }
+
+    /// How much of one processor `used` is.
+    pub(crate) fn share(&self, used: Duration) -> f64 {
+        used.as_secs_f64() / self.time.as_secs_f64()
+    }
+
+    /// What to say about the generator and the machine.
+    pub(crate) fn limits(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        let (sending, receiving) = (self.share(self.own.sending), self.share(self.own.receiving));
+        if sending > 0.9 || receiving > 0.9 {
+            notes.push(format!(
+                "THE GENERATOR WAS THE BOTTLENECK: its sending thread used {:.0} % of a processor, its receiving thread {:.0} %",
+                sending * 100.0,
+                receiving * 100.0
+            ));
+        }
+        if self.own.all > self.server.cpu {
+            notes.push("the generator used more processor time than the server".to_owned());
+        }
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let all = self.share(self.own.all + self.server.cpu);
+        if all > 0.95 * processors as f64 {
+            notes.push(format!(
+                "the machine was full: {all:.2} of {processors} processors by server and generator"
+            ));
+        }
+        if self.seen.late > 0 {
+            notes.push(format!("{} frames were sent more than 100 ms late", self.seen.late));
+        }
+        if self.seen.broken > 0 {
+            notes.push(format!("{} packets could not be opened", self.seen.broken));
+        }
+        notes
+    }
 }
 
 /// One run.
 #[derive(Serialize)]
-struct Row {
+struct Forwarded {
     viewers: usize,
+    shards: usize,
     shape: String,
+    profile: &'static str,
     packets_per_second_in: u64,
     forwarded: u64,
-    lost: u64,
+    forwarded_per_second: f64,
+    lost: i64,
     verified: u64,
     server_us_per_packet: f64,
     floor_plain_us: f64,
     floor_best_us: f64,
     ratio_to_plain: f64,
     ratio_to_best: f64,
+    media_thread_share: f64,
+    turns_per_packet: f64,
     kib_per_viewer: f64,
     generator_us_per_packet: f64,
+    #[serde(skip)]
+    notes: Vec<String>,
 }
 
-/// Measures and prints a table, then a JSON line for each run.
-pub(crate) async fn run(plan: &Plan, binary: &Path) -> Result<()> {
+impl Row for Forwarded {
+    const BENCH: &'static str = "forward";
+
+    fn cells(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("viewers", self.viewers.to_string()),
+            ("shards", self.shards.to_string()),
+            ("shape", self.shape.clone()),
+            ("SRTP", self.profile.to_owned()),
+            ("out/s", figure(self.forwarded_per_second)),
+            ("lost", self.lost.to_string()),
+            ("server µs", figure(self.server_us_per_packet)),
+            ("plain µs", figure(self.floor_plain_us)),
+            ("best µs", figure(self.floor_best_us)),
+            ("× plain", figure(self.ratio_to_plain)),
+            ("× best", figure(self.ratio_to_best)),
+            ("media thread", format!("{:.0} %", self.media_thread_share * 100.0)),
+            ("turns/packet", figure(self.turns_per_packet)),
+            ("KiB/viewer", figure(self.kib_per_viewer)),
+            ("generator µs", figure(self.generator_us_per_packet)),
+        ]
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.notes.clone()
+    }
+}
+
+const MEANING: [&str; 5] = [
+    "server µs: processor time of the whole server, user and system, for each packet that reached a viewer",
+    "plain: the same datagrams by send_to, no crypto, no logic · best: sealed, a frame in one GSO call · both in this run, sending only",
+    "turns/packet: how often a media thread was put on a processor (its wake-ups, at most)",
+    "KiB/viewer: resident memory gained since before the first viewer joined, over their number",
+    "Absolute times hold for this machine and this minute: compare ratios",
+];
+
+/// Measures and prints.
+pub(crate) async fn run(plan: &Plan) -> Result<()> {
+    if plan.limit.is_some() {
+        return crate::limit::run(plan).await;
+    }
     let mut rows = Vec::new();
-    for viewers in &plan.viewers {
-        rows.push(one(plan, *viewers, binary).await?);
+    for shards in &plan.shards {
+        for viewers in &plan.viewers {
+            rows.push(one(plan, *viewers, *shards).await?);
+        }
     }
-    print_table(&rows);
-    for row in &rows {
-        println!("{}", serde_json::to_string(row)?);
+    report::print(&rows, &MEANING);
+    let first = rows.first().map_or(0.0, |row| row.server_us_per_packet);
+    for row in rows.iter().filter(|row| row.shards > 1) {
+        println!(
+            "{} shards: {} µs a packet against {} with {} shards; for the scaling of packets/s use --find-limit",
+            row.shards,
+            figure(row.server_us_per_packet),
+            figure(first),
+            plan.shards[0]
+        );
     }
+    report::write_json(&rows, plan.json.as_deref())?;
     if rows.iter().any(|row| row.forwarded == 0 || row.verified == 0) {
         bail!("a run forwarded nothing that could be opened");
     }
     Ok(())
 }
 
-async fn one(plan: &Plan, viewers: usize, binary: &Path) -> Result<Row> {
-    let scratch = std::env::temp_dir().join(format!("housecall-bench-{}", std::process::id()));
-    std::fs::create_dir_all(&scratch)?;
-    let server = Server::start(binary, &scratch)?;
-    let visit = server.create_visit()?;
-    let token = server.token(&visit)?;
-    let bar = ProgressBar::new(viewers as u64 + 4);
-    bar.set_style(ProgressStyle::with_template("{msg:32} {wide_bar} {pos}/{len}")?);
-    bar.set_message(format!("1 → {viewers}: joining"));
-    let ssrc = 0x00be_0001;
-    let publisher = connect(
-        &server,
-        "whip",
-        &visit,
-        &token,
-        Offering::new(Role::Publisher, ssrc, 0)?,
-    )
-    .await?;
-    bar.inc(1);
-    let empty = server.memory()?;
-    let mut peers = Vec::new();
-    for number in 0..viewers {
-        let offering = Offering::new(Role::Viewer, 0, number as u64 + 1)?;
-        peers.push(connect(&server, "whep", &visit, &token, offering).await?);
+/// A progress bar with one message.
+pub(crate) fn bar(steps: usize) -> Result<ProgressBar> {
+    let bar = ProgressBar::new(steps as u64);
+    bar.set_style(ProgressStyle::with_template("{msg:40} {wide_bar} {pos}/{len} {elapsed}")?);
+    Ok(bar)
+}
+
+/// A running load of one publisher and its viewers on each shard.
+pub(crate) struct Running {
+    pub(crate) target: Target,
+    pub(crate) load: Load,
+    /// The server before the first viewer.
+    pub(crate) empty: Holdings,
+}
+
+/// Starts the server and the load, and waits until every viewer sees something.
+pub(crate) async fn start(
+    plan: &Plan,
+    viewers: usize,
+    shards: usize,
+    opening: Opening,
+    bar: &ProgressBar,
+) -> Result<Running> {
+    let target = Target::new(&plan.other, &plan.binary, shards, plan.profile)?;
+    let source = plan.shape.source(plan.rate);
+    let (mut peers, mut streams, mut visits) = (Vec::new(), Vec::new(), Vec::new());
+    for number in 0..shards {
+        let visit = target.visit()?;
+        let ssrc = 0x00be_0001 + 16 * number as u32;
+        let publisher = target.join(How::Whip, &visit, &[Line::SendVideo { ssrc }]).await?;
+        streams.push(Stream {
+            peer: peers.len(),
+            source,
+            ssrc,
+            mid: "0".to_owned(),
+            rid: None,
+            size: (1_280, 720),
+        });
+        peers.push(publisher.peer);
+        visits.push(visit);
         bar.inc(1);
     }
-    bar.set_message(format!("1 → {viewers}: measuring"));
-    let measured = tokio::task::block_in_place(|| {
-        generator::run(
-            publisher,
-            peers,
-            ssrc,
-            plan.rate,
-            plan.shape,
-            Duration::from_secs(2),
-            || {
-                let (server_before, own_before) = (server.cpu()?, crate::server::process_cpu("self")?);
-                std::thread::sleep(plan.time);
-                let memory = server.memory()?;
-                Ok((
-                    server.cpu()? - server_before,
-                    crate::server::process_cpu("self")? - own_before,
-                    memory,
-                ))
-            },
-        )
+    let empty = target.process().0.holdings()?;
+    for visit in &visits {
+        peers.extend(target.join_viewers(visit, &[Line::ReceiveVideo], viewers, bar).await?);
+    }
+    let spread = match plan.shape {
+        Shape::Even => Duration::ZERO,
+        Shape::Burst => SPREAD,
+    };
+    let load = Load::start(Spec {
+        peers,
+        streams,
+        opening,
+        spread,
     })?;
-    let ((server_cpu, own_cpu, memory), seen) = measured;
-    bar.inc(1);
-    drop(server);
-    bar.set_message(format!("1 → {viewers}: the floor"));
-    let time = plan.time.min(Duration::from_secs(5));
-    let plain = floor::measure(Kind::Plain, viewers, plan.rate, plan.shape, time)?;
-    bar.inc(1);
-    let best = floor::measure(Kind::Best, viewers, plan.rate, plan.shape, time)?;
-    bar.finish_and_clear();
-    let _ = std::fs::remove_dir_all(&scratch);
-    let micros = |time: Duration| time.as_secs_f64() * 1e6;
-    let server_us = micros(server_cpu) / seen.received.max(1) as f64;
-    Ok(Row {
-        viewers,
-        shape: format!("{:?}", plan.shape).to_lowercase(),
-        packets_per_second_in: plan.rate,
-        forwarded: seen.received,
-        lost: seen.lost,
-        verified: seen.verified,
-        server_us_per_packet: server_us,
-        floor_plain_us: micros(plain),
-        floor_best_us: micros(best),
-        ratio_to_plain: server_us / micros(plain),
-        ratio_to_best: server_us / micros(best),
-        kib_per_viewer: memory.saturating_sub(empty) as f64 / 1_024.0 / viewers as f64,
-        generator_us_per_packet: micros(own_cpu) / seen.received.max(1) as f64,
+    let expected = (viewers * shards) as u64;
+    tokio::task::block_in_place(|| load.wait_for(expected, Duration::from_secs(20)))?;
+    Ok(Running { target, load, empty })
+}
+
+async fn one(plan: &Plan, viewers: usize, shards: usize) -> Result<Forwarded> {
+    let bar = bar((viewers + 1) * shards + 4)?;
+    bar.set_message(format!("{shards} × (1 → {viewers}): joining"));
+    let running = start(plan, viewers, shards, Opening::Sample, &bar).await?;
+    bar.set_message(format!("{shards} × (1 → {viewers}): measuring"));
+    let source = plan.shape.source(plan.rate);
+    let streams: Vec<(Source, usize)> = vec![(source, viewers); shards];
+    tokio::task::block_in_place(|| {
+        std::thread::sleep(Duration::from_secs(2));
+        let measured = Measured::over(&running.load, &running.target, plan.time, &bar)?;
+        let holdings = running.target.process().0.holdings()?;
+        bar.inc(2);
+        running.load.stop()?;
+        drop(running.target);
+        bar.set_message(format!("{shards} × (1 → {viewers}): the floor"));
+        let floor = |kind| {
+            floor::measure(&floor::Plan {
+                kind,
+                streams: &streams,
+                profile: plan.profile,
+                time: plan.time.min(Duration::from_secs(5)),
+            })
+        };
+        let plain = floor(Kind::Plain)?.send_us;
+        bar.inc(1);
+        let best = floor(Kind::Best)?.send_us;
+        bar.finish_and_clear();
+        let seen = measured.seen;
+        let server = micros_each(measured.server.cpu, seen.received);
+        let rate = match source {
+            Source::Even { rate } | Source::Burst { rate } => rate,
+            _ => 0,
+        };
+        Ok(Forwarded {
+            viewers,
+            shards,
+            shape: format!("{:?}", plan.shape).to_lowercase(),
+            profile: plan.profile.map_or("GCM-256", Profile::name),
+            packets_per_second_in: rate * shards as u64,
+            forwarded: seen.received,
+            forwarded_per_second: seen.received as f64 / measured.time.as_secs_f64(),
+            lost: seen.lost,
+            verified: seen.verified,
+            server_us_per_packet: server,
+            floor_plain_us: plain,
+            floor_best_us: best,
+            ratio_to_plain: server / plain,
+            ratio_to_best: server / best,
+            media_thread_share: measured.share(measured.server.threads),
+            turns_per_packet: measured.server.turns as f64 / seen.received.max(1) as f64,
+            kib_per_viewer: holdings.resident.saturating_sub(running.empty.resident) as f64
+                / 1_024.0
+                / (viewers * shards) as f64,
+            generator_us_per_packet: micros_each(measured.own.all, seen.received),
+            notes: measured.limits(),
+        })
     })
-}
-
-async fn connect(server: &Server, how: &str, visit: &str, token: &str, offering: Offering) -> Result<Peer> {
-    let url = format!("http://{}/{how}/{visit}", server.address);
-    let response = reqwest::Client::new()
-        .post(&url)
-        .bearer_auth(token)
-        .header("content-type", "application/sdp")
-        .body(offering.offer.clone())
-        .send()
-        .await
-        .with_context(|| format!("POST {url}"))?;
-    let status = response.status();
-    let answer = response.text().await?;
-    if status.as_u16() != 201 {
-        bail!("POST /{how} answered {status}: {answer}");
-    }
-    let address = server.address;
-    tokio::task::spawn_blocking(move || offering.connect(&answer, address)).await?
-}
-
-fn print_table(rows: &[Row]) {
-    let mut table = Table::new();
-    table.set_header([
-        "viewers",
-        "shape",
-        "forwarded",
-        "lost",
-        "server µs/packet",
-        "plain floor µs",
-        "best floor µs",
-        "× plain",
-        "× best",
-        "KiB/viewer",
-        "generator µs",
-    ]);
-    for row in rows {
-        let number = |value: f64| Cell::new(format!("{value:.2}")).set_alignment(CellAlignment::Right);
-        table.add_row([
-            Cell::new(row.viewers).set_alignment(CellAlignment::Right),
-            Cell::new(&row.shape),
-            Cell::new(row.forwarded).set_alignment(CellAlignment::Right),
-            Cell::new(row.lost).set_alignment(CellAlignment::Right),
-            number(row.server_us_per_packet),
-            number(row.floor_plain_us),
-            number(row.floor_best_us),
-            number(row.ratio_to_plain),
-            number(row.ratio_to_best),
-            number(row.kib_per_viewer),
-            number(row.generator_us_per_packet),
-        ]);
-        if row.generator_us_per_packet > row.server_us_per_packet {
-            table.add_row([
-                "",
-                "",
-                "the generator uses more than the server",
-                "",
-                "",
-                "",
-                "",
-                "",
-                "",
-                "",
-                "",
-            ]);
-        }
-    }
-    println!("{table}");
 }

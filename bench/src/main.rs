@@ -1,14 +1,26 @@
 //! The instrument: starts the real server as a process of its own, loads it, prints tables and JSON lines, always beside a
-//! baseline of the same run.
+//! floor of the same run.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
 
+mod dtls;
+mod feedback;
 mod floor;
 mod forward;
-mod generator;
+mod latency;
+mod limit;
+mod load;
+mod measure;
+mod offer;
 mod peer;
+mod report;
+mod rooms;
 mod server;
-mod sink;
+mod socket;
+mod source;
 mod srtp;
+mod stats;
+mod target;
+mod wire;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,13 +28,22 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
 
-/// Benchmarks of Housecall. Build the server first: `cargo build --release`.
+/// Benchmarks of Housecall. Build both first: `cargo build --release -p housecall -p bench`.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// The server's binary. Default: `housecall` beside this one.
+    /// The server's program. Default: `housecall` beside this one.
     #[arg(long, global = true)]
-    server: Option<PathBuf>,
+    server_bin: Option<PathBuf>,
+    /// Append the results to a file, one JSON object a line; `-` is standard output.
+    #[arg(long, global = true)]
+    json: Option<PathBuf>,
+    /// Offer only this SRTP profile. Default: all, of which the server takes GCM-256.
+    #[arg(long, global = true, value_enum)]
+    profile: Option<dtls::Profile>,
+    /// Seconds of each measurement.
+    #[arg(long, global = true, default_value_t = 10)]
+    seconds: u64,
     #[command(subcommand)]
     what: What,
 }
@@ -34,41 +55,112 @@ enum What {
         /// Numbers of viewers, one run each.
         #[arg(long, value_delimiter = ',', default_value = "10,100")]
         viewers: Vec<usize>,
-        /// Packets per second from the publisher, 1,180 bytes each.
-        #[arg(long, default_value_t = 250)]
-        rate: u64,
+        /// Packets per second from the publisher, 1,180 bytes each. Default: 250 even, 180 in bursts.
+        #[arg(long)]
+        rate: Option<u64>,
         /// How they are spaced.
         #[arg(long, value_enum, default_value = "even")]
-        shape: generator::Shape,
-        /// Seconds of each measurement.
-        #[arg(long, default_value_t = 10)]
-        seconds: u64,
+        shape: forward::Shape,
+        /// Media threads of the server, one run each; every thread has a publisher and its viewers.
+        #[arg(long, value_delimiter = ',', default_value = "1")]
+        shards: Vec<usize>,
+        /// Raise the rate until too much is lost, and print the highest one.
+        #[arg(long)]
+        find_limit: bool,
+        /// The part that may be lost in that search.
+        #[arg(long, default_value_t = 0.01)]
+        max_loss: f64,
+        #[command(flatten)]
+        other: target::Elsewhere,
+    },
+    /// Rooms of two people who see and hear each other, over the pages' own signalling: server CPU per packet, ingress included.
+    Rooms {
+        /// Numbers of rooms, one run each.
+        #[arg(long, value_delimiter = ',', default_value = "20,100")]
+        rooms: Vec<usize>,
+        /// What each side sends.
+        #[arg(long, value_enum, default_value = "simulcast")]
+        shape: rooms::Shape,
+        /// Media threads of the server, one run each.
+        #[arg(long, value_delimiter = ',', default_value = "1")]
+        shards: Vec<usize>,
+    },
+    /// Added latency of forwarded audio and video at about half of one processor.
+    Latency {
+        /// Viewers of the one publisher. Default: as many as make a media thread half busy.
+        #[arg(long)]
+        viewers: Option<usize>,
+        /// How busy a media thread is to be, of one processor.
+        #[arg(long, default_value_t = 0.5)]
+        busy: f64,
+        #[command(flatten)]
+        other: target::Elsewhere,
     },
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let binary = match arguments.server {
-        Some(path) => path,
-        None => std::env::current_exe()?.with_file_name("housecall"),
-    };
+    let binary = server::find_binary(arguments.server_bin)?;
+    let time = Duration::from_secs(arguments.seconds.max(1));
+    let (profile, json) = (arguments.profile, arguments.json);
     match arguments.what {
         What::Forward {
             viewers,
             rate,
             shape,
-            seconds,
+            shards,
+            find_limit,
+            max_loss,
+            other,
         } => {
-            ensure!(rate > 0 && rate <= 100_000, "--rate must be between 1 and 100000");
+            ensure!(
+                rate.is_none_or(|rate| (1..=100_000).contains(&rate)),
+                "--rate must be between 1 and 100000"
+            );
             ensure!(viewers.iter().all(|count| *count > 0), "--viewers must be at least 1");
+            ensure!(shards.iter().all(|count| *count > 0), "--shards must be at least 1");
+            ensure!((0.0001..0.5).contains(&max_loss), "--max-loss must be between 0.0001 and 0.5");
             let plan = forward::Plan {
+                binary,
+                other,
                 viewers,
                 rate,
                 shape,
-                time: Duration::from_secs(seconds.max(1)),
+                shards,
+                profile,
+                time,
+                limit: find_limit.then_some(max_loss),
+                json,
             };
-            forward::run(&plan, &binary).await
+            forward::run(&plan).await
+        }
+        What::Rooms { rooms, shape, shards } => {
+            ensure!(rooms.iter().all(|count| *count > 0), "--rooms must be at least 1");
+            ensure!(shards.iter().all(|count| *count > 0), "--shards must be at least 1");
+            let plan = rooms::Plan {
+                binary,
+                rooms,
+                shape,
+                shards,
+                profile,
+                time,
+                json,
+            };
+            rooms::run(&plan).await
+        }
+        What::Latency { viewers, busy, other } => {
+            ensure!((0.05..=1.0).contains(&busy), "--busy must be between 0.05 and 1");
+            let plan = latency::Plan {
+                binary,
+                other,
+                viewers,
+                busy,
+                profile,
+                time,
+                json,
+            };
+            latency::run(&plan).await
         }
     }
 }

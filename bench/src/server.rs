@@ -1,34 +1,70 @@
-//! The real server as a process of its own: started, asked for a visit and tokens through its command line, watched, stopped.
+//! The real server as a process of its own: started, asked for visits and tokens through its command line, watched, stopped.
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+
+use crate::measure::Process;
+
+/// The names of its media threads begin so.
+pub(crate) const MEDIA_THREADS: &str = "media-";
 
 /// A started server.
 pub(crate) struct Server {
     child: Child,
     binary: PathBuf,
     data: PathBuf,
-    /// HTTP over TCP and media over UDP.
+    /// HTTP over TCP; media over UDP from the same port on.
     pub(crate) address: SocketAddr,
 }
 
+/// The server's program: as told, or beside this one.
+pub(crate) fn find_binary(told: Option<PathBuf>) -> Result<PathBuf> {
+    let binary = match told {
+        Some(path) => path,
+        None => std::env::current_exe()?.with_file_name("housecall"),
+    };
+    if !binary.is_file() {
+        let profile = if cfg!(debug_assertions) { "" } else { " --release" };
+        bail!(
+            "{} is not there. Build the server with the same profile: cargo build{profile} -p housecall, or name it with --server-bin",
+            binary.display()
+        );
+    }
+    Ok(binary)
+}
+
 impl Server {
-    /// Starts `binary` on a free port with an empty data directory below `scratch`.
-    pub(crate) fn start(binary: &Path, scratch: &Path) -> Result<Self> {
-        let address = free_port()?;
-        let data = scratch.join(format!("data-{}", address.port()));
+    /// Starts `binary` on free ports with an empty data directory.
+    pub(crate) fn start(binary: &Path, shards: usize) -> Result<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let address = free_ports(shards)?;
+        let data = std::env::temp_dir().join(format!("housecall-bench-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&data)?;
+        let config = data.join("bench.toml");
+        // The generator comes as a proxy does, in front of as many clients as it plays: limits per client stay as they are.
+        std::fs::write(
+            &config,
+            format!(
+                "listen = \"{address}\"\ntrusted_proxies = [\"127.0.0.1\"]\ndemo = true\n\
+                 [media]\nshards = {shards}\n[limits]\nviewers_per_visit = 5000\n[log]\nfilter = \"warn\"\n"
+            ),
+        )?;
         let mut child = Command::new(binary)
-            .args(["serve", "--listen", &address.to_string(), "--data"])
+            .args(["serve", "--config"])
+            .arg(&config)
+            .arg("--data")
             .arg(&data)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .with_context(|| format!("starting {}; build it first: cargo build --release", binary.display()))?;
+            .with_context(|| format!("starting {}", binary.display()))?;
         let stdout = child.stdout.take().context("the server's output")?;
         let server = Self {
             child,
@@ -51,41 +87,25 @@ impl Server {
         Ok(server)
     }
 
+    /// The process, to be measured.
+    pub(crate) fn process(&self) -> Process {
+        Process::of(self.child.id())
+    }
+
     /// A new visit's id.
     pub(crate) fn create_visit(&self) -> Result<String> {
         let text = self.run(&["visit", "create", "--json"])?;
         let json: serde_json::Value = serde_json::from_str(&text).context("the output of `visit create --json`")?;
-        let visit = json
-            .get("visit")
-            .or_else(|| json.get("id"))
-            .and_then(serde_json::Value::as_str);
+        let visit = json.get("visit").and_then(serde_json::Value::as_str);
         Ok(visit
             .context("no visit id in the output of `visit create --json`")?
             .to_owned())
     }
 
-    /// A bearer token that counts as admitted.
-    pub(crate) fn token(&self, visit: &str) -> Result<String> {
-        Ok(self
-            .run(&["token", "--visit", visit, "--role", "guest", "--name", "Bench"])?
-            .trim()
-            .to_owned())
-    }
-
-    /// Processor time used so far by all threads, user and system.
-    pub(crate) fn cpu(&self) -> Result<Duration> {
-        process_cpu(self.child.id())
-    }
-
-    /// Resident memory, bytes.
-    pub(crate) fn memory(&self) -> Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .context("no VmRSS")?;
-        let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
-        Ok(kib * 1_024)
+    /// A bearer token for a visit.
+    pub(crate) fn token(&self, visit: &str, role: &str) -> Result<String> {
+        let arguments = ["token", "--visit", visit, "--role", role, "--name", "Bench", "--ttl", "12h"];
+        Ok(self.run(&arguments)?.trim().to_owned())
     }
 
     fn run(&self, arguments: &[&str]) -> Result<String> {
@@ -97,7 +117,7 @@ impl Server {
         if !output.status.success() {
             bail!(
                 "`housecall {}` failed: {}",
-                arguments.join(" "),
+                arguments[0],
                 String::from_utf8_lossy(&output.stderr)
             );
         }
@@ -113,28 +133,18 @@ impl Drop for Server {
     }
 }
 
-/// Processor time of a process, or of this one with pid "self".
-pub(crate) fn process_cpu(pid: impl std::fmt::Display) -> Result<Duration> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The command name may hold spaces; fields are counted behind its closing bracket.
-    let fields: Vec<&str> = stat
-        .rsplit_once(')')
-        .context("an odd stat line")?
-        .1
-        .split_whitespace()
-        .collect();
-    let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-    Ok(Duration::from_millis(ticks * 10))
-}
-
-/// A port free for both TCP and UDP on loopback.
-fn free_port() -> Result<SocketAddr> {
-    for _ in 0..50 {
+/// A port free for TCP, and for UDP together with those after it.
+fn free_ports(count: usize) -> Result<SocketAddr> {
+    for _ in 0..100 {
         let tcp = TcpListener::bind("127.0.0.1:0")?;
         let address = tcp.local_addr()?;
-        if UdpSocket::bind(address).is_ok() {
+        let udp = |offset: usize| {
+            let port = u16::try_from(usize::from(address.port()) + offset).ok()?;
+            UdpSocket::bind((address.ip(), port)).ok()
+        };
+        if (0..count).map(udp).collect::<Option<Vec<_>>>().is_some() {
             return Ok(address);
         }
     }
-    bail!("no port is free for both TCP and UDP")
+    bail!("no ports are free for both TCP and UDP")
 }

@@ -1,123 +1,227 @@
-//! The generator's own AEAD SRTP (RFC 7714): little, separate from the server's, so that a pass of both means something.
+//! The generator's own SRTP (RFC 3711, RFC 7714): little, separate from the server's, so that a pass of both means something.
 
 use anyhow::{Context, Result, bail};
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::cipher::{AES_128, AES_256, EncryptingKey, EncryptionContext, UnboundCipherKey};
+use aws_lc_rs::hmac;
 use aws_lc_rs::iv::FixedLength;
 use dimpl::SrtpProfile;
 
-/// Bytes a sealed packet is longer.
-pub(crate) const TAG_LEN: usize = 16;
-/// Bytes of a sealed RTCP packet beyond the tag: the index with the encryption bit.
+/// Bytes a sealed packet can be longer, in any profile.
+pub(crate) const MAX_TAG: usize = 16;
+/// Bytes of the SRTCP index with the encryption bit.
 const INDEX_LEN: usize = 4;
-const SALT_LEN: usize = 12;
+const GCM_TAG: usize = 16;
+const GCM_SALT: usize = 12;
+const SHA1_TAG: usize = 10;
+const SHA1_SALT: usize = 14;
+/// Bytes at the start of an RTCP packet that stay in the clear.
+const RTCP_CLEAR: usize = 8;
 
-/// One direction's keys.
-pub(crate) struct Keys {
-    rtp: LessSafeKey,
-    rtp_salt: [u8; SALT_LEN],
-    rtcp: LessSafeKey,
-    rtcp_salt: [u8; SALT_LEN],
-    rtcp_index: u32,
+/// One direction's cipher for either RTP or RTCP.
+enum Cipher {
+    Gcm {
+        key: LessSafeKey,
+        salt: [u8; GCM_SALT],
+    },
+    /// Counter mode with HMAC-SHA1, tag of 80 bits.
+    Sha1 {
+        key: EncryptingKey,
+        salt: [u8; SHA1_SALT],
+        mac: hmac::Key,
+    },
 }
 
-/// The keys of a client: (what it seals with, what it opens with).
-pub(crate) fn client_keys(material: &[u8], profile: SrtpProfile) -> Result<(Keys, Keys)> {
-    let key_len = match profile {
-        SrtpProfile::AEAD_AES_128_GCM => 16,
-        SrtpProfile::AEAD_AES_256_GCM => 32,
-        other => bail!("the generator speaks AEAD only, the server chose {other}"),
-    };
-    // RFC 5764 §4.2: client key, server key, client salt, server salt.
-    let (keys, salts) = material
-        .split_at_checked(2 * key_len)
-        .context("short keying material")?;
-    let (client, server) = keys.split_at(key_len);
-    let (client_salt, server_salt) = salts.split_at_checked(SALT_LEN).context("short keying material")?;
-    Ok((Keys::derive(client, client_salt)?, Keys::derive(server, server_salt)?))
+/// Seals or opens RTP of one direction.
+pub(crate) struct RtpKeys(Cipher);
+
+/// Seals or opens RTCP of one direction.
+pub(crate) struct RtcpKeys {
+    cipher: Cipher,
+    next: u32,
 }
 
-impl Keys {
-    fn derive(master: &[u8], salt: &[u8]) -> Result<Self> {
-        let key = |label| -> Result<LessSafeKey> {
-            let algorithm = if master.len() == 16 { &AES_128_GCM } else { &AES_256_GCM };
-            let mut bytes = vec![0; master.len()];
-            derive(master, salt, label, &mut bytes)?;
-            Ok(LessSafeKey::new(UnboundKey::new(algorithm, &bytes)?))
+/// All keys of a peer.
+pub(crate) struct SessionKeys {
+    /// For what this side sends.
+    pub(crate) rtp_seal: RtpKeys,
+    /// For what it receives.
+    pub(crate) rtp_open: RtpKeys,
+    /// For RTCP it sends.
+    pub(crate) rtcp_seal: RtcpKeys,
+    /// For RTCP it receives.
+    pub(crate) rtcp_open: RtcpKeys,
+}
+
+impl SessionKeys {
+    /// From the DTLS exporter (RFC 5764 §4.2): client key, server key, client salt, server salt.
+    pub(crate) fn new(material: &[u8], profile: SrtpProfile, client: bool) -> Result<Self> {
+        let (key_len, salt_len) = match profile {
+            SrtpProfile::AES128_CM_SHA1_80 => (16, SHA1_SALT),
+            SrtpProfile::AEAD_AES_128_GCM => (16, GCM_SALT),
+            SrtpProfile::AEAD_AES_256_GCM => (32, GCM_SALT),
+            other => bail!("the generator does not speak {other}"),
         };
-        let session_salt = |label| -> Result<[u8; SALT_LEN]> {
-            let mut bytes = [0; SALT_LEN];
-            derive(master, salt, label, &mut bytes)?;
-            Ok(bytes)
+        let parts = material.split_at_checked(2 * key_len);
+        let (keys, salts) = parts.context("short keying material")?;
+        let salts = salts.get(..2 * salt_len).context("short keying material")?;
+        let (client_key, server_key) = keys.split_at(key_len);
+        let (client_salt, server_salt) = salts.split_at(salt_len);
+        let (mine, theirs) = if client {
+            ((client_key, client_salt), (server_key, server_salt))
+        } else {
+            ((server_key, server_salt), (client_key, client_salt))
+        };
+        let rtcp = |(key, salt)| -> Result<RtcpKeys> {
+            Ok(RtcpKeys {
+                cipher: Cipher::derive(profile, key, salt, [3, 4, 5])?,
+                next: 0,
+            })
         };
         Ok(Self {
-            rtp: key(0)?,
-            rtp_salt: session_salt(2)?,
-            rtcp: key(3)?,
-            rtcp_salt: session_salt(5)?,
-            rtcp_index: 0,
+            rtp_seal: RtpKeys(Cipher::derive(profile, mine.0, mine.1, [0, 1, 2])?),
+            rtp_open: RtpKeys(Cipher::derive(profile, theirs.0, theirs.1, [0, 1, 2])?),
+            rtcp_seal: rtcp(mine)?,
+            rtcp_open: rtcp(theirs)?,
         })
     }
+}
 
+impl Cipher {
+    /// `labels` are those of cipher key, authentication key and salt (RFC 3711 §4.3.1, §4.3.2).
+    fn derive(profile: SrtpProfile, master: &[u8], salt: &[u8], labels: [u8; 3]) -> Result<Self> {
+        let mut key = vec![0; master.len()];
+        derive(master, salt, labels[0], &mut key)?;
+        if profile == SrtpProfile::AES128_CM_SHA1_80 {
+            let (mut mac, mut session_salt) = ([0; 20], [0; SHA1_SALT]);
+            derive(master, salt, labels[1], &mut mac)?;
+            derive(master, salt, labels[2], &mut session_salt)?;
+            return Ok(Self::Sha1 {
+                key: EncryptingKey::ctr(UnboundCipherKey::new(&AES_128, &key)?)?,
+                salt: session_salt,
+                mac: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &mac),
+            });
+        }
+        let algorithm = if master.len() == 16 { &AES_128_GCM } else { &AES_256_GCM };
+        let mut session_salt = [0; GCM_SALT];
+        derive(master, salt, labels[2], &mut session_salt)?;
+        Ok(Self::Gcm {
+            key: LessSafeKey::new(UnboundKey::new(algorithm, &key)?),
+            salt: session_salt,
+        })
+    }
+}
+
+impl RtpKeys {
     /// Seals `packet[..len]` in place; the tag goes behind it. `index` is the extended sequence number.
-    pub(crate) fn seal_rtp(&self, packet: &mut [u8], len: usize, header_len: usize, index: u64) -> Result<usize> {
-        let nonce = rtp_nonce(&self.rtp_salt, packet, index);
-        let (header, rest) = packet.split_at_mut(header_len);
-        let (payload, behind) = rest.split_at_mut(len - header_len);
-        let tag = self
-            .rtp
-            .seal_in_place_separate_tag(nonce, Aad::from(&*header), payload)?;
-        behind[..TAG_LEN].copy_from_slice(tag.as_ref());
-        Ok(len + TAG_LEN)
+    pub(crate) fn seal(&self, packet: &mut [u8], len: usize, header: usize, index: u64) -> Result<usize> {
+        match &self.0 {
+            Cipher::Gcm { key, salt } => {
+                let nonce = rtp_nonce(salt, packet, index);
+                let (head, rest) = packet.split_at_mut(header);
+                let (payload, behind) = rest.split_at_mut(len - header);
+                let tag = key.seal_in_place_separate_tag(nonce, Aad::from(&*head), payload)?;
+                behind[..GCM_TAG].copy_from_slice(tag.as_ref());
+                Ok(len + GCM_TAG)
+            }
+            Cipher::Sha1 { key, salt, mac } => {
+                let iv = counter(salt, &packet[8..12], index);
+                key.less_safe_encrypt(&mut packet[header..len], iv)?;
+                let tag = rtp_tag(mac, &packet[..len], index);
+                packet[len..len + SHA1_TAG].copy_from_slice(&tag.as_ref()[..SHA1_TAG]);
+                Ok(len + SHA1_TAG)
+            }
+        }
     }
 
     /// Opens a packet in place. Returns the plain length.
-    pub(crate) fn open_rtp(&self, packet: &mut [u8], header_len: usize, index: u64) -> Result<usize> {
-        let nonce = rtp_nonce(&self.rtp_salt, packet, index);
-        let (header, sealed) = packet.split_at_mut(header_len);
-        let plain = self.rtp.open_in_place(nonce, Aad::from(&*header), sealed)?;
-        Ok(header_len + plain.len())
+    pub(crate) fn open(&self, packet: &mut [u8], header: usize, index: u64) -> Result<usize> {
+        match &self.0 {
+            Cipher::Gcm { key, salt } => {
+                let nonce = rtp_nonce(salt, packet, index);
+                let (head, sealed) = packet.split_at_mut(header);
+                let plain = key.open_in_place(nonce, Aad::from(&*head), sealed)?;
+                Ok(header + plain.len())
+            }
+            Cipher::Sha1 { key, salt, mac } => {
+                let len = packet.len().checked_sub(SHA1_TAG).context("short packet")?;
+                if rtp_tag(mac, &packet[..len], index).as_ref()[..SHA1_TAG] != packet[len..] {
+                    bail!("wrong tag");
+                }
+                let iv = counter(salt, &packet[8..12], index);
+                key.less_safe_encrypt(&mut packet[header..len], iv)?;
+                Ok(len)
+            }
+        }
     }
+}
 
-    /// Seals an RTCP packet: header of eight bytes in the clear, then cipher text, tag, index.
-    pub(crate) fn seal_rtcp(&mut self, plain: &[u8]) -> Result<Vec<u8>> {
-        let index = self.rtcp_index | 1 << 31;
-        self.rtcp_index += 1;
+impl RtcpKeys {
+    /// Seals an RTCP packet.
+    pub(crate) fn seal(&mut self, plain: &[u8]) -> Result<Vec<u8>> {
+        let word = (self.next | 1 << 31).to_be_bytes();
+        let index = self.next;
+        self.next += 1;
         let mut packet = plain.to_vec();
-        let mut aad = [0; 12];
-        aad[..8].copy_from_slice(&plain[..8]);
-        aad[8..].copy_from_slice(&index.to_be_bytes());
-        let nonce = rtcp_nonce(&self.rtcp_salt, plain, index & 0x7fff_ffff);
-        let tag = self
-            .rtcp
-            .seal_in_place_separate_tag(nonce, Aad::from(aad), &mut packet[8..])?;
-        packet.extend_from_slice(tag.as_ref());
-        packet.extend_from_slice(&index.to_be_bytes());
+        match &self.cipher {
+            Cipher::Gcm { key, salt } => {
+                let nonce = rtcp_nonce(salt, plain, index);
+                let aad = rtcp_aad(plain, word);
+                let tag = key.seal_in_place_separate_tag(nonce, Aad::from(aad), &mut packet[RTCP_CLEAR..])?;
+                packet.extend_from_slice(tag.as_ref());
+                packet.extend_from_slice(&word);
+            }
+            Cipher::Sha1 { key, salt, mac } => {
+                let iv = counter(salt, &plain[4..8], index.into());
+                key.less_safe_encrypt(&mut packet[RTCP_CLEAR..], iv)?;
+                packet.extend_from_slice(&word);
+                let tag = hmac::sign(mac, &packet);
+                packet.extend_from_slice(&tag.as_ref()[..SHA1_TAG]);
+            }
+        }
         Ok(packet)
     }
 
     /// Opens an RTCP packet into its plain form.
-    pub(crate) fn open_rtcp(&self, sealed: &[u8]) -> Result<Vec<u8>> {
-        if sealed.len() < 8 + TAG_LEN + INDEX_LEN {
+    pub(crate) fn open(&self, sealed: &[u8]) -> Result<Vec<u8>> {
+        let overhead = INDEX_LEN
+            + match self.cipher {
+                Cipher::Gcm { .. } => GCM_TAG,
+                Cipher::Sha1 { .. } => SHA1_TAG,
+            };
+        if sealed.len() < RTCP_CLEAR + overhead {
             bail!("short SRTCP packet");
         }
-        let (body, index) = sealed.split_at(sealed.len() - INDEX_LEN);
-        let index = u32::from_be_bytes(index.try_into()?);
-        let mut aad = [0; 12];
-        aad[..8].copy_from_slice(&body[..8]);
-        aad[8..].copy_from_slice(&index.to_be_bytes());
-        let nonce = rtcp_nonce(&self.rtcp_salt, body, index & 0x7fff_ffff);
-        let mut packet = body.to_vec();
-        self.rtcp.open_in_place(nonce, Aad::from(aad), &mut packet[8..])?;
-        packet.truncate(body.len() - TAG_LEN);
-        Ok(packet)
+        match &self.cipher {
+            Cipher::Gcm { key, salt } => {
+                let (body, word) = sealed.split_at(sealed.len() - INDEX_LEN);
+                let word: [u8; INDEX_LEN] = word.try_into()?;
+                let nonce = rtcp_nonce(salt, body, u32::from_be_bytes(word) & !(1 << 31));
+                let mut packet = body.to_vec();
+                key.open_in_place(nonce, Aad::from(rtcp_aad(body, word)), &mut packet[RTCP_CLEAR..])?;
+                packet.truncate(body.len() - GCM_TAG);
+                Ok(packet)
+            }
+            Cipher::Sha1 { key, salt, mac } => {
+                let (signed, tag) = sealed.split_at(sealed.len() - SHA1_TAG);
+                if hmac::sign(mac, signed).as_ref()[..SHA1_TAG] != *tag {
+                    bail!("wrong tag");
+                }
+                let (body, word) = signed.split_at(signed.len() - INDEX_LEN);
+                let index = u32::from_be_bytes(word.try_into()?) & !(1 << 31);
+                let mut packet = body.to_vec();
+                let iv = counter(salt, &body[4..8], index.into());
+                key.less_safe_encrypt(&mut packet[RTCP_CLEAR..], iv)?;
+                Ok(packet)
+            }
+        }
     }
 }
 
 /// RFC 3711 §4.3.1 with a key derivation rate of zero.
 fn derive(master: &[u8], salt: &[u8], label: u8, out: &mut [u8]) -> Result<()> {
     let mut iv = [0; 16];
-    iv[..SALT_LEN].copy_from_slice(salt);
+    iv[..salt.len()].copy_from_slice(salt);
     iv[7] ^= label;
     let algorithm = if master.len() == 16 { &AES_128 } else { &AES_256 };
     let key = EncryptingKey::ctr(UnboundCipherKey::new(algorithm, master)?)?;
@@ -126,9 +230,30 @@ fn derive(master: &[u8], salt: &[u8], label: u8, out: &mut [u8]) -> Result<()> {
     Ok(())
 }
 
+/// The counter block of RFC 3711 §4.1.1.
+fn counter(salt: &[u8; SHA1_SALT], ssrc: &[u8], index: u64) -> EncryptionContext {
+    let mut iv = [0; 16];
+    iv[..SHA1_SALT].copy_from_slice(salt);
+    for (byte, ssrc) in iv[4..8].iter_mut().zip(ssrc) {
+        *byte ^= ssrc;
+    }
+    for (byte, index) in iv[8..14].iter_mut().zip(&index.to_be_bytes()[2..]) {
+        *byte ^= index;
+    }
+    EncryptionContext::Iv128(FixedLength::from(iv))
+}
+
+/// Over the packet and the roll-over counter (RFC 3711 §4.2).
+fn rtp_tag(mac: &hmac::Key, packet: &[u8], index: u64) -> hmac::Tag {
+    let mut signing = hmac::Context::with_key(mac);
+    signing.update(packet);
+    signing.update(&((index >> 16) as u32).to_be_bytes());
+    signing.sign()
+}
+
 /// RFC 7714 §8.1.
-fn rtp_nonce(salt: &[u8; SALT_LEN], packet: &[u8], index: u64) -> Nonce {
-    let mut nonce = [0; SALT_LEN];
+fn rtp_nonce(salt: &[u8; GCM_SALT], packet: &[u8], index: u64) -> Nonce {
+    let mut nonce = [0; GCM_SALT];
     nonce[2..6].copy_from_slice(&packet[8..12]);
     nonce[6..12].copy_from_slice(&index.to_be_bytes()[2..]);
     for (byte, salt) in nonce.iter_mut().zip(salt) {
@@ -138,8 +263,8 @@ fn rtp_nonce(salt: &[u8; SALT_LEN], packet: &[u8], index: u64) -> Nonce {
 }
 
 /// RFC 7714 §9.1.
-fn rtcp_nonce(salt: &[u8; SALT_LEN], packet: &[u8], index: u32) -> Nonce {
-    let mut nonce = [0; SALT_LEN];
+fn rtcp_nonce(salt: &[u8; GCM_SALT], packet: &[u8], index: u32) -> Nonce {
+    let mut nonce = [0; GCM_SALT];
     nonce[2..6].copy_from_slice(&packet[4..8]);
     nonce[8..12].copy_from_slice(&index.to_be_bytes());
     for (byte, salt) in nonce.iter_mut().zip(salt) {
@@ -148,28 +273,59 @@ fn rtcp_nonce(salt: &[u8; SALT_LEN], packet: &[u8], index: u32) -> Nonce {
     Nonce::assume_unique_for_key(nonce)
 }
 
+fn rtcp_aad(packet: &[u8], word: [u8; INDEX_LEN]) -> [u8; 12] {
+    let mut aad = [0; 12];
+    aad[..RTCP_CLEAR].copy_from_slice(&packet[..RTCP_CLEAR]);
+    aad[RTCP_CLEAR..].copy_from_slice(&word);
+    aad
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_a_client_seals_its_mirror_opens() {
-        for (profile, key_len) in [(SrtpProfile::AEAD_AES_128_GCM, 16), (SrtpProfile::AEAD_AES_256_GCM, 32)] {
-            let material: Vec<u8> = (0..2 * key_len + 2 * SALT_LEN).map(|byte| byte as u8).collect();
-            let (mut seal, _) = client_keys(&material, profile).expect("keys");
-            let (open, _) = client_keys(&material, profile).expect("keys");
-            let mut packet = vec![0x80; 100 + TAG_LEN];
-            assert_eq!(seal.seal_rtp(&mut packet, 100, 12, 7).expect("sealed"), 116);
+        for (profile, key_len, salt_len, tag) in [
+            (SrtpProfile::AEAD_AES_128_GCM, 16, 12, 16),
+            (SrtpProfile::AEAD_AES_256_GCM, 32, 12, 16),
+            (SrtpProfile::AES128_CM_SHA1_80, 16, 14, 10),
+        ] {
+            let material: Vec<u8> = (0..2 * (key_len + salt_len)).map(|byte| byte as u8).collect();
+            let mut client = SessionKeys::new(&material, profile, true).expect("keys");
+            let server = SessionKeys::new(&material, profile, false).expect("keys");
+            let mut packet = vec![0x80; 100 + tag];
+            assert_eq!(client.rtp_seal.seal(&mut packet, 100, 12, 70_007).expect("sealed"), 100 + tag);
             assert_ne!(packet[50], 0x80);
-            assert!(
-                open.open_rtp(&mut packet.clone(), 12, 8).is_err(),
-                "another index is another nonce"
-            );
-            assert_eq!(open.open_rtp(&mut packet, 12, 7).expect("opened"), 100);
+            let another_index = server.rtp_open.open(&mut packet.clone(), 12, 4_471);
+            assert!(another_index.is_err(), "{profile}: the roll-over counter is authenticated");
+            assert_eq!(server.rtp_open.open(&mut packet, 12, 70_007).expect("opened"), 100);
             assert_eq!(packet[50], 0x80);
+
             let plain = [0x81, 201, 0, 1, 1, 2, 3, 4, 9, 9, 9, 9];
-            let sealed = seal.seal_rtcp(&plain).expect("sealed");
-            assert_eq!(open.open_rtcp(&sealed).expect("opened"), plain);
+            for _ in 0..2 {
+                let mut sealed = client.rtcp_seal.seal(&plain).expect("sealed");
+                assert_eq!(server.rtcp_open.open(&sealed).expect("opened"), plain);
+                sealed[9] ^= 1;
+                assert!(server.rtcp_open.open(&sealed).is_err());
+            }
         }
+    }
+
+    /// RFC 3711 appendix B.3.
+    #[test]
+    fn the_key_derivation_gives_the_vector_of_the_rfc() {
+        let unhex = |text: &str| -> Vec<u8> {
+            (0..text.len() / 2)
+                .map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).expect("hex"))
+                .collect()
+        };
+        let (master, salt) = (unhex("E1F97A0D3E018BE0D64FA32C06DE4139"), unhex("0EC675AD498AFEEBB6960B3AABE6"));
+        let mut key = [0; 16];
+        derive(&master, &salt, 0, &mut key).expect("derived");
+        assert_eq!(key.to_vec(), unhex("C61E7A93744F39EE10734AFE3FF7A087"));
+        let mut mac = [0; 20];
+        derive(&master, &salt, 1, &mut mac).expect("derived");
+        assert_eq!(mac.to_vec(), unhex("CEBE321F6FF7716B6FD4AB49AF256A156D38BAA4"));
     }
 }
