@@ -7,8 +7,8 @@ use std::sync::{Arc, LazyLock};
 
 use anyhow::{Result, anyhow};
 use dimpl::crypto::{
-    Buf, CryptoProvider, HashAlgorithm, HashContext, HashProvider, KeyProvider, SignatureAlgorithm,
-    SigningKey, aws_lc_rs::default_provider,
+    Buf, CryptoProvider, HashAlgorithm, HashContext, HashProvider, KeyProvider, SignatureAlgorithm, SigningKey,
+    aws_lc_rs::default_provider,
 };
 use dimpl::{Config, CryptoError, DtlsCertificate};
 
@@ -65,9 +65,8 @@ impl Profile {
 
 /// The certificate of all peers: making one for each would cost more than the handshakes.
 pub(crate) fn certificate() -> Result<&'static DtlsCertificate> {
-    static CERTIFICATE: LazyLock<Result<DtlsCertificate, String>> = LazyLock::new(|| {
-        dimpl::certificate::generate_self_signed_certificate().map_err(|error| error.to_string())
-    });
+    static CERTIFICATE: LazyLock<Result<DtlsCertificate, String>> =
+        LazyLock::new(|| dimpl::certificate::generate_self_signed_certificate().map_err(|error| error.to_string()));
     CERTIFICATE
         .as_ref()
         .map_err(|error| anyhow!("making a certificate: {error}"))

@@ -37,7 +37,10 @@ impl Arrivals {
         self.packets.dedup_by_key(|(number, _)| *number);
         let first = self.packets[0].0;
         // Lost ones before the first arrival belong to this message; those that come late begin one of their own.
-        let base = self.next.filter(|next| *next <= first && first - *next < 500).unwrap_or(first);
+        let base = self
+            .next
+            .filter(|next| *next <= first && first - *next < 500)
+            .unwrap_or(first);
         let reference = self.packets[0].1 / (64_000_000);
         let mut clock = reference * 64_000_000;
         let (mut symbols, mut deltas, mut taken) = (Vec::new(), Vec::new(), 0);
@@ -110,7 +113,16 @@ pub(crate) fn extend(newest: Option<u64>, number: u16) -> u64 {
 
 /// A receiver report (RFC 3550 §6.4.2) on streams given as SSRC and highest extended number, without loss.
 pub(crate) fn report(streams: &[(u32, u64)]) -> Vec<u8> {
-    let mut packet = vec![0x80 | streams.len() as u8, 201, 0, (1 + 6 * streams.len()) as u8, 0, 0, 0, 1];
+    let mut packet = vec![
+        0x80 | streams.len() as u8,
+        201,
+        0,
+        (1 + 6 * streams.len()) as u8,
+        0,
+        0,
+        0,
+        1,
+    ];
     for (ssrc, newest) in streams {
         packet.extend(ssrc.to_be_bytes());
         packet.extend([0; 4]);
@@ -149,10 +161,34 @@ mod tests {
         let message = arrivals.poll(9).expect("a message");
         assert_eq!(arrivals.poll(9), None);
         let expected = [
-            0x8f, 205, 0, 6, 0, 0, 0, 1, 0, 0, 0, 9, // version, type, length, sender, media
-            0, 10, 0, 5, 0, 0, 1, 0, // base, count, reference of 64 ms, number
-            0b1101_0100, 0b1010_0000, // received, received, lost, received with a long difference twice
-            0, 4, 1, 4, 0xff, 0xfc, // 0 ms, 1 ms; 65 ms are 260 units, then four back
+            0x8f,
+            205,
+            0,
+            6,
+            0,
+            0,
+            0,
+            1,
+            0,
+            0,
+            0,
+            9, // version, type, length, sender, media
+            0,
+            10,
+            0,
+            5,
+            0,
+            0,
+            1,
+            0, // base, count, reference of 64 ms, number
+            0b1101_0100,
+            0b1010_0000, // received, received, lost, received with a long difference twice
+            0,
+            4,
+            1,
+            4,
+            0xff,
+            0xfc, // 0 ms, 1 ms; 65 ms are 260 units, then four back
         ];
         assert_eq!(message, expected);
         arrivals.note(17, 200_000_000);

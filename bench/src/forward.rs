@@ -210,7 +210,9 @@ pub(crate) async fn run(plan: &Plan) -> Result<()> {
 /// A progress bar with one message.
 pub(crate) fn bar(steps: usize) -> Result<ProgressBar> {
     let bar = ProgressBar::new(steps as u64);
-    bar.set_style(ProgressStyle::with_template("{msg:40} {wide_bar} {pos}/{len} {elapsed}")?);
+    bar.set_style(ProgressStyle::with_template(
+        "{msg:40} {wide_bar} {pos}/{len} {elapsed}",
+    )?);
     Ok(bar)
 }
 

@@ -93,7 +93,10 @@ pub(crate) async fn run(plan: &Plan) -> Result<()> {
         }
     };
     let (measured, mut audio, mut video) = one(plan, viewers, plan.time).await?;
-    ensure!(audio.len() > 0 && video.len() > 0, "audio or video did not come through");
+    ensure!(
+        audio.len() > 0 && video.len() > 0,
+        "audio or video did not come through"
+    );
     let streams = STREAMS.map(|source| (source, 1));
     let mut floor = tokio::task::block_in_place(|| {
         floor::measure(&floor::Plan {

@@ -2,6 +2,7 @@
 //! floor of the same run.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
 
+mod churn;
 mod dtls;
 mod feedback;
 mod floor;
@@ -19,6 +20,7 @@ mod socket;
 mod source;
 mod srtp;
 mod stats;
+mod storm;
 mod target;
 mod wire;
 
@@ -96,11 +98,37 @@ enum What {
         #[command(flatten)]
         other: target::Elsewhere,
     },
+    /// Many people join while a stream goes on: processor time of a join, and what the stream's viewers notice.
+    Storm {
+        /// Viewers of the stream.
+        #[arg(long, default_value_t = 10)]
+        viewers: usize,
+        /// Joins per second.
+        #[arg(long, default_value_t = 200)]
+        joins: u64,
+    },
+    /// Many people join and leave: afterwards the server must hold what it held before.
+    Churn {
+        /// How many.
+        #[arg(long, default_value_t = 20_000)]
+        joins: u64,
+    },
 }
 
-#[tokio::main]
-async fn main() -> Result<()> {
+fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    // Joining is done on the runtime's threads, sending and receiving on others: those come first.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .on_thread_start(|| {
+            // Without the permission to be nice nothing is lost but some steadiness.
+            let _ = rustix::process::nice(5);
+        })
+        .build()?;
+    runtime.block_on(run(arguments))
+}
+
+async fn run(arguments: Arguments) -> Result<()> {
     let binary = server::find_binary(arguments.server_bin)?;
     let time = Duration::from_secs(arguments.seconds.max(1));
     let (profile, json) = (arguments.profile, arguments.json);
@@ -120,7 +148,10 @@ async fn main() -> Result<()> {
             );
             ensure!(viewers.iter().all(|count| *count > 0), "--viewers must be at least 1");
             ensure!(shards.iter().all(|count| *count > 0), "--shards must be at least 1");
-            ensure!((0.0001..0.5).contains(&max_loss), "--max-loss must be between 0.0001 and 0.5");
+            ensure!(
+                (0.0001..0.5).contains(&max_loss),
+                "--max-loss must be between 0.0001 and 0.5"
+            );
             let plan = forward::Plan {
                 binary,
                 other,
@@ -161,6 +192,29 @@ async fn main() -> Result<()> {
                 json,
             };
             latency::run(&plan).await
+        }
+        What::Storm { viewers, joins } => {
+            ensure!(viewers > 0, "--viewers must be at least 1");
+            ensure!((1..=5_000).contains(&joins), "--joins must be between 1 and 5000");
+            let plan = storm::Plan {
+                binary,
+                viewers,
+                joins_per_second: joins,
+                profile,
+                time,
+                json,
+            };
+            storm::run(&plan).await
+        }
+        What::Churn { joins } => {
+            ensure!(joins > 0, "--joins must be at least 1");
+            let plan = churn::Plan {
+                binary,
+                joins,
+                profile,
+                json,
+            };
+            churn::run(&plan).await
         }
     }
 }

@@ -110,7 +110,13 @@ mod tests {
         }
     }
 
-    const ROWS: [Two; 2] = [Two { first: 1, second: 2.345 }, Two { first: 2, second: 12.0 }];
+    const ROWS: [Two; 2] = [
+        Two {
+            first: 1,
+            second: 2.345,
+        },
+        Two { first: 2, second: 12.0 },
+    ];
 
     #[test]
     fn a_table_has_a_heading_and_a_line_for_each_row() {

@@ -245,7 +245,8 @@ async fn one(plan: &Plan, rooms: usize, shards: usize) -> Result<Rooms> {
         bar.inc(1);
         Ok(cost.each(received, sent))
     };
-    let (plain, best) = tokio::task::block_in_place(|| Ok::<_, anyhow::Error>((floor(Kind::Plain)?, floor(Kind::Best)?)))?;
+    let (plain, best) =
+        tokio::task::block_in_place(|| Ok::<_, anyhow::Error>((floor(Kind::Plain)?, floor(Kind::Best)?)))?;
     bar.finish_and_clear();
     let seconds = measured.time.as_secs_f64();
     let wanted = (2 * rooms) as f64 * (50.0 + forwarded.rate()) * seconds;

@@ -104,7 +104,9 @@ impl Server {
 
     /// A bearer token for a visit.
     pub(crate) fn token(&self, visit: &str, role: &str) -> Result<String> {
-        let arguments = ["token", "--visit", visit, "--role", role, "--name", "Bench", "--ttl", "12h"];
+        let arguments = [
+            "token", "--visit", visit, "--role", role, "--name", "Bench", "--ttl", "12h",
+        ];
         Ok(self.run(&arguments)?.trim().to_owned())
     }
 

@@ -26,7 +26,10 @@ impl Person {
     /// Trades a token for a session and says hello.
     pub(crate) async fn enter(server: &Server, http: &reqwest::Client, token: &str) -> Result<Self> {
         let url = format!("http://{}/api/session", server.address);
-        let response = as_somebody(http.post(url)).json(&json!({ "token": token })).send().await?;
+        let response = as_somebody(http.post(url))
+            .json(&json!({ "token": token }))
+            .send()
+            .await?;
         let session: serde_json::Value = response.error_for_status()?.json().await?;
         let session = session["session"].as_str().context("no session")?.to_owned();
         let (socket, _) = connect_async(format!("ws://{}/ws", server.address)).await?;

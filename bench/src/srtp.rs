@@ -295,10 +295,16 @@ mod tests {
             let mut client = SessionKeys::new(&material, profile, true).expect("keys");
             let server = SessionKeys::new(&material, profile, false).expect("keys");
             let mut packet = vec![0x80; 100 + tag];
-            assert_eq!(client.rtp_seal.seal(&mut packet, 100, 12, 70_007).expect("sealed"), 100 + tag);
+            assert_eq!(
+                client.rtp_seal.seal(&mut packet, 100, 12, 70_007).expect("sealed"),
+                100 + tag
+            );
             assert_ne!(packet[50], 0x80);
             let another_index = server.rtp_open.open(&mut packet.clone(), 12, 4_471);
-            assert!(another_index.is_err(), "{profile}: the roll-over counter is authenticated");
+            assert!(
+                another_index.is_err(),
+                "{profile}: the roll-over counter is authenticated"
+            );
             assert_eq!(server.rtp_open.open(&mut packet, 12, 70_007).expect("opened"), 100);
             assert_eq!(packet[50], 0x80);
 
@@ -320,7 +326,10 @@ mod tests {
                 .map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).expect("hex"))
                 .collect()
         };
-        let (master, salt) = (unhex("E1F97A0D3E018BE0D64FA32C06DE4139"), unhex("0EC675AD498AFEEBB6960B3AABE6"));
+        let (master, salt) = (
+            unhex("E1F97A0D3E018BE0D64FA32C06DE4139"),
+            unhex("0EC675AD498AFEEBB6960B3AABE6"),
+        );
         let mut key = [0; 16];
         derive(&master, &salt, 0, &mut key).expect("derived");
         assert_eq!(key.to_vec(), unhex("C61E7A93744F39EE10734AFE3FF7A087"));

@@ -191,7 +191,11 @@ impl Target {
     /// Leaves.
     pub(crate) async fn leave(&self, visit: &Visit, session: &str) -> Result<()> {
         let response = self.request(self.http.delete(session), visit).send().await?;
-        ensure!(response.status().is_success(), "DELETE was answered with {}", response.status());
+        ensure!(
+            response.status().is_success(),
+            "DELETE was answered with {}",
+            response.status()
+        );
         Ok(())
     }
 
@@ -224,7 +228,8 @@ pub(crate) fn as_somebody(request: reqwest::RequestBuilder) -> reqwest::RequestB
 }
 
 fn client() -> Result<reqwest::Client> {
-    Ok(reqwest::Client::builder().no_proxy().build()?)
+    let idle = std::time::Duration::from_secs(2);
+    Ok(reqwest::Client::builder().no_proxy().pool_idle_timeout(idle).build()?)
 }
 
 fn find_metric(text: &str, series: &str) -> Option<f64> {
