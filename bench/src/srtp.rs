@@ -26,9 +26,10 @@ enum Cipher {
     },
     /// Counter mode with HMAC-SHA1, tag of 80 bits.
     Sha1 {
-        key: EncryptingKey,
+        /// Boxed: the key schedule takes a kilobyte and more.
+        key: Box<EncryptingKey>,
         salt: [u8; SHA1_SALT],
-        mac: hmac::Key,
+        mac: Box<hmac::Key>,
     },
 }
 
@@ -97,9 +98,9 @@ impl Cipher {
             derive(master, salt, labels[1], &mut mac)?;
             derive(master, salt, labels[2], &mut session_salt)?;
             return Ok(Self::Sha1 {
-                key: EncryptingKey::ctr(UnboundCipherKey::new(&AES_128, &key)?)?,
+                key: Box::new(EncryptingKey::ctr(UnboundCipherKey::new(&AES_128, &key)?)?),
                 salt: session_salt,
-                mac: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &mac),
+                mac: Box::new(hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &mac)),
             });
         }
         let algorithm = if master.len() == 16 { &AES_128_GCM } else { &AES_256_GCM };
