@@ -5,9 +5,10 @@ pub mod config;
 mod panics;
 mod ports;
 
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,7 +89,9 @@ pub enum ServeError {
         directory: PathBuf,
     },
     /// The lock on the data could not be had.
-    #[error("cannot lock what is stored in {}. Check that the directory belongs to this user", directory.display())]
+    #[error(
+        "cannot use the data directory {}. Check that it is on a disk with room and belongs to this user", directory.display()
+    )]
     Lock {
         /// The data directory.
         directory: PathBuf,
@@ -121,8 +124,9 @@ const STOP_TIME: Duration = Duration::from_secs(10);
 /// [`ServeError`]: nothing was started, or everything was stopped again.
 pub async fn run(config: Config, out: &mut impl Write, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
     let Ports { http, media, address } = ports::bind(&config)?;
-    let portal = open_portal(&config)?;
+    // Before anything is opened: opening brings the database up to date, under the feet of whoever else serves it.
     let _lock = lock(&config.data_dir)?;
+    let portal = open_portal(&config)?;
     let links = match config.demo {
         true => Some(
             portal
@@ -199,12 +203,18 @@ pub async fn run(config: Config, out: &mut impl Write, shutdown: impl Future<Out
     Ok(())
 }
 
-/// Makes this the only server on the data, until the file is closed, be it by a kill. Commands need no lock.
+/// Makes this the only server on the data, until the file is closed, be it by a kill. Makes the directory, for this user alone,
+/// if there is none. Commands need no lock.
 fn lock(directory: &Path) -> Result<File, ServeError> {
     let refused = |cause| ServeError::Lock {
         directory: directory.to_owned(),
         cause,
     };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(refused)?;
     let file = File::create(directory.join("server.lock")).map_err(refused)?;
     match file.try_lock() {
         Ok(()) => Ok(file),

@@ -1,6 +1,8 @@
 //! The command line: what it prints, what it refuses, and how it ends.
 
+use std::fs::File;
 use std::net::{TcpListener, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
 
@@ -72,6 +74,29 @@ fn a_second_server_on_the_same_data_is_refused() {
         said.contains("another Housecall serves") && said.contains("--data DIR"),
         "{said}"
     );
+}
+
+/// A newer program that is started by mistake beside an older one must not bring its database up to date before it is refused.
+#[test]
+fn a_second_server_does_not_touch_what_is_stored() {
+    let data = directory();
+    let inside = data.path().join("data");
+    drop(Server::start(&inside));
+    let mode = std::fs::metadata(&inside).expect("it was made").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "for its owner alone");
+
+    // Of the first server only the lock is left: all else that is there afterwards was made by the second.
+    for entry in std::fs::read_dir(&inside).expect("readable") {
+        std::fs::remove_file(entry.expect("readable").path()).expect("removable");
+    }
+    let lock = File::create(inside.join("server.lock")).expect("writable");
+    lock.lock().expect("nobody has it any more");
+    let output = server::run(&["--listen", "127.0.0.1:0", "--data", &inside.display().to_string()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("another Housecall serves"));
+    let left: Vec<_> = std::fs::read_dir(&inside).expect("readable").collect();
+    assert_eq!(left.len(), 1, "the lock and nothing else: {left:?}");
+    assert_eq!(lock.metadata().expect("readable").len(), 0);
 }
 
 #[test]
