@@ -99,10 +99,12 @@ export default {
   'quality.poor': 'Weak connection',
   'quality.sound_only': 'Sound only',
   'quality.interrupted': 'Reconnecting…',
+  'quality.failed': 'Not connected',
 
   'link.lost': 'The connection to your clinic was lost. Bringing it back…',
   'link.gone': 'Your clinic’s server does not answer. We keep trying; your place is kept.',
   'link.try_now': 'Try now',
+  'link.no_media': 'Sound and picture could not be connected. If trying again does not help, use another network.',
 
   'ended.left': 'You have left the visit',
   'ended.left_text': 'You can come back for as long as the visit is open.',

@@ -99,10 +99,12 @@ export default {
   'quality.poor': 'Conexión débil',
   'quality.sound_only': 'Solo sonido',
   'quality.interrupted': 'Reconectando…',
+  'quality.failed': 'Sin conexión',
 
   'link.lost': 'Se perdió la conexión con su clínica. La estamos recuperando…',
   'link.gone': 'El servidor de su clínica no responde. Seguimos intentándolo; su lugar está guardado.',
   'link.try_now': 'Intentar ahora',
+  'link.no_media': 'No se pudieron conectar el sonido y la imagen. Si intentarlo otra vez no ayuda, use otra red.',
 
   'ended.left': 'Ha salido de la consulta',
   'ended.left_text': 'Puede volver mientras la consulta siga abierta.',

@@ -14,7 +14,7 @@
  */
 
 import * as api from './api.js';
-import { delay } from './backoff.js';
+import { Tries } from './backoff.js';
 import { Call } from './call.js';
 import { Devices } from './devices.js';
 import { t } from './i18n.js';
@@ -41,6 +41,8 @@ export class App {
   quality = 'connecting';
   /** Set while the browser wants a press before it plays sound. */
   soundBlocked = false;
+  /** Set once sound and picture could not be connected for so long that the person has to know. */
+  mediaGivenUp = false;
   /** A passing remark. @type {string | null} */
   toast = null;
 
@@ -54,8 +56,7 @@ export class App {
   #iceServers = [];
   /** What the others were last told about microphone and camera, to say it once. */
   #saidMuted = '';
-  /** Media connections in a row that failed. */
-  #failures = 0;
+  #mediaTries = new Tries();
   /** @type {{received: number, lost: number} | null} */
   #counters = null;
   /** @type {ReturnType<typeof setInterval> | undefined} */
@@ -106,9 +107,15 @@ export class App {
     this.#changed();
   }
 
-  /** Does not sit out the delay before the next try to reach the server. */
+  /** Does not sit out the delay before the next try to reach the server, and begins anew with sound and picture if they were given up. */
   tryNow() {
     this.#signaling?.hurry();
+    if (!this.mediaGivenUp) return;
+    this.mediaGivenUp = false;
+    this.#mediaTries.forget();
+    this.#startMedia(false);
+    this.#assess(null);
+    this.#changed();
   }
 
   /**
@@ -214,6 +221,8 @@ export class App {
         break;
       case 'stop_media':
         this.#stopCall();
+        this.mediaGivenUp = false;
+        this.#mediaTries.forget();
         this.devices.stop();
         break;
       case 'announce':
@@ -327,24 +336,28 @@ export class App {
 
   #callChanged() {
     if (!this.call) return;
-    if (this.call.connection === 'connected') this.#failures = 0;
+    if (this.call.connection === 'connected') {
+      this.#mediaTries.forget();
+      this.mediaGivenUp = false;
+    }
     this.#assess(null);
     this.#changed();
   }
 
   /**
-   * Beyond repair: a new connection takes its place. The pause grows, so that a network that lets nothing through is not hammered.
+   * Beyond repair: a new connection takes its place. The pause grows, so that neither a network that lets nothing through nor a
+   * server that refuses is hammered; after some tries the person is told and decides.
    * @param {Call} call
    */
   #callFailed(call) {
-    this.#failures += 1;
+    if (this.call !== call) return;
+    const pause = this.#mediaTries.failed(performance.now(), Math.random());
+    this.mediaGivenUp = pause === null;
     this.#callChanged();
-    setTimeout(
-      () => {
-        if (this.call === call) this.#startMedia(false);
-      },
-      delay(this.#failures - 1, Math.random()),
-    );
+    if (pause === null) return;
+    setTimeout(() => {
+      if (this.call === call) this.#startMedia(false);
+    }, pause);
   }
 
   async #sample() {
@@ -366,7 +379,7 @@ export class App {
     if (!this.call) return;
     this.#lastSample = sample ?? this.#lastSample;
     const before = this.quality;
-    this.quality = level(this.call.connection, this.#lastSample, this.call.remotes());
+    this.quality = this.mediaGivenUp ? 'failed' : level(this.call.connection, this.#lastSample, this.call.remotes());
     // Said aloud only where a person has to know why something stopped, or that it is back.
     const notable = this.quality === 'sound_only' || this.quality === 'interrupted' || before === 'sound_only' || before === 'interrupted';
     if (this.quality !== before && notable) this.announce(t(`quality.${this.quality}`));

@@ -294,7 +294,7 @@ export class Call {
   /** @param {unknown} cause */
   #broken(cause) {
     if (this.#closed) return;
-    console.error('housecall: the media connection has to be built anew', cause);
+    console.warn('housecall: the media connection has to be built anew', cause);
     this.connection = 'failed';
     this.#hooks.onFailed();
   }

@@ -161,7 +161,7 @@ export type Remote = {
 
 export type Assignment = { mid: string; kind: KindName; participant: ParticipantRef; track: TrackRef };
 
-export type QualityLevel = "connecting" | "good" | "fair" | "poor" | "sound_only" | "interrupted";
+export type QualityLevel = "connecting" | "good" | "fair" | "poor" | "sound_only" | "interrupted" | "failed";
 
 export type QualitySample = {
   /** 0..1 of the packets expected since the last sample. */

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's way to fail")]
 
 pub mod lossy;
+pub mod network;
 pub mod peer;
 pub mod picture;
 mod runtime;

@@ -139,8 +139,13 @@ impl Shared {
 }
 
 impl Peer {
-    /// A client with these lines, not yet connected.
+    /// A client with these lines on the loopback interface, not yet connected.
     pub async fn new(lines: &[Line]) -> Self {
+        Self::at("127.0.0.1:0", lines).await
+    }
+
+    /// A client with one socket, bound to this address.
+    pub async fn at(address: &str, lines: &[Line]) -> Self {
         let shared = Arc::new(Shared {
             state: watch::Sender::new(RTCPeerConnectionState::New),
             gathered: watch::Sender::new(false),
@@ -160,7 +165,7 @@ impl Peer {
             )
             .with_handler(Arc::new(Handler(shared.clone())))
             .with_runtime(Arc::new(RoomySockets(TokioRuntime)))
-            .with_udp_addrs(vec!["127.0.0.1:0"]);
+            .with_udp_addrs(vec![address.to_owned()]);
         let connection = Box::pin(builder.build()).await.unwrap();
         let mut peer = Self {
             connection: Arc::new(connection),

@@ -1,6 +1,6 @@
 //! A media core of its own for each test, and the steps every test takes.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use housecall_sfu::{
@@ -25,8 +25,14 @@ pub struct Server {
 
 impl Server {
     pub fn start() -> Self {
+        Self::listening("127.0.0.1:0", &[])
+    }
+
+    /// A media core on this address that offers clients these addresses.
+    pub fn listening(listen: &str, public_addresses: &[IpAddr]) -> Self {
         let settings = Settings {
-            listen: "127.0.0.1:0".parse().unwrap(),
+            listen: listen.parse().unwrap(),
+            public_addresses: public_addresses.to_vec(),
             ..Settings::default()
         };
         let running = housecall_sfu::start(&settings).unwrap();
@@ -52,7 +58,11 @@ impl Server {
 
     /// Somebody who publishes, sending already.
     pub async fn publisher(&self, lines: &[Line]) -> (Peer, Vec<PublishedTrack>) {
-        let mut peer = Peer::new(lines).await;
+        self.publish(Peer::new(lines).await).await
+    }
+
+    /// Makes this peer the publisher.
+    pub async fn publish(&self, mut peer: Peer) -> (Peer, Vec<PublishedTrack>) {
         let answer = self.join(PUBLISHER, &peer).await;
         peer.publish().await;
         (peer, answer.published)
@@ -61,9 +71,14 @@ impl Server {
     /// Somebody who receives these tracks, one line for each, in order.
     pub async fn viewer(&self, participant: ParticipantId, tracks: &[PublishedTrack]) -> Peer {
         let peer = Peer::new(&lines_for(tracks)).await;
-        let answer = self.join(participant, &peer).await;
-        self.subscribe(participant, &answer, tracks);
+        self.watch(participant, &peer, tracks).await;
         peer
+    }
+
+    /// Lets this peer receive these tracks, which its lines fit.
+    pub async fn watch(&self, participant: ParticipantId, peer: &Peer, tracks: &[PublishedTrack]) {
+        let answer = self.join(participant, peer).await;
+        self.subscribe(participant, &answer, tracks);
     }
 
     pub fn subscribe(&self, participant: ParticipantId, answer: &Answer, tracks: &[PublishedTrack]) {

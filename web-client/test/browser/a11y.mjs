@@ -73,6 +73,7 @@ for (const screen of screens) {
 
 await keyboard();
 await autoplay();
+await refusal();
 await browser.close();
 server.close();
 
@@ -147,4 +148,27 @@ async function autoplay() {
   check('autoplay: one button and it is gone', !(await button.isVisible()));
   await context.close();
   console.log('  turned the sound on');
+}
+
+/** A server that refuses the first offer is asked a bounded number of times; then there is one sentence and one button, which begins anew. */
+async function refusal() {
+  const screen = screens.find((s) => s.name === 'visit-no-media');
+  if (!screen) throw new Error('no such screen');
+  const { page, context } = await open(browser, server.origin, screen, { width: 390, height: 844 });
+  const offers = () => page.evaluate(() => /** @type {any} */ (globalThis).fake.sent.filter((/** @type {any} */ m) => m.type === 'offer').length);
+  const asked = await offers();
+  check(`refusal: asked ${asked} times before the person was told`, asked === 6);
+  check('refusal: the quality says so too', (await page.locator('[data-test=quality]').innerText()) === 'Not connected');
+  const banner = page.locator('.banner');
+  await page.getByRole('button', { name: 'Try again' }).click();
+  await banner.waitFor({ state: 'hidden' });
+  await banner.waitFor();
+  check(`refusal: asked ${(await offers()) - asked} times after the press`, (await offers()) === 2 * asked);
+  await page.evaluate(() => /** @type {any} */ (globalThis).fake.refuseOffers(false));
+  await page.getByRole('button', { name: 'Try again' }).click();
+  await page.locator('[data-quality=good]').waitFor();
+  check('refusal: one press and it is gone', !(await banner.isVisible()));
+  check('refusal: the picture is there', await page.evaluate(() => /** @type {HTMLVideoElement} */ (document.querySelector('[data-test=remote-video]')).srcObject !== null));
+  await context.close();
+  console.log('  was refused, and let in at last');
 }

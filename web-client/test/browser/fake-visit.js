@@ -13,6 +13,7 @@
   /** @type {any} */
   let state = { you: { place: 'waiting', position: 1 }, clinician: 'not_started', participants: [], queue: [] };
   let refuse = false;
+  let refuseOffers = false;
 
   class FakeSocket {
     onopen = null;
@@ -29,7 +30,10 @@
       if (message.type === 'hello') {
         say({ type: 'welcome', you: 'me', role: g.fakeRole ?? 'patient', resume: 'r', resumed: false, ice_servers: [] });
         say({ type: 'state', ...state });
-      } else if (message.type === 'offer') void answer(message);
+      } else if (message.type === 'offer') {
+        if (refuseOffers) say({ type: 'offer_refused', id: message.id, message: 'the server is busy' });
+        else void answer(message);
+      }
       else if (message.type === 'ping') say({ type: 'pong', id: message.id });
     }
     close() {}
@@ -124,6 +128,10 @@
     },
     restore() {
       refuse = false;
+    },
+    /** @param {boolean} on */
+    refuseOffers(on) {
+      refuseOffers = on;
     },
   };
 })();

@@ -136,6 +136,16 @@ export const screens = [
       await p.locator('dialog').waitFor();
     },
   },
+  ...['waiting', 'visit'].map((place) => ({
+    name: `${place}-no-media`,
+    path: '/join#patient',
+    reach: async (/** @type {Page} */ p) => {
+      await p.evaluate(() => /** @type {any} */ (globalThis).fake.refuseOffers(true));
+      await join(p);
+      if (place === 'visit') await tell(p, { you: { place: 'admitted' }, participants: [me, doctor] });
+      await p.locator('.banner button').waitFor();
+    },
+  })),
   {
     name: 'left',
     path: '/join#patient',

@@ -1,7 +1,7 @@
 // @ts-check
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { FIRST_MS, LONGEST_MS, delay } from '../../src/backoff.js';
+import { FIRST_MS, LONGEST_MS } from '../../src/backoff.js';
 import { GiveUp, HELLO_MS, LEAVE_MS, PING_MS, SILENCE_MS, Signaling } from '../../src/signaling.js';
 
 /** Time that moves only when told to. */
@@ -125,12 +125,6 @@ test('a dropped socket comes back within a quarter of a second and resumes', asy
   assert.equal(sockets.length, 2);
   socket().onopen?.({});
   assert.deepEqual(socket().sent, [{ type: 'hello', session: 's', resume: 'r1' }]);
-});
-
-test('tries grow apart up to the longest pause and are spread over half of it', () => {
-  const whole = [0, 1, 2, 3, 4, 5, 6, 7, 1_000].map((attempt) => delay(attempt, 1));
-  assert.deepEqual(whole, [250, 500, 1_000, 2_000, 4_000, 8_000, LONGEST_MS, LONGEST_MS, LONGEST_MS]);
-  assert.equal(delay(3, 0), 1_000);
 });
 
 test('a server that is away is asked again and again, less and less often', async () => {
