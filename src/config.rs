@@ -127,7 +127,7 @@ impl Default for WrittenLog {
     fn default() -> Self {
         Self {
             format: LogFormat::default(),
-            filter: "info".to_owned(),
+            filter: "info,dimpl=error".to_owned(),
         }
     }
 }

@@ -40,6 +40,10 @@ pub(crate) const MAX_DATAGRAM: usize = 1_232;
 /// send at most 1,198 bytes in all; encoders set to an RTP packet of 1,400 have payloads of 1,388.
 pub(crate) const MAX_PAYLOAD: usize = 1_400;
 
+/// How often a track's layers may change places because of the sizes of their pictures. Once puts an encoder right that lists the
+/// largest first; the rest is for one that changes its sizes. Each time uses up two serial numbers of rings, which must not run out.
+pub(crate) const LAYER_REORDERS: u8 = 8;
+
 /// The ring of a large video layer: 2.4 s at 210 packets/s, and 2.8 s at 1.5 Mbit/s. Viewers read within milliseconds; the depth is
 /// for retransmissions, which are worth nothing after a second or two. More costs cache and memory per publisher, less turns the
 /// NACKs of slow paths into key frames.

@@ -14,14 +14,14 @@ use crate::member::MemberKey;
 use crate::ntp::{NtpSpan, SrMapping};
 use crate::receive::{KeyFrameRequests, LayerReceiver, Refused, Repair};
 use crate::ring::{Incoming, Packing, Ring, RingSize};
-use crate::sdp::{Encoding, Format, Formats, MediaLine, Publishing};
+use crate::sdp::{Encoding, Format, Formats, LayerOrder, MediaLine, Publishing};
 use crate::send::LayerSource;
 
 /// A track's place in the worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct TrackKey(pub(crate) usize);
 
-/// A layer's place in its track: 0 is the smallest.
+/// A layer's place in its track, as the client lists them: usually the smallest first.
 pub(crate) type LayerIndex = usize;
 
 /// One encoding of a track.
@@ -52,6 +52,9 @@ pub(crate) struct Published {
     formats: Formats,
     repair: Repair,
     pub(crate) layers: ArrayVec<PublishedLayer, { limits::MAX_ENCODINGS }>,
+    order: LayerOrder,
+    /// How often the layers have changed places since the first offer.
+    reorders: u8,
     /// Members with a slot that points here.
     pub(crate) viewers: Vec<MemberKey>,
     pub(crate) key_frames: KeyFrameRequests,
@@ -108,6 +111,8 @@ impl Published {
             formats: line.formats.clone(),
             repair: repair(line),
             layers: publishing.encodings.iter().map(PublishedLayer::new).collect(),
+            order: publishing.order,
+            reorders: 0,
             viewers: Vec::new(),
             key_frames: KeyFrameRequests::default(),
             clock_offset: None,
@@ -127,13 +132,20 @@ impl Published {
         let same = |one: &Encoding, other: &Encoding| (one.rid, one.layer) == (other.rid, other.layer);
         self.formats = line.formats.clone();
         self.repair = repair(line);
+        self.order = publishing.order;
         let mut before = std::mem::take(&mut self.layers);
-        let encodings = &publishing.encodings;
+        let mut encodings = publishing.encodings.clone();
+        if let (LayerOrder::Assumed, [one, other], [first, second]) = (self.order, &mut encodings[..], &before[..])
+            && (one.rid, one.layer, other.rid) == (first.encoding.rid, second.encoding.layer, second.encoding.rid)
+        {
+            // The pictures have shown that the order is another.
+            std::mem::swap(&mut one.layer, &mut other.layer);
+        }
         let moved = before
             .iter()
             .map(|layer| encodings.iter().position(|encoding| same(encoding, &layer.encoding)));
         let moved = moved.collect();
-        for encoding in encodings {
+        for encoding in &encodings {
             let known = before.iter().position(|layer| same(encoding, &layer.encoding));
             let stream = known.and_then(|place| before.remove(place).stream);
             self.layers.push(PublishedLayer {
@@ -209,8 +221,35 @@ impl Published {
             if let Some(rung) = layer.encoding.layer {
                 self.key_frames.handle_key_frame(rung, now);
             }
+            self.order_by_size();
         }
         Ok(Outcome::Stored)
+    }
+
+    /// The layer with the larger picture is the upper rung, whatever the order of the offer: some encoders list the largest first
+    /// (RFC 8853 calls the first the preferred one) and do not say how large it is. Rings keep the depth they were made with.
+    fn order_by_size(&mut self) {
+        let (LayerOrder::Assumed, [one, other]) = (self.order, self.layers.as_mut_slice()) else {
+            return;
+        };
+        let (Some(first), Some(second)) = (one.active_size(), other.active_size()) else {
+            return;
+        };
+        let as_taken = one.encoding.layer < other.encoding.layer;
+        let is_so = match first.cmp(&second) {
+            std::cmp::Ordering::Less => true,
+            std::cmp::Ordering::Equal => as_taken,
+            std::cmp::Ordering::Greater => false,
+        };
+        if is_so == as_taken || self.reorders == limits::LAYER_REORDERS {
+            return;
+        }
+        self.reorders += 1;
+        std::mem::swap(&mut one.encoding.layer, &mut other.encoding.layer);
+        for stream in [one, other].into_iter().filter_map(|layer| layer.stream.as_mut()) {
+            self.streams += 1;
+            stream.ring.renumber(self.streams);
+        }
     }
 
     /// The layer with this rung, or the only one there is.
@@ -303,6 +342,13 @@ impl PublishedLayer {
             encoding: *encoding,
             stream: None,
         }
+    }
+
+    /// Pixels of its latest key frame, if it is being sent and they are known.
+    fn active_size(&self) -> Option<u32> {
+        let stream = self.stream.as_ref().filter(|stream| stream.active)?;
+        let (width, height) = stream.ring.latest_key_frame()?.size?;
+        Some(u32::from(width) * u32::from(height))
     }
 
     /// The stream a packet belongs to; a new one for the first packet of an SSRC. A retransmission makes none.

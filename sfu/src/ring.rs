@@ -211,6 +211,17 @@ impl Ring {
         }
     }
 
+    /// Gives what is here new places, for a ring that takes the place of another. `serial` as in [`Self::new`].
+    pub(crate) fn renumber(&mut self, serial: u32) {
+        let before = self.first;
+        self.first = RingIndex(u64::from(serial) << RingIndex::PACKET_BITS);
+        let moved = |index: RingIndex| RingIndex(self.first.0 + (index.0 - before.0));
+        (self.oldest, self.end) = (moved(self.oldest), moved(self.end));
+        if let Some(key) = &mut self.latest_key_frame {
+            key.index = moved(key.index);
+        }
+    }
+
     /// Stores a packet. The caller has seen to it that it is not a duplicate.
     ///
     /// # Errors
@@ -423,6 +434,28 @@ mod tests {
         assert!(matches!(ring.read(oldest), Read::Packet(stored, []) if stored.sequence == 1));
         // A cursor into the ring that was here before.
         assert!(matches!(ring.read(Ring::new(SMALL, 2).end()), Read::Overtaken(_)));
+    }
+
+    #[test]
+    fn a_ring_in_anothers_place_keeps_what_it_has_under_new_numbers() {
+        let mut ring = Ring::new(SMALL, 1);
+        for sequence in 0..11 {
+            let payload: &[u8] = if sequence == 9 { &KEY } else { &[0x80, sequence as u8] };
+            let packing = if sequence == 9 { VP8 } else { OPUS };
+            ring.insert(incoming(sequence, packing), payload).unwrap();
+        }
+        let (before, oldest) = (ring.end(), ring.oldest);
+        ring.renumber(4);
+        assert!(matches!(ring.read(before), Read::Overtaken(_)), "a cursor of before");
+        assert!(matches!(ring.read(Ring::new(SMALL, 3).end()), Read::Overtaken(_)));
+        assert_eq!(ring.end().0 - ring.oldest.0, before.0 - oldest.0);
+        let key = ring.latest_key_frame().unwrap();
+        assert!(
+            matches!(ring.read(key.index), Read::Packet(stored, payload) if stored.sequence == 9 && payload == KEY)
+        );
+        ring.insert(incoming(11, OPUS), &[7]).unwrap();
+        let newest = ring.newest().unwrap();
+        assert!(matches!(ring.read(newest), Read::Packet(stored, [7]) if stored.sequence == 11));
     }
 
     #[test]

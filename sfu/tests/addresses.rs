@@ -108,6 +108,7 @@ async fn several_public_addresses_are_offered_in_order_and_one_that_works_is_eno
 /// As in a cloud: the machine knows nothing of the public address it is reached at. Real kernels in between: the client, the NAT and the
 /// server each have a network namespace.
 #[test]
+#[expect(clippy::print_stderr, reason = "a test that is left out says so")]
 fn through_a_one_to_one_nat() {
     use support::network::{Network, PUBLIC, SERVER};
 

@@ -81,6 +81,39 @@ async fn simulcast_is_received_and_switched_without_a_broken_frame() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_encoder_that_lists_the_largest_first_is_understood_by_its_pictures() {
+    let mut server = Server::start();
+    let (publisher, tracks) = server.publisher(&[Line::PublishAudio, Line::PublishLargestFirst]).await;
+    let viewer = server.viewer(VIEWER, &tracks).await;
+    viewer.until("1", "720p", |inbox| inbox.viewer.frames_of(H) >= 20).await;
+    let stats = server.stats(PUBLISHER).await;
+    for (layer, size) in [(Layer::P480, (853, 480)), (Layer::P720, (1280, 720))] {
+        let published = stats.published.iter().find(|published| published.layer == Some(layer));
+        assert_eq!(published.unwrap().size, Some(size));
+    }
+
+    // What was seen outlives a new offer, which says it the other way round again.
+    let answer = server.negotiate(PUBLISHER, &publisher).await;
+    assert_eq!(answer.published, tracks);
+    let large = viewer.inbox("1", |inbox| inbox.viewer.frames_of(H));
+    viewer
+        .until("1", "720p goes on", |inbox| inbox.viewer.frames_of(H) >= large + 30)
+        .await;
+
+    let small = viewer.inbox("1", |inbox| inbox.viewer.frames_of(M));
+    server.sfu.set_target(ROOM, VIEWER, Mid::new("1").unwrap(), P480);
+    server.sending("1", Some(Layer::P480)).await;
+    viewer
+        .until("1", "480p", |inbox| inbox.viewer.frames_of(M) >= small + 60)
+        .await;
+    without_faults(&viewer, "1");
+    viewer.inbox("1", |inbox| {
+        assert_eq!(inbox.viewer.missing(), 0, "no gap in sequence numbers");
+    });
+    publisher.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_forwarded_before_a_slot_is_pointed_at_a_track() {
     let mut server = Server::start();
     let (_publisher, tracks) = server.publisher(&[Line::PublishAudio, Line::PublishSimulcast]).await;

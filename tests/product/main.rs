@@ -3,6 +3,7 @@
 mod cli;
 mod fuzz_corpus;
 mod http;
+mod logs;
 mod person;
 mod server;
 mod tidy;

@@ -1,5 +1,6 @@
 //! Starts the real program, waits until it says that it runs, and speaks to it from outside.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -81,11 +82,21 @@ impl Server {
 
     /// Starts a server on the data in `data` with these arguments.
     pub(crate) fn start_with(data: &Path, arguments: &[&str]) -> Self {
-        let mut child = housecall()
-            .arg("serve")
-            .args(arguments)
-            .arg("--data")
-            .arg(data)
+        Self::spawn(housecall().arg("serve").args(arguments).arg("--data").arg(data))
+    }
+
+    /// As [`Self::start`], with its log in a file. `filter` as in `RUST_LOG`; `None`: the default.
+    pub(crate) fn start_logged(data: &Path, filter: Option<&str>, log: File) -> Self {
+        let mut command = housecall();
+        if let Some(filter) = filter {
+            command.env("RUST_LOG", filter);
+        }
+        let arguments = ["serve", "--listen", "127.0.0.1:0", "--data"];
+        Self::spawn(command.args(arguments).arg(data).stderr(log))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .spawn()
             .expect("the program can be started");

@@ -18,7 +18,7 @@ mod session;
 mod write;
 
 pub(crate) use negotiate::{AnswerParams, answer};
-pub(crate) use session::{Encoding, Format, Formats, MediaLine, Publishing, Receiving, Session};
+pub(crate) use session::{Encoding, Format, Formats, LayerOrder, MediaLine, Publishing, Receiving, Session};
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use arrayvec::ArrayVec;
 use super::extension::{self, OfferedExtension};
 use super::offer::{Offer, OfferedFormat, OfferedLine, OfferedMedia, OfferedRid, unsupported};
 use super::session::{
-    Codec, Encoding, Feedback, Format, Formats, Line, MediaLine, Publishing, Receiving, Refusal, Session,
+    Codec, Encoding, Feedback, Format, Formats, LayerOrder, Line, MediaLine, Publishing, Receiving, Refusal, Session,
 };
 use super::write;
 use crate::api::{IceCredentials, NegotiateError};
@@ -250,10 +250,10 @@ fn choose_feedback(media: &OfferedMedia, formats: &Formats) -> Feedback {
 fn publishing(media: &OfferedMedia) -> Publishing {
     let extensions = extension::collect(&media.extensions, OfferedExtension::client_may_send);
     // Without the extension nothing would tell the encodings apart; not accepting them leaves the client one.
-    let rids = if extensions.rid.is_some() {
+    let (rids, order) = if extensions.rid.is_some() {
         choose_rids(&media.rids)
     } else {
-        ArrayVec::new()
+        (ArrayVec::new(), LayerOrder::Assumed)
     };
     let layer = (media.kind == Kind::Video).then_some(Layer::P720);
     let encodings = match (media.kind, &rids[..]) {
@@ -273,6 +273,7 @@ fn publishing(media: &OfferedMedia) -> Publishing {
     };
     Publishing {
         encodings,
+        order,
         declared: media.ssrcs.iter().copied().take(limits::MAX_DECLARED_SSRCS).collect(),
         extensions,
     }
@@ -281,8 +282,9 @@ fn publishing(media: &OfferedMedia) -> Publishing {
 /// The two largest encodings, low to high.
 ///
 /// If all say how large they are, by the same measure and with a difference, that decides. Else the order of the offer does,
-/// which browsers want low to high: Chromium treats the first encoding as the one to keep alive.
-fn choose_rids(offered: &[OfferedRid]) -> ArrayVec<OfferedRid, { limits::MAX_ENCODINGS }> {
+/// which browsers want low to high: Chromium treats the first encoding as the one to keep alive. (Of three or more the last two are
+/// then taken for the largest; which of those two is the larger is seen in their pictures.)
+fn choose_rids(offered: &[OfferedRid]) -> (ArrayVec<OfferedRid, { limits::MAX_ENCODINGS }>, LayerOrder) {
     let mut rids = offered.to_vec();
     let measures: [fn(&OfferedRid) -> Option<u64>; 3] = [|rid| rid.pixels, |rid| rid.frame_size, |rid| rid.bitrate];
     let telling = measures.into_iter().find(|measure| {
@@ -294,7 +296,12 @@ fn choose_rids(offered: &[OfferedRid]) -> ArrayVec<OfferedRid, { limits::MAX_ENC
     }
     let largest = rids.len().saturating_sub(limits::MAX_ENCODINGS);
     rids.drain(..largest);
-    rids.into_iter().collect()
+    let order = if telling.is_some() {
+        LayerOrder::Stated
+    } else {
+        LayerOrder::Assumed
+    };
+    (rids.into_iter().collect(), order)
 }
 
 /// Adds the ids of an accepted line to those of the bundle, where an id has one meaning (RFC 8843 §9.2).

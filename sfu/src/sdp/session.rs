@@ -99,6 +99,8 @@ pub(crate) struct MediaLine {
 pub(crate) struct Publishing {
     /// What it sends: one entry without rid, or up to two with rid, low to high.
     pub(crate) encodings: ArrayVec<Encoding, { limits::MAX_ENCODINGS }>,
+    /// How it is known which of them is the larger.
+    pub(crate) order: LayerOrder,
     /// SSRCs the offer named, in its order. Often none: browsers leave them out with rids, some encoders always.
     ///
     /// Without rids the first entry is the one encoding's. With rids only the header extensions say which is which,
@@ -106,6 +108,15 @@ pub(crate) struct Publishing {
     pub(crate) declared: ArrayVec<DeclaredSsrc, { limits::MAX_DECLARED_SSRCS }>,
     /// Header extensions the client may put on packets of this line.
     pub(crate) extensions: ExtensionIds,
+}
+
+/// How it is known which of two encodings is the larger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LayerOrder {
+    /// The offer says how large they are.
+    Stated,
+    /// By their order in the offer, which most clients have low to high, but not all: the pictures themselves decide.
+    Assumed,
 }
 
 /// One encoding of a published track.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::session::{Codec, DeclaredSsrc, Feedback, Line, Refusal};
+use super::session::{Codec, DeclaredSsrc, Feedback, LayerOrder, Line, Refusal};
 use super::*;
 use crate::api::{IceCredentials, NegotiateError};
 use crate::ids::{Mid, PayloadType, Rid, Ssrc};
@@ -379,6 +379,27 @@ fn stated_sizes_decide_before_order() {
         [(Some("1"), Some(Layer::P480)), (Some("0"), Some(Layer::P720))]
     );
     answer.has(1, "a=simulcast:recv 1;0");
+    assert_eq!(publishing.order, LayerOrder::Stated);
+}
+
+#[test]
+fn without_stated_sizes_the_order_is_only_assumed() {
+    let stated = fixture("whip_obs_simulcast");
+    let offer: String = stated
+        .split_inclusive("\r\n")
+        .map(|line| match line.split_once(" max-width") {
+            Some((start, _)) if line.starts_with("a=rid:") => format!("{start}\r\n"),
+            _ => line.to_owned(),
+        })
+        .collect();
+    assert!(!offer.contains("max-width") && offer.contains("a=rid:0 send\r\n"));
+    let (session, _) = agreed(&offer);
+    let publishing = session.line(mid("1")).unwrap().publishes.as_ref().unwrap();
+    assert_eq!(publishing.order, LayerOrder::Assumed);
+    assert_eq!(
+        rids(publishing),
+        [(Some("0"), Some(Layer::P480)), (Some("1"), Some(Layer::P720))]
+    );
 }
 
 #[test]

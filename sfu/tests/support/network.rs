@@ -36,12 +36,12 @@ impl Network {
         for (whose, inside, outside) in [(&client, CLIENT, "198.51.100.1"), (&server, SERVER, "10.77.0.1")] {
             let towards = if whose == &client { "out" } else { "in" };
             network.ip(&format!(
-                "-n {router} link add {towards} type veth peer name up netns {whose}"
+                "-n {router} link add {towards} type veth peer name net netns {whose}"
             ))?;
             network.ip(&format!("-n {router} address add {outside}/24 dev {towards}"))?;
             network.ip(&format!("-n {router} link set {towards} up"))?;
-            network.ip(&format!("-n {whose} address add {inside}/24 dev up"))?;
-            network.ip(&format!("-n {whose} link set up up"))?;
+            network.ip(&format!("-n {whose} address add {inside}/24 dev net"))?;
+            network.ip(&format!("-n {whose} link set net up"))?;
             network.ip(&format!("-n {whose} route add default via {outside}"))?;
         }
         let forward = format!("netns exec {router} tee /proc/sys/net/ipv4/ip_forward");

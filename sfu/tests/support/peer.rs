@@ -53,6 +53,8 @@ pub enum Line {
     PublishVideo,
     /// Two encodings as our client sends them: `m` at 853×480, `h` at 1280×720.
     PublishSimulcast,
+    /// As [`Self::PublishSimulcast`], listed the other way round: `0` at 1280×720, `1` at 853×480, as some encoders do.
+    PublishLargestFirst,
     ReceiveAudio,
     ReceiveVideo,
 }
@@ -201,6 +203,10 @@ impl Peer {
                 RtpCodecKind::Video,
                 vec![(random_ssrc(), Some("m")), (random_ssrc(), Some("h"))],
             ),
+            Line::PublishLargestFirst => (
+                RtpCodecKind::Video,
+                vec![(random_ssrc(), Some("0")), (random_ssrc(), Some("1"))],
+            ),
         };
         let codec = match kind {
             RtpCodecKind::Audio => opus(),
@@ -289,8 +295,11 @@ impl Peer {
             let track = published.track.clone();
             let task = match published.line {
                 Line::PublishAudio => tokio::spawn(talk(track, ssrc, marks)),
-                _ => {
-                    let encodings = published.encodings.clone();
+                line => {
+                    let mut encodings = published.encodings.clone();
+                    if line == Line::PublishLargestFirst {
+                        encodings.reverse();
+                    }
                     tokio::spawn(film(track, encodings, marks, self.shared.clone()))
                 }
             };
@@ -421,6 +430,7 @@ async fn talk(track: Arc<TrackLocalStaticRTP>, ssrc: u32, marks: Marks) {
 
 async fn film(
     track: Arc<TrackLocalStaticRTP>,
+    // Small to large.
     encodings: Vec<(u32, Option<&'static str>)>,
     marks: Marks,
     shared: Arc<Shared>,
