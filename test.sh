@@ -101,6 +101,8 @@ need git=git cc=build-essential c++=build-essential
 if wants lint; then
   check "format" cargo fmt --all --check
   check "clippy" cargo clippy --workspace --all-targets --quiet -- -D warnings
+  # With the same compiler as all else: only running them takes a nightly one and cargo-fuzz (fuzz/run-all).
+  check "fuzz targets" cargo check --quiet --manifest-path fuzz/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}"
   check "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
   if command -v cargo-deny >/dev/null; then
     # Not "advisories": they need a database from the network that changes by the day, and a test should not.
@@ -111,6 +113,13 @@ if wants lint; then
 fi
 
 if wants rust; then
+  # One test has a network of its own, with a 1:1 NAT in it. Only root can make one, and not in every container.
+  if [ "$(id -u)" = 0 ] && unshare --net true 2>/dev/null; then
+    need ip=iproute2 nft=nftables
+    export HOUSECALL_TEST_NAT=required
+  else
+    report+=("1:1 NAT                      left out: network namespaces need root")
+  fi
   if cargo nextest --version >/dev/null 2>&1; then
     suite "Rust" cargo nextest run --workspace --no-fail-fast --status-level fail --final-status-level fail
   else
