@@ -48,6 +48,11 @@ pub(crate) enum Command {
         participant: ParticipantId,
         reply: oneshot::Sender<Option<ParticipantStats>>,
     },
+    /// Panics, as a broken invariant would.
+    #[cfg(test)]
+    Panic {
+        room: RoomId,
+    },
 }
 
 impl Command {
@@ -62,6 +67,8 @@ impl Command {
             | Self::SetSource { room, .. }
             | Self::SetTarget { room, .. }
             | Self::Stats { room, .. } => *room,
+            #[cfg(test)]
+            Self::Panic { room } => *room,
         }
     }
 }

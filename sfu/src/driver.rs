@@ -282,6 +282,8 @@ impl Shard {
                     tracing::error!("a broken invariant ended a room");
                     // What is left of that room may be broken too; then the worker forgets it where it lies.
                     let _ = catch_unwind(AssertUnwindSafe(|| self.worker.fail_current_room()));
+                    // Commands behind the one that broke may be waiting, and what woke us for them was read.
+                    wake(&self.wake);
                 }
             }
             self.tell();

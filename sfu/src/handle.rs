@@ -128,4 +128,10 @@ impl Sfu {
         .await
         .flatten()
     }
+
+    /// Lets the shard panic while it handles a command about a room.
+    #[cfg(test)]
+    pub(crate) fn panic_in(&self, room: RoomId) {
+        self.shard(room).send_always(Command::Panic { room });
+    }
 }

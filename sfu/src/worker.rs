@@ -302,6 +302,8 @@ impl Worker {
             } => {
                 let _ = reply.send(self.stats(room, participant, now));
             }
+            #[cfg(test)]
+            Command::Panic { .. } => panic!("an invariant that a test broke"),
         }
         self.current = None;
     }

@@ -79,4 +79,15 @@ impl Worker {
         assert!(self.by_id.is_empty() && self.by_ufrag.is_empty() && self.by_path.is_empty());
         assert!(self.last_path.is_none(), "nor the last path");
     }
+
+    /// Asserts that not even a deadline is left, once the time of all has passed.
+    ///
+    /// # Panics
+    /// When something is.
+    #[cfg(test)]
+    pub(crate) fn check_forgotten(&self) {
+        self.check_empty();
+        assert!(self.timers.is_empty(), "no deadline of anybody");
+        assert!(self.shared.events.is_empty(), "all was told");
+    }
 }

@@ -3,6 +3,8 @@
 //! All chance comes from one seed, which a failed run prints: `HOUSECALL_SEED=n` repeats it, `HOUSECALL_TIMES=n` tells each
 //! story with that many seeds.
 
+mod broken;
+mod churn;
 mod deny;
 mod layers;
 mod lip_sync;

@@ -225,7 +225,6 @@ fn somebody_who_leaves_and_returns_is_seen_again_in_the_same_place() {
             publisher = stage.join(ROOM, &Profile::full(), Quality::lossy(30));
             for seat in [1, 2] {
                 stage.watch(seat, 0, publisher);
-                stage.seats[seat].peer.screen.audio[0].change_microphone();
             }
             stage.connect_all();
             let back = stage.now;

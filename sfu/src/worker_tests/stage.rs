@@ -1,6 +1,7 @@
 //! A worker, its clients and the links between them, in virtual time and from one seed.
 
 use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, RefUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -40,16 +41,16 @@ thread_local! {
     clippy::print_stderr,
     reason = "how to repeat a failed run is for whoever reads the test's output"
 )]
-pub(crate) fn tell(own_seed: u64, own_times: u64, story: impl Fn(u64) + std::panic::RefUnwindSafe) {
+pub(crate) fn tell(own_seed: u64, own_times: u64, story: impl Fn(u64) + RefUnwindSafe) {
     let first = super::seed(own_seed);
     let own_times = if first == own_seed { own_times } else { 1 };
     for seed in first..first + super::times(own_times) {
         PROGRESS.set((seed, Duration::ZERO));
-        let outcome = std::panic::catch_unwind(|| story(seed));
+        let outcome = catch_unwind(|| story(seed));
         if let Err(cause) = outcome {
             let after = PROGRESS.with_borrow(|(_, after)| *after);
             eprintln!("failed after {after:?} of virtual time; again with HOUSECALL_SEED={seed}");
-            std::panic::resume_unwind(cause);
+            resume_unwind(cause);
         }
     }
 }
@@ -76,6 +77,8 @@ pub(crate) struct Stage {
     pub(crate) wake_ups: Vec<(Instant, &'static str)>,
     turns: u64,
     joined: u64,
+    /// Panics of the worker end a room, as in the driver, and are counted here. Else they are the test's.
+    pub(crate) caught: Option<u64>,
 }
 
 impl Stage {
@@ -104,6 +107,7 @@ impl Stage {
             wake_ups: Vec::new(),
             turns: 0,
             joined: 0,
+            caught: None,
         };
         stage.create_room(ROOM);
         stage
@@ -117,8 +121,22 @@ impl Stage {
     }
 
     pub(crate) fn command(&mut self, command: Command) {
-        self.worker.handle_command(command, self.now);
-        self.settle();
+        self.guard(|stage| {
+            stage.worker.handle_command(command, stage.now);
+            stage.settle();
+        });
+    }
+
+    /// Does it as the driver does: a panic ends a room, and the rest goes on.
+    fn guard(&mut self, turn: impl FnOnce(&mut Self)) {
+        if self.caught.is_none() {
+            return turn(self);
+        }
+        if catch_unwind(AssertUnwindSafe(|| turn(self))).is_err() {
+            self.worker.fail_current_room();
+            self.caught = self.caught.map(|caught| caught + 1);
+            self.settle();
+        }
     }
 
     /// The wall clock of the server's reports.
@@ -289,7 +307,7 @@ impl Stage {
             if let Some((at, what)) = due.filter(|(at, _)| *at <= self.now) {
                 self.wake_ups.push((at, what));
             }
-            self.turn();
+            self.guard(Self::turn);
         }
         PROGRESS.with_borrow_mut(|progress| progress.1 = self.now - self.start);
     }
@@ -339,7 +357,7 @@ impl Stage {
             assert!(at > now, "woken again for {what}");
         }
         self.turns += 1;
-        if self.turns.is_multiple_of(TURNS_PER_CHECK) {
+        if self.caught.is_none() && self.turns.is_multiple_of(TURNS_PER_CHECK) {
             self.worker.check();
         }
         while let Some(event) = self.worker.poll_event() {

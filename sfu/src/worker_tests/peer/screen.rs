@@ -81,11 +81,13 @@ pub(crate) struct AudioLine {
     pub(crate) ssrc: Ssrc,
     account: Account,
     timestamps: TimestampUnwrapper,
-    /// Sequence number and timestamp of each sound that came, by its number.
+    /// Who is heard.
+    speaker: Option<u32>,
+    /// Sequence number and timestamp of each sound of theirs that came, by its number.
     pub(crate) sounds: BTreeMap<u32, (u64, u64)>,
     pub(crate) samples: Vec<Sample>,
-    /// The line was pointed at another microphone: its numbers begin anew.
-    pub(crate) past: Vec<BTreeMap<u32, (u64, u64)>>,
+    /// The sounds of those who were heard before.
+    past: Vec<BTreeMap<u32, (u64, u64)>>,
 }
 
 #[derive(Clone, Copy)]
@@ -219,6 +221,7 @@ impl Screen {
                 ssrc,
                 account: Account::default(),
                 timestamps: TimestampUnwrapper::new(),
+                speaker: None,
                 sounds: BTreeMap::new(),
                 samples: Vec::new(),
                 past: Vec::new(),
@@ -327,20 +330,22 @@ impl AudioLine {
     fn handle_rtp(&mut self, header: &RtpHeader, payload: &[u8], now: Instant) {
         let wide = self.account.note(header.sequence);
         let timestamp = self.timestamps.unwrap(u64::from(header.timestamp));
-        let number = payload[1..].first_chunk().expect("the studio writes its number");
-        let number = u32::from_be_bytes(*number);
+        let [speaker, number] = [1, 5].map(|at| {
+            let bytes = payload[at..]
+                .first_chunk()
+                .expect("the studio writes its name and a number");
+            u32::from_be_bytes(*bytes)
+        });
+        if self.speaker.replace(speaker).is_some_and(|before| before != speaker) {
+            self.past.push(std::mem::take(&mut self.sounds));
+            self.samples.clear();
+        }
         let before = self.sounds.insert(number, (wide, timestamp));
         assert_eq!(before, None, "each sound comes once");
         if let Some(ntp) = self.account.ntp(header.timestamp, 48_000) {
             let what = (0, number);
             self.samples.push(Sample { at: now, what, ntp });
         }
-    }
-
-    /// The line is pointed at another microphone.
-    pub(crate) fn change_microphone(&mut self) {
-        self.past.push(std::mem::take(&mut self.sounds));
-        self.samples.clear();
     }
 
     /// Asserts that numbers and times go on as the publisher's do.

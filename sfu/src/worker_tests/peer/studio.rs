@@ -100,6 +100,8 @@ pub(crate) struct Studio {
     sounds: u32,
     first_sound_timestamp: u32,
     first_sound_sequence: u16,
+    /// What its sounds say of who made them.
+    name: u32,
     pictures: u32,
     /// Packets that will be sent, by time.
     outbox: BTreeMap<(Instant, u64), (StreamIndex, MediaPacket, bool)>,
@@ -139,6 +141,7 @@ impl Studio {
             sounds: 0,
             first_sound_timestamp: chance.bits() as u32,
             first_sound_sequence: chance.bits() as u16,
+            name: chance.bits() as u32,
             pictures: 0,
             outbox: BTreeMap::new(),
             queued: 0,
@@ -235,6 +238,7 @@ impl Studio {
         self.sounds += 1;
         self.sounds_captured.push(at);
         let mut payload = vec![0x78];
+        payload.extend(self.name.to_be_bytes());
         payload.extend(number.to_be_bytes());
         payload.resize(40 + self.chance.below(60) as usize, 0x55);
         let packet = MediaPacket {
