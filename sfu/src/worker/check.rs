@@ -87,7 +87,7 @@ impl Worker {
     #[cfg(test)]
     pub(crate) fn check_forgotten(&self) {
         self.check_empty();
-        assert!(self.timers.is_empty(), "no deadline of anybody");
+        assert_eq!(self.poll_timeout(), None, "no deadline of anybody");
         assert!(self.shared.events.is_empty(), "all was told");
     }
 }
