@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::dtls::Profile;
 use crate::floor::{self, Kind};
 use crate::load::{Load, Opening, OwnUsage, Seen, Spec, Stream};
-use crate::measure::{Holdings, Usage};
+use crate::measure::{self, Holdings, Usage};
 use crate::offer::Line;
 use crate::report::{self, Row, figure};
 use crate::source::{SPREAD, Source};
@@ -24,15 +24,28 @@ pub(crate) enum Shape {
     Even,
     /// Frames of six packets within 0.25 ms: what Chromium does on a fast line.
     Burst,
+    /// Frames of six equal packets in one send call, for comparisons that must not depend on timing.
+    Whole,
 }
 
 impl Shape {
+    /// Within what time a frame's packets leave.
+    pub(crate) fn spread(self) -> Duration {
+        match self {
+            Self::Even | Self::Whole => Duration::ZERO,
+            Self::Burst => SPREAD,
+        }
+    }
+
     pub(crate) fn source(self, rate: Option<u64>) -> Source {
         match self {
             Self::Even => Source::Even {
                 rate: rate.unwrap_or(250),
             },
             Self::Burst => Source::Burst {
+                rate: rate.unwrap_or(180),
+            },
+            Self::Whole => Source::Whole {
                 rate: rate.unwrap_or(180),
             },
         }
@@ -61,6 +74,8 @@ pub(crate) struct Measured {
     pub(crate) seen: Seen,
     pub(crate) server: Usage,
     pub(crate) own: OwnUsage,
+    /// Of everything else on the machine.
+    pub(crate) others: Duration,
 }
 
 impl Measured {
@@ -69,14 +84,18 @@ impl Measured {
         let (process, threads) = target.process();
         let began = std::time::Instant::now();
         let (seen, server, own) = (load.seen(), process.usage(threads)?, OwnUsage::now()?);
+        let machine = measure::machine()?;
         while began.elapsed() < time {
             std::thread::sleep((time - began.elapsed().min(time)).min(Duration::from_millis(200)));
             bar.tick();
         }
+        let (server, own) = (process.usage(threads)?.since(server), OwnUsage::now()?.since(own));
+        let machine = measure::machine()?.saturating_sub(machine);
         Ok(Self {
             seen: load.seen().since(seen),
-            server: process.usage(threads)?.since(server),
-            own: OwnUsage::now()?.since(own),
+            server,
+            own,
+            others: machine.saturating_sub(server.cpu + own.all),
             time: began.elapsed(),
         })
     }
@@ -105,6 +124,12 @@ impl Measured {
         if all > 0.95 * processors as f64 {
             notes.push(format!(
                 "the machine was full: {all:.2} of {processors} processors by server and generator"
+            ));
+        }
+        let others = self.share(self.others);
+        if others > 0.1 {
+            notes.push(format!(
+                "other work on this machine used {others:.1} processors meanwhile"
             ));
         }
         if self.seen.late > 0 {
@@ -255,15 +280,11 @@ pub(crate) async fn start(
     for visit in &visits {
         peers.extend(target.join_viewers(visit, &[Line::ReceiveVideo], viewers, bar).await?);
     }
-    let spread = match plan.shape {
-        Shape::Even => Duration::ZERO,
-        Shape::Burst => SPREAD,
-    };
     let load = Load::start(Spec {
         peers,
         streams,
         opening,
-        spread,
+        spread: plan.shape.spread(),
     })?;
     let expected = (viewers * shards) as u64;
     tokio::task::block_in_place(|| load.wait_for(expected, Duration::from_secs(20)))?;
@@ -300,7 +321,7 @@ async fn one(plan: &Plan, viewers: usize, shards: usize) -> Result<Forwarded> {
         let seen = measured.seen;
         let server = micros_each(measured.server.cpu, seen.received);
         let rate = match source {
-            Source::Even { rate } | Source::Burst { rate } => rate,
+            Source::Even { rate } | Source::Burst { rate } | Source::Whole { rate } => rate,
             _ => 0,
         };
         Ok(Forwarded {

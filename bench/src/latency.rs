@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use indicatif::ProgressBar;
 use serde::Serialize;
 
 use crate::dtls::Profile;
@@ -12,21 +13,25 @@ use crate::forward::{Measured, bar};
 use crate::load::{Load, Opening, Spec, Stream};
 use crate::offer::Line;
 use crate::report::{self, Row};
+use crate::rooms;
 use crate::source::{SPREAD, Source};
-use crate::stats::Summary;
+use crate::stats::{Samples, Summary};
 use crate::target::{Elsewhere, How, Target};
 
-/// Viewers of the trial that tells how many are needed.
-const TRIAL: usize = 30;
-/// The most viewers: more handles than this is another benchmark.
-const MOST: usize = 900;
+/// Rooms of the trial that tells how many are needed.
+const TRIAL: usize = 20;
+/// The most rooms: more would be about the generator.
+const MOST: usize = 200;
 const STREAMS: [Source; 2] = [Source::Audio, Source::Burst { rate: 180 }];
 
 /// What to measure.
 pub(crate) struct Plan {
     pub(crate) binary: PathBuf,
     pub(crate) other: Elsewhere,
+    /// One publisher and so many viewers instead of rooms.
     pub(crate) viewers: Option<usize>,
+    /// So many rooms instead of as many as keep a media thread busy.
+    pub(crate) rooms: Option<usize>,
     pub(crate) busy: f64,
     pub(crate) profile: Option<Profile>,
     pub(crate) time: Duration,
@@ -36,7 +41,7 @@ pub(crate) struct Plan {
 /// Audio or video of a run.
 #[derive(Serialize)]
 struct Latency {
-    viewers: usize,
+    load: String,
     media: &'static str,
     media_thread_share: f64,
     packets: usize,
@@ -55,7 +60,7 @@ impl Row for Latency {
     fn cells(&self) -> Vec<(&'static str, String)> {
         let millis = |micros: f64| format!("{:.3}", micros / 1e3);
         vec![
-            ("viewers", self.viewers.to_string()),
+            ("load", self.load.clone()),
             ("media", self.media.to_owned()),
             ("media thread", format!("{:.0} %", self.media_thread_share * 100.0)),
             ("packets", self.packets.to_string()),
@@ -78,21 +83,23 @@ impl Row for Latency {
 const MEANING: [&str; 3] = [
     "From the publisher's send call to the return of the viewer's receive call, one clock, every packet of every viewer",
     "floor: the same streams by plain sends straight to one receiver: what kernel, wake-ups and generator take. ADDED is the difference",
-    "One publisher with audio at 50 packets/s and video in Chromium-like bursts at 180 packets/s",
+    "rooms: two people each, with audio, 720p and 480p · 1 → N: audio at 50 packets/s and video in Chromium-like bursts at 180",
 ];
 
 /// Measures and prints.
 pub(crate) async fn run(plan: &Plan) -> Result<()> {
-    let (viewers, found) = match plan.viewers {
-        Some(viewers) => (viewers, None),
-        None => {
-            let (measured, ..) = one(plan, TRIAL, Duration::from_secs(3)).await?;
+    let mut found = None;
+    let load = match (plan.viewers, plan.rooms) {
+        (Some(viewers), _) => People::Viewers(viewers),
+        (None, Some(rooms)) => People::Rooms(rooms),
+        (None, None) => {
+            let (measured, ..) = one(plan, People::Rooms(TRIAL), Duration::from_secs(3)).await?;
             let share = measured.share(measured.server.threads).max(0.001);
-            let viewers = (TRIAL as f64 * plan.busy / share) as usize;
-            (viewers.clamp(1, MOST), Some(share))
+            found = Some(share);
+            People::Rooms(((TRIAL as f64 * plan.busy / share) as usize).clamp(1, MOST))
         }
     };
-    let (measured, mut audio, mut video) = one(plan, viewers, plan.time).await?;
+    let (measured, mut audio, mut video) = one(plan, load, plan.time).await?;
     ensure!(
         audio.len() > 0 && video.len() > 0,
         "audio or video did not come through"
@@ -112,14 +119,14 @@ pub(crate) async fn run(plan: &Plan) -> Result<()> {
         && (share - plan.busy).abs() > 0.15
     {
         notes.push(format!(
-            "the media thread was {:.0} % busy, not {:.0} %: {TRIAL} viewers took {:.0} %; --viewers sets another number",
+            "the media thread was {:.0} % busy, not {:.0} %: {TRIAL} rooms took {:.0} %; --rooms sets another number",
             share * 100.0,
             plan.busy * 100.0,
             trial * 100.0
         ));
     }
     let row = |media, through: Summary, floor: Summary, notes| Latency {
-        viewers,
+        load: load.to_string(),
         media,
         media_thread_share: share,
         packets: through.count,
@@ -138,22 +145,65 @@ pub(crate) async fn run(plan: &Plan) -> Result<()> {
     report::write_json(&rows, plan.json.as_deref())
 }
 
-/// One publisher and its viewers for so long.
-async fn one(
-    plan: &Plan,
-    viewers: usize,
-    time: Duration,
-) -> Result<(Measured, crate::stats::Samples, crate::stats::Samples)> {
-    let bar = bar(viewers + 2)?;
-    bar.set_message(format!("1 → {viewers}: joining"));
-    let target = Target::new(&plan.other, &plan.binary, 1, plan.profile)?;
+/// Who makes the load.
+#[derive(Clone, Copy, Debug)]
+enum People {
+    Viewers(usize),
+    Rooms(usize),
+}
+
+impl std::fmt::Display for People {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Viewers(count) => write!(f, "1 → {count}"),
+            Self::Rooms(count) => write!(f, "{count} rooms"),
+        }
+    }
+}
+
+/// Measures one load for so long: what was used, latencies of audio and of video.
+async fn one(plan: &Plan, people: People, time: Duration) -> Result<(Measured, Samples, Samples)> {
+    let (People::Viewers(count) | People::Rooms(count)) = people;
+    let bar = bar(count + 1)?;
+    bar.set_message(format!("{people}: joining"));
+    let measure = |load: &Load, target: &Target| {
+        bar.set_message(format!("{people}: measuring"));
+        tokio::task::block_in_place(|| {
+            std::thread::sleep(Duration::from_secs(2));
+            load.take_latencies();
+            let measured = Measured::over(load, target, time, &bar)?;
+            let (audio, video) = load.take_latencies();
+            Ok::<_, anyhow::Error>((measured, audio, video))
+        })
+    };
+    let result = match people {
+        People::Rooms(rooms) => {
+            let shape = rooms::Shape::Simulcast;
+            let running = rooms::start(&plan.binary, rooms, 1, shape, plan.profile, Opening::All, &bar).await?;
+            let result = measure(&running.load, &running.target)?;
+            running.load.stop()?;
+            result
+        }
+        People::Viewers(viewers) => {
+            let target = Target::new(&plan.other, &plan.binary, 1, plan.profile)?;
+            let load = fan(&target, viewers, &bar).await?;
+            let result = measure(&load, &target)?;
+            load.stop()?;
+            result
+        }
+    };
+    bar.finish_and_clear();
+    Ok(result)
+}
+
+/// One publisher and its viewers.
+async fn fan(target: &Target, viewers: usize, bar: &ProgressBar) -> Result<Load> {
     let visit = target.visit()?;
     let ssrc = 0x00be_0001;
     let lines = [Line::SendAudio { ssrc }, Line::SendVideo { ssrc: ssrc + 2 }];
     let mut peers = vec![target.join(How::Whip, &visit, &lines).await?.peer];
-    bar.inc(1);
     let receiving: &[Line] = &[Line::ReceiveAudio, Line::ReceiveVideo];
-    peers.extend(target.join_viewers(&visit, receiving, viewers, &bar).await?);
+    peers.extend(target.join_viewers(&visit, receiving, viewers, bar).await?);
     let stream = |number: usize| Stream {
         peer: 0,
         source: STREAMS[number],
@@ -168,15 +218,6 @@ async fn one(
         opening: Opening::All,
         spread: SPREAD,
     })?;
-    bar.set_message(format!("1 → {viewers}: measuring"));
-    tokio::task::block_in_place(|| {
-        load.wait_for(2 * viewers as u64, Duration::from_secs(20))?;
-        std::thread::sleep(Duration::from_secs(2));
-        load.take_latencies();
-        let measured = Measured::over(&load, &target, time, &bar)?;
-        let (audio, video) = load.take_latencies();
-        load.stop()?;
-        bar.finish_and_clear();
-        Ok((measured, audio, video))
-    })
+    tokio::task::block_in_place(|| load.wait_for(2 * viewers as u64, Duration::from_secs(20)))?;
+    Ok(load)
 }

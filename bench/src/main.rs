@@ -16,6 +16,7 @@ mod peer;
 mod report;
 mod rooms;
 mod server;
+mod smoke;
 mod socket;
 mod source;
 mod srtp;
@@ -72,6 +73,15 @@ enum What {
         /// The part that may be lost in that search.
         #[arg(long, default_value_t = 0.01)]
         max_loss: f64,
+        /// A few seconds against the committed baseline, for CI: fails if forwarding has become dearer by more than a quarter.
+        #[arg(long)]
+        smoke: bool,
+        /// The baseline. Default: the one in the source tree this was built from.
+        #[arg(long, requires = "smoke")]
+        baseline: Option<PathBuf>,
+        /// Write the baseline instead of comparing with it.
+        #[arg(long, requires = "smoke")]
+        record: bool,
         #[command(flatten)]
         other: target::Elsewhere,
     },
@@ -89,7 +99,10 @@ enum What {
     },
     /// Added latency of forwarded audio and video at about half of one processor.
     Latency {
-        /// Viewers of the one publisher. Default: as many as make a media thread half busy.
+        /// So many rooms of two. Default: as many as keep a media thread busy by half.
+        #[arg(long, conflicts_with = "viewers")]
+        rooms: Option<usize>,
+        /// Instead of rooms, one publisher with so many viewers.
         #[arg(long)]
         viewers: Option<usize>,
         /// How busy a media thread is to be, of one processor.
@@ -140,8 +153,14 @@ async fn run(arguments: Arguments) -> Result<()> {
             shards,
             find_limit,
             max_loss,
+            smoke,
+            baseline,
+            record,
             other,
         } => {
+            if smoke {
+                return smoke::run(binary, baseline, record).await;
+            }
             ensure!(
                 rate.is_none_or(|rate| (1..=100_000).contains(&rate)),
                 "--rate must be between 1 and 100000"
@@ -180,12 +199,22 @@ async fn run(arguments: Arguments) -> Result<()> {
             };
             rooms::run(&plan).await
         }
-        What::Latency { viewers, busy, other } => {
+        What::Latency {
+            rooms,
+            viewers,
+            busy,
+            other,
+        } => {
+            ensure!(
+                other.whip.is_none() || viewers.is_some(),
+                "another server is measured with --viewers"
+            );
             ensure!((0.05..=1.0).contains(&busy), "--busy must be between 0.05 and 1");
             let plan = latency::Plan {
                 binary,
                 other,
                 viewers,
+                rooms,
                 busy,
                 profile,
                 time,

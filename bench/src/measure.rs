@@ -31,6 +31,12 @@ impl Usage {
     }
 }
 
+/// Processor time of everything on this machine so far.
+pub(crate) fn machine() -> Result<Duration> {
+    let text = read(Path::new("/proc/stat"))?;
+    parse_machine(&text).context("an odd /proc/stat")
+}
+
 /// What a process holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
 pub(crate) struct Holdings {
@@ -113,6 +119,20 @@ fn parse_stat(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(ticks * 10))
 }
 
+/// User, nice, system, irq, softirq and stolen time of all processors, in ticks of 10 ms; idle and waiting are left out.
+fn parse_machine(text: &str) -> Option<Duration> {
+    let fields: Vec<u64> = text
+        .lines()
+        .next()?
+        .strip_prefix("cpu ")?
+        .split_whitespace()
+        .map(str::parse)
+        .collect::<Result<_, _>>()
+        .ok()?;
+    let busy: Option<Vec<&u64>> = [0, 1, 2, 5, 6, 7].iter().map(|place| fields.get(*place)).collect();
+    Some(Duration::from_millis(busy?.into_iter().sum::<u64>() * 10))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,6 +147,9 @@ mod tests {
         let stat = "12 (a (b) c) S 1 1 1 0 -1 4194560 1 2 3 4 150 50 0 0 20 0 1 0 7";
         assert_eq!(parse_stat(stat), Some(Duration::from_secs(2)));
         assert_eq!(parse_stat("12 (a) S"), None);
+        let machine = "cpu  10 20 30 400 50 6 7 8 9 9\ncpu0 1 1 1 1 1 1 1 1 0 0\n";
+        assert_eq!(parse_machine(machine), Some(Duration::from_millis(810)));
+        assert_eq!(parse_machine("cpu  1 2"), None);
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! `bench rooms`: M rooms of two people, each with microphone and camera, each seeing and hearing the other: what telehealth is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use indicatif::ProgressBar;
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -13,6 +14,7 @@ use crate::dtls::Profile;
 use crate::floor::{self, Kind};
 use crate::forward::{Measured, bar};
 use crate::load::{Load, Opening, Spec, Stream};
+use crate::measure::Holdings;
 use crate::offer::{Line, RIDS};
 use crate::peer::Peer;
 use crate::report::{self, Row, figure};
@@ -177,16 +179,43 @@ fn streams(shape: Shape, person: usize) -> Vec<Stream> {
     }
 }
 
-async fn one(plan: &Plan, rooms: usize, shards: usize) -> Result<Rooms> {
-    let bar = bar(rooms + 3)?;
-    bar.set_message(format!("{rooms} rooms: joining"));
-    let target = Target::ours(&plan.binary, shards, plan.profile)?;
+/// Rooms with everybody in them, and a load that goes through them.
+pub(crate) struct Running {
+    pub(crate) target: Target,
+    pub(crate) load: Load,
+    /// The server before the first room.
+    pub(crate) empty: Holdings,
+    /// The sockets' tasks, which end only if somebody is put out.
+    followers: JoinSet<Result<()>>,
+}
+
+impl Running {
+    /// What somebody who has left was told.
+    pub(crate) fn somebody_left(&mut self) -> Result<Option<String>> {
+        Ok(match self.followers.try_join_next() {
+            Some(left) => Some(format!("somebody left: {:?}", left?)),
+            None => None,
+        })
+    }
+}
+
+/// Starts the server, makes the rooms and waits until everybody hears and sees the other.
+pub(crate) async fn start(
+    binary: &Path,
+    rooms: usize,
+    shards: usize,
+    shape: Shape,
+    profile: Option<Profile>,
+    opening: Opening,
+    bar: &ProgressBar,
+) -> Result<Running> {
+    let target = Target::ours(binary, shards, profile)?;
     let empty = target.process().0.holdings()?;
     let http = reqwest::Client::builder().no_proxy().build()?;
     let places = Arc::new(Semaphore::new(MAKING));
     let mut making = JoinSet::new();
     for number in 0..rooms {
-        let (target, http, places, shape) = (target.clone(), http.clone(), Arc::clone(&places), plan.shape);
+        let (target, http, places) = (target.clone(), http.clone(), Arc::clone(&places));
         making.spawn(async move {
             let _place = places.acquire_owned().await?;
             Ok::<_, anyhow::Error>((number, room(target, http, shape, number).await?))
@@ -205,30 +234,45 @@ async fn one(plan: &Plan, rooms: usize, shards: usize) -> Result<Rooms> {
     }
     let load = Load::start(Spec {
         peers,
-        streams: (0..2 * rooms).flat_map(|person| streams(plan.shape, person)).collect(),
-        opening: Opening::Sample,
+        streams: (0..2 * rooms).flat_map(|person| streams(shape, person)).collect(),
+        opening,
         spread: Duration::ZERO,
     })?;
+    tokio::task::block_in_place(|| load.wait_for(4 * rooms as u64, Duration::from_secs(20)))?;
+    Ok(Running {
+        target,
+        load,
+        empty,
+        followers,
+    })
+}
+
+async fn one(plan: &Plan, rooms: usize, shards: usize) -> Result<Rooms> {
+    let bar = bar(rooms + 3)?;
+    bar.set_message(format!("{rooms} rooms: joining"));
+    let mut running = start(
+        &plan.binary,
+        rooms,
+        shards,
+        plan.shape,
+        plan.profile,
+        Opening::Sample,
+        &bar,
+    )
+    .await?;
     bar.set_message(format!("{rooms} rooms: measuring"));
-    let row = tokio::task::block_in_place(|| {
-        // Everybody hears and sees the other.
-        load.wait_for(4 * rooms as u64, Duration::from_secs(20))?;
+    let (measured, holdings) = tokio::task::block_in_place(|| {
         std::thread::sleep(Duration::from_secs(3));
-        let measured = Measured::over(&load, &target, plan.time, &bar)?;
-        let holdings = target.process().0.holdings()?;
-        load.stop()?;
+        let measured = Measured::over(&running.load, &running.target, plan.time, &bar)?;
         bar.inc(1);
-        bar.set_message(format!("{rooms} rooms: the floor"));
-        Ok::<_, anyhow::Error>((measured, holdings))
-    });
-    let gone = followers.try_join_next();
-    followers.abort_all();
-    drop(target);
-    let (measured, holdings) = row?;
+        Ok::<_, anyhow::Error>((measured, running.target.process().0.holdings()?))
+    })?;
     let mut notes = measured.limits();
-    if let Some(gone) = gone {
-        notes.push(format!("somebody left: {:?}", gone?));
-    }
+    notes.extend(running.somebody_left()?);
+    let empty = running.empty;
+    running.load.stop()?;
+    drop(running.target);
+    bar.set_message(format!("{rooms} rooms: the floor"));
     let forwarded = match plan.shape {
         Shape::TwoWay => Source::Camera,
         Shape::Simulcast => Source::P720,

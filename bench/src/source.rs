@@ -20,6 +20,8 @@ pub(crate) enum Source {
     Even { rate: u64 },
     /// Frames of six packets, so many packets a second: at 180 what Chromium sends of 720p.
     Burst { rate: u64 },
+    /// The same with packets of one length, a frame in one send call: it arrives whole, whatever the machine is doing.
+    Whole { rate: u64 },
     /// Opus: fifty packets a second.
     Audio,
     /// A camera at thirty frames a second, 1.5 Mbit/s in one stream.
@@ -47,7 +49,7 @@ impl Source {
         let per_second = |packets: u64, rate: u64| Duration::from_nanos(1_000_000_000 * packets / rate.max(1));
         match self {
             Self::Even { rate } => per_second(1, rate),
-            Self::Burst { rate } => per_second(PER_BURST as u64, rate),
+            Self::Burst { rate } | Self::Whole { rate } => per_second(PER_BURST as u64, rate),
             Self::Audio => per_second(1, 50),
             Self::Camera | Self::P720 | Self::P480 => per_second(1, 30),
         }
@@ -59,14 +61,18 @@ impl Source {
         let packets = |pattern: &[usize]| pattern[frame as usize % pattern.len()];
         let (count, largest) = match self {
             Self::Even { .. } => (1, PACKET),
-            Self::Burst { .. } => (PER_BURST, PACKET),
+            Self::Burst { .. } | Self::Whole { .. } => (PER_BURST, PACKET),
             // 16 bytes of header; payloads of 80 to 120 bytes, as speech varies.
             Self::Audio => (1, 24 + 80 + (frame as usize * 17) % 41),
             Self::Camera => (packets(&CAMERA), 1_130),
             Self::P720 => (packets(&P720), 1_060),
             Self::P480 => (packets(&P480), 980),
         };
-        let smaller = if count > 1 { count / 2 } else { 0 };
+        let smaller = if matches!(self, Self::Whole { .. }) {
+            0
+        } else {
+            count / 2
+        };
         sizes.extend((0..count).map(|place| largest - usize::from(place < smaller)));
     }
 
@@ -152,6 +158,8 @@ mod tests {
         let mut sizes = Vec::new();
         Source::Burst { rate: 180 }.sizes(0, &mut sizes);
         assert_eq!(sizes, [1_179, 1_179, 1_179, 1_180, 1_180, 1_180]);
+        Source::Whole { rate: 180 }.sizes(0, &mut sizes);
+        assert_eq!(sizes, [1_180; 6]);
         Source::Audio.sizes(3, &mut sizes);
         assert_eq!(sizes.len(), 1);
         assert!((100..=150).contains(&sizes[0]));

@@ -50,6 +50,18 @@ impl Samples {
     }
 }
 
+/// The middle one, or the mean of the two in the middle; NaN of nothing.
+pub(crate) fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match sorted.len() {
+        0 => f64::NAN,
+        len if len % 2 == 1 => sorted[middle],
+        _ => f64::midpoint(sorted[middle - 1], sorted[middle]),
+    }
+}
+
 /// Microseconds for each of `count` things; zero of nothing.
 pub(crate) fn micros_each(time: Duration, count: u64) -> f64 {
     if count == 0 {
@@ -78,6 +90,13 @@ mod tests {
         samples = Samples::default();
         samples.add(u64::MAX);
         assert_eq!(samples.summary().p50_us, f64::from(u32::MAX) / 1e3);
+    }
+
+    #[test]
+    fn medians() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert!(median(&[]).is_nan());
     }
 
     #[test]

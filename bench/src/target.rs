@@ -18,7 +18,7 @@ use crate::server::{MEDIA_THREADS, Server};
 const JOINING: usize = 4;
 
 /// Another server, to be set beside ours.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Elsewhere {
     /// Measure another server: where to POST a publisher's offer (WHIP). Needs --whep and --pid.
     #[arg(long, requires = "whep", requires = "pid")]

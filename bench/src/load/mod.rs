@@ -99,6 +99,8 @@ impl Seen {
 #[derive(Default)]
 struct Shared {
     stop: AtomicBool,
+    /// Nothing is sent meanwhile.
+    paused: AtomicBool,
     /// Replaces the rate of even and burst sources, unless zero.
     rate: AtomicU64,
     sent: AtomicU64,
@@ -133,7 +135,7 @@ impl Load {
         for peer in spec.peers {
             peer.socket.set_nonblocking(true)?;
             let keys = peer.keys;
-            senders.push(send::Sender::new(Arc::clone(&peer.socket), keys.rtp_seal));
+            senders.push(send::Sender::new(Arc::clone(&peer.socket), keys.rtp_seal)?);
             receivers.push(receive::Receiver::new(
                 peer.socket,
                 keys.rtp_open,
@@ -173,6 +175,11 @@ impl Load {
     /// Changes the rate of even and burst sources.
     pub(crate) fn set_rate(&self, rate: u64) {
         self.shared.rate.store(rate, Ordering::Relaxed);
+    }
+
+    /// Stops sending, or goes on.
+    pub(crate) fn pause(&self, paused: bool) {
+        self.shared.paused.store(paused, Ordering::Relaxed);
     }
 
     /// Waits until so many streams flow.

@@ -1,11 +1,12 @@
 //! The sending thread.
 
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use quinn_udp::{Transmit, UdpSockRef, UdpSocketState};
 
 use super::{Shared, Stream};
 use crate::source::{Schedule, Source};
@@ -18,21 +19,39 @@ const LATE: Duration = Duration::from_millis(100);
 const NAMED: u64 = 300;
 /// The longest sleep, so that the end is noticed.
 const NAP: Duration = Duration::from_millis(50);
+/// How often a paused sender looks whether it may go on.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// The sending half of a peer.
 pub(super) struct Sender {
     socket: Arc<UdpSocket>,
+    state: UdpSocketState,
+    server: SocketAddr,
     seal: RtpKeys,
     transport_wide: u16,
 }
 
 impl Sender {
-    pub(super) fn new(socket: Arc<UdpSocket>, seal: RtpKeys) -> Self {
-        Self {
+    pub(super) fn new(socket: Arc<UdpSocket>, seal: RtpKeys) -> Result<Self> {
+        Ok(Self {
+            state: UdpSocketState::new(UdpSockRef::from(&*socket))?,
+            server: socket.peer_addr()?,
             socket,
             seal,
             transport_wide: 0,
-        }
+        })
+    }
+
+    /// Sends packets of one length in one call.
+    fn send_whole(&self, packets: &[u8], segment: usize) {
+        let transmit = Transmit {
+            destination: self.server,
+            ecn: None,
+            contents: packets,
+            segment_size: Some(segment),
+            src_ip: None,
+        };
+        let _ = self.state.try_send(UdpSockRef::from(&*self.socket), &transmit);
     }
 }
 
@@ -55,6 +74,8 @@ pub(super) struct Sending {
     shared: Arc<Shared>,
     began: Instant,
     packet: Vec<u8>,
+    /// A frame that is sent as a whole.
+    whole: Vec<u8>,
     sizes: Vec<usize>,
 }
 
@@ -82,12 +103,17 @@ impl Sending {
             shared,
             began,
             packet: vec![0x5a; 2_048],
+            whole: Vec::new(),
             sizes: Vec::new(),
         }
     }
 
     pub(super) fn run(mut self) -> Result<()> {
         while !self.shared.stop.load(Ordering::Relaxed) {
+            if self.shared.paused.load(Ordering::Relaxed) {
+                std::thread::sleep(PAUSE);
+                continue;
+            }
             let Some((due, stream)) = self.schedule.peek() else {
                 std::thread::sleep(NAP);
                 continue;
@@ -105,6 +131,7 @@ impl Sending {
             let source = match (source, self.shared.rate.load(Ordering::Relaxed)) {
                 (Source::Even { .. }, rate) if rate > 0 => Source::Even { rate },
                 (Source::Burst { .. }, rate) if rate > 0 => Source::Burst { rate },
+                (Source::Whole { .. }, rate) if rate > 0 => Source::Whole { rate },
                 _ => source,
             };
             self.frame(stream, source, now)?;
@@ -160,7 +187,15 @@ impl Sending {
                 .seal
                 .seal(&mut self.packet[..size + MAX_TAG], *size, len, flow.index)?;
             // A full socket buffer is loss on the publisher's side; it shows as lost.
-            let _ = sender.socket.send(&self.packet[..sealed]);
+            if let Source::Whole { .. } = source {
+                self.whole.extend_from_slice(&self.packet[..sealed]);
+                if place + 1 == count {
+                    sender.send_whole(&self.whole, sealed);
+                    self.whole.clear();
+                }
+            } else {
+                let _ = sender.socket.send(&self.packet[..sealed]);
+            }
             flow.index += 1;
         }
         flow.frame += 1;
