@@ -126,6 +126,8 @@ if wants rust; then
     suite "Rust" cargo test --workspace --all-targets --no-fail-fast --quiet
   fi
   check "Rust, in documentation" cargo test --workspace --doc --quiet
+  # The tests' build has made both programs. It compares with a floor of the same run, not with a clock (docs/performance.md).
+  check "forwarding against its floor" "${CARGO_TARGET_DIR:-target}/debug/bench" forward --smoke
 fi
 
 if wants web || wants browser; then

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::demux;
 use crate::ids::Ssrc;
 use crate::limits;
 use crate::receive::{LayerReceiver, Repair, TwccRecorder};
@@ -50,6 +51,15 @@ impl Receiving {
         let _ = self.layer.poll_nack(self.now);
         self.twcc.poll_feedback(self.now, Ssrc(1), out).unwrap_or(0)
     }
+}
+
+/// How many of these datagrams are of a protocol spoken here, by their first bytes.
+#[must_use]
+pub fn recognised(datagrams: &[&[u8]]) -> usize {
+    datagrams
+        .iter()
+        .filter(|datagram| demux::classify(datagram).is_some())
+        .count()
 }
 
 /// Walks all transport-wide feedback of a datagram: packets received, and the sum of their arrivals in microseconds.
