@@ -18,6 +18,17 @@ pub(crate) struct Transmit<'a> {
     pub(crate) contents: &'a [u8],
     /// The size of each datagram; the last may be shorter.
     pub(crate) segment: usize,
+    /// What they carry.
+    pub(crate) cargo: Cargo,
+}
+
+/// What the datagrams of a run carry, as far as it matters when not all of them can be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cargo {
+    /// Control, feedback or audio.
+    Urgent,
+    /// Video.
+    Video,
 }
 
 impl Transmit<'_> {
@@ -35,6 +46,7 @@ pub(crate) struct Run {
     start: usize,
     end: usize,
     segment: usize,
+    cargo: Cargo,
 }
 
 /// See the module.
@@ -47,6 +59,8 @@ pub(crate) struct Batch {
     /// Bytes and datagrams already taken out as runs.
     taken: usize,
     taken_datagrams: usize,
+    /// From this datagram on they are video: a member's audio is written before its video.
+    video_from: Option<usize>,
 }
 
 impl Batch {
@@ -58,6 +72,7 @@ impl Batch {
             filled: 0,
             taken: 0,
             taken_datagrams: 0,
+            video_from: None,
         }
     }
 
@@ -68,6 +83,21 @@ impl Batch {
         self.filled = 0;
         self.taken = 0;
         self.taken_datagrams = 0;
+        self.video_from = None;
+    }
+
+    /// What is committed from here on is video.
+    pub(crate) fn begin_video(&mut self) {
+        self.video_from.get_or_insert(self.lens.len());
+    }
+
+    /// Forgets the video that was not taken out yet; how many datagrams that was.
+    pub(crate) fn drop_video(&mut self) -> usize {
+        let Some(from) = self.video_from else { return 0 };
+        let kept = from.max(self.taken_datagrams);
+        let dropped = self.lens.len().saturating_sub(kept);
+        self.lens.truncate(kept);
+        dropped
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -109,7 +139,15 @@ impl Batch {
     /// The next run of at most `max_segments` datagrams.
     pub(crate) fn next_run(&mut self, max_segments: usize) -> Option<Run> {
         let path = self.path?;
-        let mut rest = self.lens[self.taken_datagrams..].iter().map(|len| usize::from(*len));
+        let video_from = self.video_from.unwrap_or(usize::MAX);
+        let (cargo, until) = if self.taken_datagrams < video_from {
+            (Cargo::Urgent, video_from.min(self.lens.len()))
+        } else {
+            (Cargo::Video, self.lens.len())
+        };
+        let mut rest = self.lens[self.taken_datagrams..until]
+            .iter()
+            .map(|len| usize::from(*len));
         let segment = rest.next()?;
         let start = self.taken;
         let mut end = start + segment;
@@ -131,6 +169,7 @@ impl Batch {
             start,
             end,
             segment,
+            cargo,
         })
     }
 
@@ -139,6 +178,7 @@ impl Batch {
             path: run.path,
             contents: &self.buffer[run.start..run.end],
             segment: run.segment,
+            cargo: run.cargo,
         }
     }
 }
@@ -174,6 +214,35 @@ mod tests {
         assert_eq!(runs(&[100, 101, 101], 64), [(100, 1), (101, 2)]);
         assert_eq!(runs(&[100, 100, 100], 2), [(100, 2), (100, 1)]);
         assert_eq!(runs(&[100, 100], 1), [(100, 1), (100, 1)]);
+    }
+
+    #[test]
+    fn video_can_be_dropped_and_never_shares_a_run() {
+        let mut batch = Batch::new();
+        let put = |batch: &mut Batch, len: usize| {
+            batch.space(path(1)).expect("room");
+            batch.commit(len);
+        };
+        put(&mut batch, 100);
+        batch.begin_video();
+        for _ in 0..3 {
+            put(&mut batch, 100);
+        }
+        batch.begin_video();
+        put(&mut batch, 200);
+        let next = |batch: &mut Batch| {
+            let run = batch.next_run(64)?;
+            let transmit = batch.transmit(run);
+            Some((transmit.cargo, transmit.datagrams()))
+        };
+        assert_eq!(next(&mut batch), Some((Cargo::Urgent, 1)));
+        assert_eq!(next(&mut batch), Some((Cargo::Video, 3)));
+        assert_eq!(batch.drop_video(), 1);
+        assert_eq!((next(&mut batch), batch.drop_video()), (None, 0));
+        batch.clear();
+        put(&mut batch, 100);
+        assert_eq!(batch.drop_video(), 0, "a new batch has no video yet");
+        assert_eq!(next(&mut batch), Some((Cargo::Urgent, 1)));
     }
 
     #[test]

@@ -127,6 +127,12 @@ impl WallClock {
         Self { base_instant, base_ntp }
     }
 
+    /// The moment they were tied together.
+    #[must_use]
+    pub(crate) const fn origin(&self) -> Instant {
+        self.base_instant
+    }
+
     /// The wall-clock time at `now`.
     #[must_use]
     pub fn ntp(&self, now: Instant) -> NtpTime {

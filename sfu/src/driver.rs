@@ -1,7 +1,8 @@
 //! The only place of this crate that has threads, sockets and a clock: it feeds a [`Worker`] and sends what it says.
 //!
-//! One turn of a shard's thread: wait for the socket, a command or a deadline · read the clock once · commands · received
-//! datagrams · due deadlines · send everything · tell events. Each step has a budget, so that none starves the others.
+//! One turn of a shard's thread: wait for the socket, a command or a deadline · read the clock once · received datagrams · due deadlines ·
+//! send · commands · a step of a handshake · tell events. Each step has a budget, so that none starves the others, and media goes first:
+//! however many people join, forwarding waits for two offers and one step of a handshake at most.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -23,9 +24,11 @@ use crate::counters::{Count, Metrics};
 use crate::dtls::Certificate;
 use crate::handle::Sfu;
 use crate::limits;
+use crate::load::{Intake, LoadMeter};
+use crate::outbox::Outbox;
 use crate::random::Random;
 use crate::settings::Settings;
-use crate::socket::{MediaSocket, Sent};
+use crate::socket::MediaSocket;
 use crate::worker::{Worker, WorkerConfig};
 
 /// Commands handled in one turn.
@@ -33,8 +36,8 @@ const COMMANDS_PER_TURN: usize = 64;
 /// Receive calls in one turn; each brings up to eight coalesced buffers.
 const RECEIVES_PER_TURN: usize = 4;
 
-/// Send calls in one turn: far above any burst. What is left is sent after the next look at commands and arrivals.
-const TRANSMITS_PER_TURN: usize = 16_384;
+/// Send calls in one turn, about 0.3 ms. What is left is sent after the next look at what has arrived, for audio goes before it.
+const TRANSMITS_PER_TURN: usize = 128;
 
 /// Why the media core could not start.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +115,9 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
             inbox,
             events: event_sender.clone(),
             backlog: VecDeque::new(),
+            outbox: Outbox::default(),
+            intake: Intake::default(),
+            received: 0,
             metrics: Arc::clone(&metrics),
         };
         let thread = std::thread::Builder::new()
@@ -264,16 +270,22 @@ struct Shard {
     events: mpsc::Sender<Event>,
     /// Events that found the queue full; told as soon as there is room again.
     backlog: VecDeque<Event>,
+    outbox: Outbox,
+    intake: Intake,
+    /// Datagrams received in the last turn.
+    received: usize,
     metrics: Arc<Metrics>,
 }
 
 impl Shard {
     fn run(mut self) {
-        let mut published = now();
+        let mut ended = now();
+        let mut published = ended;
+        let mut meter = LoadMeter::new(ended);
         loop {
-            let woken = self.wait();
-            let now = now();
-            let turn = catch_unwind(AssertUnwindSafe(|| self.turn(woken, now)));
+            let woken = self.wait(ended);
+            let began = now();
+            let turn = catch_unwind(AssertUnwindSafe(|| self.turn(woken, began)));
             match turn {
                 Ok(Turn::Go) => {}
                 Ok(Turn::Stop) => return,
@@ -287,42 +299,53 @@ impl Shard {
                 }
             }
             self.tell();
-            if now.saturating_duration_since(published) >= limits::METRICS_INTERVAL {
-                published = now;
+            ended = now();
+            if let Some(load) = meter.note_turn(began, ended, self.received as u64) {
+                self.worker.handle_load(load);
+                self.intake = self.intake.after(load);
+            }
+            if ended.saturating_duration_since(published) >= limits::METRICS_INTERVAL {
+                published = ended;
                 self.metrics.publish(self.worker.take_counters());
             }
         }
     }
 
     /// Sleeps until there is something to do.
-    fn wait(&self) -> Woken {
+    fn wait(&self, now: Instant) -> Woken {
         let timeout = if self.worker.has_output() {
-            Some(Duration::ZERO)
+            Duration::ZERO
         } else {
-            let now = now();
-            let deadline = self
-                .worker
-                .poll_timeout()
-                .map(|(at, _)| at.saturating_duration_since(now));
-            let retell = (!self.backlog.is_empty()).then_some(Duration::from_millis(5));
-            deadline
-                .into_iter()
-                .chain(retell)
-                .chain([limits::METRICS_INTERVAL])
-                .min()
+            let deadline = self.worker.poll_timeout().map(|(at, _)| at);
+            let deadline = deadline.map(|at| at.saturating_duration_since(now));
+            let retell = (!self.backlog.is_empty()).then_some(limits::RETELL);
+            let all = deadline.into_iter().chain(retell);
+            all.fold(limits::METRICS_INTERVAL, Duration::min)
         };
-        let timeout = timeout.map(|duration| Timespec {
-            tv_sec: duration.as_secs().min(3_600) as i64,
-            tv_nsec: i64::from(duration.subsec_nanos()),
-        });
+        // Where packets come one after the other, whoever waits a little finds several, and need not ask whether there are any.
+        let pauses = self.intake == Intake::InGroups && self.received > 0 && !self.outbox.is_blocked();
+        let timeout = if pauses {
+            timeout.min(limits::INTAKE_PAUSE)
+        } else {
+            timeout
+        };
+        let timeout = Timespec {
+            tv_sec: timeout.as_secs() as i64,
+            tv_nsec: i64::from(timeout.subsec_nanos()),
+        };
+        let mut events = PollFlags::IN;
+        if self.outbox.is_blocked() {
+            events |= PollFlags::OUT;
+        }
         let mut fds = [
-            PollFd::new(&self.socket, PollFlags::IN),
             PollFd::new(&*self.wake, PollFlags::IN),
+            PollFd::new(&self.socket, events),
         ];
-        match poll(&mut fds, timeout.as_ref()) {
+        let looked_at = if pauses { 1 } else { 2 };
+        match poll(&mut fds[..looked_at], Some(&timeout)) {
             Ok(_) => Woken {
-                socket: !fds[0].revents().is_empty(),
-                command: !fds[1].revents().is_empty(),
+                command: !fds[0].revents().is_empty(),
+                socket: pauses || !fds[1].revents().is_empty(),
             },
             // Interrupted: look at everything.
             Err(_) => Woken {
@@ -333,40 +356,57 @@ impl Shard {
     }
 
     fn turn(&mut self, woken: Woken, now: Instant) -> Turn {
-        if woken.command && self.handle_commands(now) == Turn::Stop {
-            return Turn::Stop;
-        }
+        self.received = 0;
         if woken.socket {
-            for _ in 0..RECEIVES_PER_TURN {
-                let worker = &mut self.worker;
-                match self
-                    .socket
-                    .receive(|path, datagram| worker.handle_datagram(path, datagram, now))
-                {
-                    Ok(0) => break,
-                    Ok(_) => {}
-                    Err(_) => {
-                        // ICMP errors of peers that went away surface here; they say nothing about other peers.
-                        self.worker.count(Count::ReceiveErrors, 1);
-                        break;
-                    }
-                }
-            }
+            self.receive(now);
         }
         self.worker.handle_timeout(now);
         self.flush(now);
+        if woken.command && self.handle_commands(now) == Turn::Stop {
+            return Turn::Stop;
+        }
+        if self.worker.handle_handshake(now) || woken.command {
+            self.flush(now);
+        }
         Turn::Go
+    }
+
+    fn receive(&mut self, now: Instant) {
+        for _ in 0..RECEIVES_PER_TURN {
+            let worker = &mut self.worker;
+            match self
+                .socket
+                .receive(|path, datagram| worker.handle_datagram(path, datagram, now))
+            {
+                Ok(received) => {
+                    self.received += received.datagrams;
+                    if !received.more {
+                        break;
+                    }
+                }
+                Err(_) => {
+                    // ICMP errors of peers that went away surface here; they say nothing about other peers.
+                    self.worker.count(Count::ReceiveErrors, 1);
+                    break;
+                }
+            }
+        }
     }
 
     fn handle_commands(&mut self, now: Instant) -> Turn {
         let mut counter = [0; 8];
         // Non-blocking; an empty counter is no error worth telling.
         let _ = rustix::io::read(&*self.wake, &mut counter);
+        let mut offers = 0;
         for _ in 0..COMMANDS_PER_TURN {
             match self.inbox.try_recv() {
                 Ok(command) => {
                     self.queued.fetch_sub(1, Ordering::Relaxed);
+                    offers += usize::from(matches!(command, Command::Negotiate { .. }));
                     self.worker.handle_command(command, now);
+                    if offers == limits::OFFERS_PER_TURN {
+                        break;
+                    }
                 }
                 Err(TryRecvError::Empty) => return Turn::Go,
                 Err(TryRecvError::Disconnected) => return Turn::Stop,
@@ -377,24 +417,16 @@ impl Shard {
         Turn::Go
     }
 
-    fn flush(&mut self, now: Instant) {
-        let mut full = 0;
-        let mut refused = 0;
-        for _ in 0..TRANSMITS_PER_TURN {
-            let Some(transmit) = self.worker.poll_transmit(now) else {
-                break;
-            };
-            match self.socket.send(transmit.path, transmit.contents, transmit.segment) {
-                Sent::All => {}
-                Sent::Full => full += transmit.datagrams() as u64,
-                Sent::Refused => refused += transmit.datagrams() as u64,
+    fn flush(&mut self, began: Instant) {
+        self.outbox
+            .flush(&mut self.worker, &mut self.socket, began, TRANSMITS_PER_TURN);
+        let samples = self.worker.take_samples();
+        if !samples.is_empty() {
+            let ended = now();
+            for (kind, arrival) in samples {
+                self.metrics
+                    .note_forwarded(kind, ended.saturating_duration_since(arrival));
             }
-        }
-        if full > 0 {
-            self.worker.count(Count::SendBufferFull, full);
-        }
-        if refused > 0 {
-            self.worker.count(Count::SendRefused, refused);
         }
     }
 

@@ -244,3 +244,40 @@ pub(crate) const STREAM_LIFE: Duration = Duration::from_secs(1);
 
 /// DTLS goodbyes that wait to be sent: a large room that is closed. One that is lost is noticed by its client all the same, 30 s later.
 pub(crate) const MAX_FAREWELLS: usize = 1_024;
+
+/// Windows over which a shard measures how busy it is: some frames, so that a frame's burst alone does not look like a load.
+pub(crate) const LOAD_WINDOW: Duration = Duration::from_millis(100);
+
+/// From this share of a shard's time on, in thousandths, video waits for the tick. Below it, waiting would save what nobody needs.
+pub(crate) const PACING_FROM_PERMILLE: u16 = 150;
+
+/// The grid on which video that waits leaves. Uplinks of 10 to 50 Mbit/s spread a frame over 1 to 4 ms, and 2 ms gather 2.5 to 5 of its
+/// packets; at 5 ms it is little more, and the delay could be seen.
+pub(crate) const PACER_TICK: Duration = Duration::from_millis(2);
+
+/// From this many received datagrams per second on, a shard's thread pauses for [`INTAKE_PAUSE`] between two looks at its socket, so that
+/// a wake-up serves two and more. Below it, pauses would cost more wake-ups than they save.
+pub(crate) const INTAKE_IN_GROUPS_FROM: u64 = 6_000;
+
+/// See [`INTAKE_IN_GROUPS_FROM`]. This is all that audio ever waits for: 0.1 ms on average, a hundredth of a jitter buffer.
+pub(crate) const INTAKE_PAUSE: Duration = Duration::from_micros(200);
+
+/// DTLS datagrams that wait for their turn: the first flights of 500 people who join at once. What does not fit is sent again by its client
+/// after a second.
+pub(crate) const MAX_WAITING_HANDSHAKES: usize = 1_024;
+
+/// Offers read in one turn of a shard's thread, 0.1 to 0.3 ms each: media that came meanwhile goes first again.
+pub(crate) const OFFERS_PER_TURN: usize = 2;
+
+/// Datagrams of audio, feedback and handshakes that are kept when the socket is full: 20 ms of audio to 500 viewers. Older ones go first, for
+/// audio that is late is worth nothing.
+pub(crate) const MAX_HELD: usize = 512;
+
+/// Packets of which it is noted how long they took through the server: one of so many that are forwarded, and so many in one flush.
+pub(crate) const LATENCY_SAMPLE: u32 = 16;
+
+/// See [`LATENCY_SAMPLE`].
+pub(crate) const LATENCY_SAMPLES_PER_FLUSH: usize = 8;
+
+/// Time to the next attempt to tell events that found their queue full.
+pub(crate) const RETELL: Duration = Duration::from_millis(5);

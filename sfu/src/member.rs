@@ -10,6 +10,7 @@ use crate::batch::Batch;
 use crate::counters::Count;
 use crate::ids::{ParticipantId, RoomId, Ssrc};
 use crate::limits;
+use crate::media::Kind;
 use crate::ntp::NtpSpan;
 use crate::path::Path;
 use crate::published::{LayerIndex, MediaPacket, Outcome, Published, PublishedLayer, TrackKey};
@@ -19,6 +20,7 @@ use crate::routes::Routes;
 use crate::rtcp::{self, Packet, ReportBlock, SenderInfo, Writer};
 use crate::rtp::RtpHeader;
 use crate::sdp::Session;
+use crate::send::Leaving;
 use crate::slot::{Slot, Way};
 use crate::srtp::{MAX_RTCP_OVERHEAD, OpenError};
 use crate::transport::Transport;
@@ -69,6 +71,8 @@ pub(crate) struct Member {
     pub(crate) tracks: Vec<TrackKey>,
     /// Stands in the worker's line for output.
     pub(crate) pending: bool,
+    /// Its video waits for the pacer's tick.
+    pub(crate) waits: bool,
     /// The entry in the worker's timers that counts.
     pub(crate) scheduled: Option<Instant>,
     pub(crate) scheduled_for: &'static str,
@@ -107,6 +111,7 @@ impl Member {
             resting: Vec::new(),
             tracks: Vec::new(),
             pending: false,
+            waits: false,
             scheduled: None,
             scheduled_for: "new",
             twcc_in: None,
@@ -364,6 +369,7 @@ impl Member {
     pub(crate) fn fill(
         &mut self,
         batch: &mut Batch,
+        leaving: Leaving,
         tracks: &mut Slab<Published>,
         shared: &mut Shared,
         now: Instant,
@@ -383,6 +389,9 @@ impl Member {
             transport_wide: &mut self.twcc_out,
         };
         for slot in &mut self.slots {
+            if leaving == Leaving::Urgent && slot.kind() == Kind::Video {
+                break;
+            }
             if slot.fill(&mut way, batch, tracks, shared, now) == Filled::Part {
                 return Filled::Part;
             }

@@ -108,6 +108,9 @@ impl Slot {
             ntp: NtpTime::from_bits(0),
             transport_wide: *way.transport_wide,
         };
+        if self.kind() == Kind::Video {
+            batch.begin_video();
+        }
         let filled = loop {
             let Some(space) = batch.space(way.path) else {
                 break Filled::Part;
@@ -119,12 +122,22 @@ impl Slot {
                     None => break Filled::All,
                 },
             };
-            let Written { len, header_len, .. } = written;
+            let Written {
+                len,
+                padding,
+                header_len,
+                arrival,
+                ..
+            } = written;
             match way.transport.seal_rtp(space, len, header_len) {
                 Ok(sealed) => {
                     batch.commit(sealed);
                     shared.counters.add(count, 1);
                     shared.counters.add(Count::RtpBytesOut, len as u64);
+                    shared.counters.add(Count::PaddingOut, padding as u64);
+                    if count == Count::RtpOut {
+                        shared.samples.note(self.sub.config().kind, arrival);
+                    }
                 }
                 Err(_) => shared.counters.add(Count::SealFailed, 1),
             }

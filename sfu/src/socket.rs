@@ -7,9 +7,12 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef, UdpSocketState};
+use rustix::io::Errno;
+use rustix::net::SendFlags;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::limits;
+use crate::outbox::{Sent, Sink};
 use crate::path::Path;
 
 /// Biggest UDP payload the kernel hands over in one buffer, coalesced or not.
@@ -17,21 +20,81 @@ const RECEIVE_BUFFER: usize = 65_535;
 /// Buffers per receive call. Each may hold a GRO batch; more would only spread the cache.
 const RECEIVE_BUFFERS: usize = if BATCH_SIZE < 8 { BATCH_SIZE } else { 8 };
 
-/// What became of one send call.
+/// Whether the kernel takes several datagrams in one call. Found out by trying: neither the kernel nor a driver says so before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sent {
-    /// The kernel took it all.
-    All,
-    /// The socket's buffer was full: the datagrams are lost.
-    Full,
-    /// The kernel refused (no route, too big, …): the datagrams are lost.
+enum Segmentation {
+    /// Until it refuses.
+    Used,
+    /// It has refused what it took one by one. It is not asked again.
     Refused,
+}
+
+impl Segmentation {
+    /// Sends `contents` in datagrams of `segment` bytes through `call`, which is given the segment size if there is more than one.
+    fn send(
+        &mut self,
+        contents: &[u8],
+        segment: usize,
+        mut call: impl FnMut(&[u8], Option<usize>) -> io::Result<()>,
+    ) -> Sent {
+        if contents.len() <= segment {
+            return outcome(call(contents, None));
+        }
+        let mut by_refusal = false;
+        if *self == Self::Used {
+            match call(contents, Some(segment)) {
+                Err(error) if refuses_segments(&error) => by_refusal = true,
+                other => return outcome(other),
+            }
+        }
+        for datagram in contents.chunks(segment.max(1)) {
+            match outcome(call(datagram, None)) {
+                Sent::All => {}
+                // That path is the trouble, or the moment, not the segmentation.
+                other => return other,
+            }
+        }
+        if by_refusal {
+            tracing::warn!("the kernel refuses segmented sends; every datagram costs a call from now on");
+            *self = Self::Refused;
+        }
+        Sent::All
+    }
+}
+
+/// What a kernel or driver without segmentation answers (udp(7); EIO from the transmit path of devices without checksum offload).
+fn refuses_segments(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(
+        errno,
+        Some(Errno::IO | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOPROTOOPT)
+    )
+}
+
+fn outcome(result: io::Result<()>) -> Sent {
+    match result {
+        Ok(()) => Sent::All,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Sent::Full,
+        Err(_) => Sent::Refused,
+    }
+}
+
+/// What one receive call brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Received {
+    /// Datagrams handed on.
+    pub(crate) datagrams: usize,
+    /// Whether more may be waiting.
+    pub(crate) more: bool,
 }
 
 /// A bound media socket.
 pub(crate) struct MediaSocket {
     socket: Socket,
     state: UdpSocketState,
+    segmentation: Segmentation,
+    /// Bound to one address: answers leave from it without being told to.
+    has_address: bool,
     /// Whether peers must be written as IPv4-mapped IPv6 addresses.
     is_v6: bool,
     local: SocketAddr,
@@ -57,6 +120,8 @@ impl MediaSocket {
             .as_socket()
             .ok_or_else(|| io::Error::other("the media socket has no IP address"))?;
         Ok(Self {
+            segmentation: Segmentation::Used,
+            has_address: !address.ip().is_unspecified(),
             is_v6: address.is_ipv6(),
             local,
             buffers: (0..RECEIVE_BUFFERS)
@@ -77,8 +142,8 @@ impl MediaSocket {
         self.state.max_gso_segments()
     }
 
-    /// Receives one batch and hands each datagram to `handle`. Returns how many there were, 0 if none is waiting.
-    pub(crate) fn receive(&mut self, mut handle: impl FnMut(Path, &mut [u8])) -> io::Result<usize> {
+    /// Receives one batch and hands each datagram to `handle`.
+    pub(crate) fn receive(&mut self, mut handle: impl FnMut(Path, &mut [u8])) -> io::Result<Received> {
         let mut slices = self.buffers.iter_mut();
         let mut slices: [IoSliceMut<'_>; RECEIVE_BUFFERS] =
             std::array::from_fn(|_| IoSliceMut::new(slices.next().map_or(&mut [], |buffer| &mut buffer[..])));
@@ -87,7 +152,12 @@ impl MediaSocket {
             .recv(UdpSockRef::from(&self.socket), &mut slices, &mut self.metas)
         {
             Ok(filled) => filled,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Ok(Received {
+                    datagrams: 0,
+                    more: false,
+                });
+            }
             Err(error) => return Err(error),
         };
         let mut datagrams = 0;
@@ -99,28 +169,36 @@ impl MediaSocket {
                 datagrams += 1;
             }
         }
-        Ok(datagrams)
+        Ok(Received {
+            datagrams,
+            more: filled == RECEIVE_BUFFERS,
+        })
     }
+}
 
-    /// Sends `contents` to `path`, cut into datagrams of `segment` bytes (the last may be shorter).
-    pub(crate) fn send(&self, path: Path, contents: &[u8], segment: usize) -> Sent {
+impl Sink for MediaSocket {
+    fn send(&mut self, path: Path, contents: &[u8], segment: usize) -> Sent {
         let destination = if self.is_v6 {
             mapped(path.remote())
         } else {
             path.remote()
         };
-        let transmit = quinn_udp::Transmit {
-            destination,
-            ecn: None,
-            contents,
-            segment_size: (segment < contents.len()).then_some(segment),
-            src_ip: path.local(),
-        };
-        match self.state.try_send(UdpSockRef::from(&self.socket), &transmit) {
-            Ok(()) => Sent::All,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Sent::Full,
-            Err(_) => Sent::Refused,
-        }
+        let (socket, state, has_address) = (&self.socket, &self.state, self.has_address);
+        self.segmentation.send(contents, segment, |contents, segment_size| {
+            if has_address && segment_size.is_none() {
+                // Without control messages a send is cheaper by a tenth.
+                rustix::net::sendto(socket, contents, SendFlags::empty(), &destination)?;
+                return Ok(());
+            }
+            let transmit = quinn_udp::Transmit {
+                destination,
+                ecn: None,
+                contents,
+                segment_size,
+                src_ip: path.local().filter(|_| !has_address),
+            };
+            state.try_send(UdpSockRef::from(socket), &transmit)
+        })
     }
 }
 
@@ -157,6 +235,7 @@ mod tests {
         while socket
             .receive(|path, datagram| got.push((path, datagram.to_vec())))
             .expect("receive")
+            .datagrams
             == 0
         {
             std::thread::yield_now();
@@ -175,6 +254,35 @@ mod tests {
             assert_eq!(&buffer[..len], expected);
             assert_eq!(source, to, "answered from the address that was asked");
         }
+    }
+
+    #[test]
+    fn a_kernel_that_refuses_segments_is_asked_once() {
+        let mut segmentation = Segmentation::Used;
+        let mut calls = Vec::new();
+        for _ in 0..2 {
+            let sent = segmentation.send(b"aabbc", 2, |contents, segment| {
+                calls.push((contents.to_vec(), segment));
+                segment.map_or(Ok(()), |_| Err(Errno::IO.into()))
+            });
+            assert_eq!(sent, Sent::All);
+        }
+        let single = |contents: &[u8]| (contents.to_vec(), None);
+        let singles = [single(b"aa"), single(b"bb"), single(b"c")];
+        assert_eq!(calls[0], (b"aabbc".to_vec(), Some(2)));
+        assert_eq!(calls[1..4], singles);
+        assert_eq!(calls[4..], singles, "the refusal is remembered");
+    }
+
+    #[test]
+    fn a_path_that_refuses_everything_does_not_end_segmentation() {
+        let mut segmentation = Segmentation::Used;
+        let sent = segmentation.send(b"aabb", 2, |_, _| Err(Errno::INVAL.into()));
+        assert_eq!((sent, segmentation), (Sent::Refused, Segmentation::Used));
+        let sent = segmentation.send(b"aabb", 2, |_, _| Err(Errno::AGAIN.into()));
+        assert_eq!((sent, segmentation), (Sent::Full, Segmentation::Used));
+        let sent = segmentation.send(b"aabb", 2, |_, _| Err(Errno::MSGSIZE.into()));
+        assert_eq!((sent, segmentation), (Sent::Refused, Segmentation::Used));
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! One shard's rooms, without socket, thread or clock: the whole media core as the driver sees it.
 //!
 //! Calling contract: after any number of `handle_*` calls, drain [`Worker::poll_transmit`] and [`Worker::poll_event`], then come
-//! back at [`Worker::poll_timeout`] at the latest.
+//! back at [`Worker::poll_timeout`] at the latest. Handshakes cost a thousand times what a packet costs: their datagrams wait, and
+//! `poll_transmit` takes a step of one when nothing else is left. [`Worker::poll_ready`] takes none: for a driver that has media to look at
+//! in between.
 //!
 //! Output is made viewer by viewer when it is polled: received packets wait in their track's ring, and a participant that has
 //! anything to be sent stands in `pending`. So all packets of a burst for one viewer are sealed one behind the other into the
@@ -9,6 +11,7 @@
 
 mod check;
 pub(crate) mod fuzz;
+mod output;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -16,11 +19,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use arrayvec::ArrayVec;
 use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use crate::api::{Event, IceCredentials, NegotiateError, ParticipantStats, TrackChange};
-use crate::batch::{Batch, Transmit};
+use crate::batch::Batch;
 use crate::clock::WallClock;
 use crate::command::Command;
 use crate::counters::{Count, Counters, Sizes};
@@ -28,12 +32,13 @@ use crate::demux::{self, Datagram};
 use crate::dtls::Certificate;
 use crate::ids::{Mid, ParticipantId, RoomId, TrackId};
 use crate::limits;
-use crate::media::{Layer, Target};
-use crate::member::{Filled, Member, MemberKey, Received};
+use crate::load::Load;
+use crate::media::{Kind, Layer, Target};
+use crate::member::{Member, MemberKey, Received};
 use crate::path::Path;
 use crate::published::{Published, TrackKey};
 use crate::random::Random;
-use crate::receive::Cause;
+use crate::send::Pacer;
 use crate::transport::{Transport, TransportEvent, stun_local_ufrag};
 
 /// What a worker needs to know from the start.
@@ -73,6 +78,26 @@ pub(crate) struct Shared {
     pub(crate) events: VecDeque<Event>,
     /// Key frames wished for by viewers, on their way to the publishers.
     pub(crate) wishes: Vec<KeyFrameWish>,
+    /// Some of the packets that were forwarded since the last flush: what they were, and when they had arrived.
+    pub(crate) samples: Samples,
+}
+
+/// Arrivals of packets that were forwarded, a few of each flush.
+#[derive(Default)]
+pub(crate) struct Samples {
+    since: u32,
+    taken: ArrayVec<(Kind, Instant), { limits::LATENCY_SAMPLES_PER_FLUSH }>,
+}
+
+impl Samples {
+    /// Notes a packet, or lets it pass.
+    #[inline]
+    pub(crate) fn note(&mut self, kind: Kind, arrival: Instant) {
+        self.since += 1;
+        if self.since >= limits::LATENCY_SAMPLE && self.taken.try_push((kind, arrival)).is_ok() {
+            self.since = 0;
+        }
+    }
 }
 
 /// See the module.
@@ -90,6 +115,9 @@ pub(crate) struct Worker {
     dirty: Vec<TrackKey>,
     /// Members that may have something to send, each once.
     pending: VecDeque<MemberKey>,
+    pacer: Pacer,
+    /// DTLS datagrams that wait for their turn.
+    handshakes: VecDeque<(Path, Box<[u8]>)>,
     timers: BinaryHeap<Reverse<(Instant, MemberKey)>>,
     /// DTLS goodbyes of members that are gone.
     farewells: VecDeque<(Path, Vec<u8>)>,
@@ -104,6 +132,7 @@ impl Worker {
     /// A worker without rooms.
     #[must_use]
     pub(crate) fn new(config: WorkerConfig, random: Random) -> Self {
+        let pacer = Pacer::new(config.wall.origin());
         Self {
             next_track: (u64::from(config.shard) << 48) + 1,
             shared: Shared {
@@ -112,6 +141,7 @@ impl Worker {
                 counters: Counters::default(),
                 events: VecDeque::new(),
                 wishes: Vec::new(),
+                samples: Samples::default(),
             },
             rooms: FxHashMap::default(),
             members: Slab::new(),
@@ -122,6 +152,8 @@ impl Worker {
             last_path: None,
             dirty: Vec::new(),
             pending: VecDeque::new(),
+            pacer,
+            handshakes: VecDeque::new(),
             timers: BinaryHeap::new(),
             farewells: VecDeque::new(),
             batch: Batch::new(),
@@ -135,7 +167,7 @@ impl Worker {
         self.current = None;
         match demux::classify(datagram) {
             Some(Datagram::Stun) => self.handle_stun(path, datagram, now),
-            Some(Datagram::Dtls) => self.handle_dtls(path, datagram, now),
+            Some(Datagram::Dtls) => self.queue_dtls(path, datagram),
             Some(Datagram::Rtp) => self.handle_rtp(path, datagram, now),
             Some(Datagram::Rtcp) => self.handle_rtcp(path, datagram, now),
             Some(Datagram::ChannelData) | None => self.count(Count::UnknownProtocol, 1),
@@ -162,16 +194,35 @@ impl Worker {
         self.after_transport(key, now);
     }
 
-    fn handle_dtls(&mut self, path: Path, datagram: &[u8], now: Instant) {
+    /// DTLS waits: see [`Self::handle_handshake`].
+    fn queue_dtls(&mut self, path: Path, datagram: &[u8]) {
         self.count(Count::DtlsIn, 1);
-        let Some(key) = self.member_at(path) else {
+        if self.member_at(path).is_none() {
             return self.count(Count::UnknownSource, 1);
+        }
+        if self.handshakes.len() == limits::MAX_WAITING_HANDSHAKES || datagram.len() > limits::MAX_DTLS_DATAGRAM {
+            return self.count(Count::HandshakesDropped, 1);
+        }
+        self.handshakes.push_back((path, datagram.into()));
+    }
+
+    /// Hands the DTLS datagram that waits for longest to its transport: up to half a millisecond of elliptic curves. False if none waits.
+    pub(crate) fn handle_handshake(&mut self, now: Instant) -> bool {
+        let Some((path, datagram)) = self.handshakes.pop_front() else {
+            return false;
         };
-        let Some(member) = self.enter(key) else { return };
-        if member.transport.handle_dtls(path, datagram, now).is_err() {
+        // The path may have changed hands, or be gone.
+        let Some(key) = self.member_at(path) else {
+            self.count(Count::UnknownSource, 1);
+            return true;
+        };
+        if let Some(member) = self.enter(key)
+            && member.transport.handle_dtls(path, &datagram, now).is_err()
+        {
             self.count(Count::UnknownSource, 1);
         }
         self.after_transport(key, now);
+        true
     }
 
     fn handle_rtp(&mut self, path: Path, datagram: &mut [u8], now: Instant) {
@@ -233,7 +284,18 @@ impl Worker {
             self.update_activity(key, now);
             self.after_transport(key, now);
         }
+        while let Some(key) = self.pacer.poll_due(now) {
+            if let Some(member) = self.members.get_mut(key.0) {
+                member.waits = false;
+                self.make_pending(key);
+            }
+        }
         self.current = None;
+    }
+
+    /// Takes in how busy the shard's thread was.
+    pub(crate) fn handle_load(&mut self, load: Load) {
+        self.pacer.handle_load(load);
     }
 
     /// Carries out a command. Answers go out by the command's own channel.
@@ -308,21 +370,6 @@ impl Worker {
         self.current = None;
     }
 
-    /// The next datagrams to send, until `None`.
-    pub(crate) fn poll_transmit(&mut self, now: Instant) -> Option<Transmit<'_>> {
-        loop {
-            if let Some(run) = self.batch.next_run(self.shared.config.max_segments) {
-                self.shared.counters.add(Count::SendCalls, 1);
-                return Some(self.batch.transmit(run));
-            }
-            self.batch.clear();
-            if !self.fill_batch(now) {
-                self.current = None;
-                return None;
-            }
-        }
-    }
-
     /// What happened, oldest first.
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
         self.shared.events.pop_front()
@@ -331,15 +378,12 @@ impl Worker {
     /// When [`Self::handle_timeout`] is to be called, and what for.
     #[must_use]
     pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        let Reverse((at, key)) = self.timers.peek()?;
-        let what = self.members.get(key.0).map_or("moved", |member| member.scheduled_for);
-        Some((*at, what))
-    }
-
-    /// True while [`Self::poll_transmit`] may have something.
-    #[must_use]
-    pub(crate) fn has_output(&self) -> bool {
-        !self.pending.is_empty() || !self.dirty.is_empty() || !self.farewells.is_empty()
+        let tick = self.pacer.poll_timeout().map(|at| (at, "pacer tick"));
+        let timer = self.timers.peek().map(|Reverse((at, key))| {
+            let what = self.members.get(key.0).map_or("moved", |member| member.scheduled_for);
+            (*at, what)
+        });
+        tick.into_iter().chain(timer).min_by_key(|(at, _)| *at)
     }
 
     /// Ends the room whose packet, timer or command was being handled when a panic struck.
@@ -385,17 +429,6 @@ impl Worker {
             .get(key.0)
             .is_some_and(|member| member.room == room)
             .then_some(key)
-    }
-
-    /// Puts a member in line for output and for a look at its deadlines.
-    pub(crate) fn make_pending(&mut self, key: MemberKey) {
-        let Some(member) = self.members.get_mut(key.0) else {
-            return;
-        };
-        if !member.pending {
-            member.pending = true;
-            self.pending.push_back(key);
-        }
     }
 
     fn enter(&mut self, key: MemberKey) -> Option<&mut Member> {
@@ -474,87 +507,6 @@ impl Worker {
                 published.dirty = true;
                 self.dirty.push(*track);
             }
-        }
-    }
-
-    /// Fills the batch from the first member that has output. False if none has.
-    fn fill_batch(&mut self, now: Instant) -> bool {
-        if let Some((path, datagram)) = self.farewells.pop_front() {
-            self.batch.first_space()[..datagram.len()].copy_from_slice(&datagram);
-            self.batch.commit_first(path, datagram.len());
-            self.shared.counters.add(Count::ControlOut, 1);
-            return true;
-        }
-        self.offer_new_packets();
-        while let Some(key) = self.pending.front().copied() {
-            let Some(member) = self.members.get_mut(key.0) else {
-                self.pending.pop_front();
-                continue;
-            };
-            self.current = Some(member.room);
-            let filled = member.fill(&mut self.batch, &mut self.tracks, &mut self.shared, now);
-            // An empty batch has space for any datagram. If it did not, asking again would change nothing.
-            let is_stuck = filled == Filled::Part && self.batch.is_empty();
-            debug_assert!(!is_stuck, "nothing was written, and something is left");
-            if filled == Filled::All || is_stuck {
-                self.pending.pop_front();
-                self.members[key.0].pending = false;
-                self.grant_wishes(now);
-                // Whoever watches its own track stands in line again.
-                if !self.members[key.0].pending {
-                    self.schedule(key, now);
-                }
-            }
-            if !self.batch.is_empty() {
-                return true;
-            }
-        }
-        false
-    }
-
-    /// Puts the viewers of tracks with new packets in line.
-    fn offer_new_packets(&mut self) {
-        while let Some(track) = self.dirty.pop() {
-            let Some(published) = self.tracks.get_mut(track.0) else {
-                continue;
-            };
-            published.dirty = false;
-            for viewer in &published.viewers {
-                let Some(member) = self.members.get_mut(viewer.0) else {
-                    continue;
-                };
-                if !member.pending {
-                    member.pending = true;
-                    self.pending.push_back(*viewer);
-                }
-            }
-        }
-    }
-
-    /// Takes viewers' key frame wishes to the publishers.
-    fn grant_wishes(&mut self, now: Instant) {
-        while let Some(wish) = self.shared.wishes.pop() {
-            let Some(published) = self.tracks.get_mut(wish.track.0) else {
-                continue;
-            };
-            published.key_frames.request(wish.layer, Cause::Viewer, now);
-            let owner = published.owner;
-            self.make_pending(owner);
-        }
-    }
-
-    /// Notes when the member must be looked at next.
-    fn schedule(&mut self, key: MemberKey, now: Instant) {
-        let Some(member) = self.members.get_mut(key.0) else {
-            return;
-        };
-        let Some((due, what)) = member.poll_timeout(&self.tracks, now) else {
-            return;
-        };
-        if member.scheduled.is_none_or(|scheduled| due < scheduled) {
-            member.scheduled = Some(due);
-            member.scheduled_for = what;
-            self.timers.push(Reverse((due, key)));
         }
     }
 

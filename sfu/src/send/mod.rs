@@ -9,6 +9,8 @@
 //! * `history` remembers what left under which number: for retransmission, and so that no number is used twice;
 //! * `key_frame` decides when to ask for a key frame;
 //! * `resend` queues what the receiver asked for again;
+//! * `pacer` decides when video leaves;
+//! * `padding` makes packets of a frame equally long, so that they leave in one call;
 //! * `report` keeps sender reports, round trip and loss.
 
 #[cfg(test)]
@@ -17,6 +19,8 @@ mod forwarder;
 mod header;
 mod history;
 mod key_frame;
+mod pacer;
+mod padding;
 #[cfg(test)]
 mod property_tests;
 mod report;
@@ -37,6 +41,7 @@ use crate::ntp::{NtpSpan, SrMapping};
 use crate::ring::{Packing, Ring};
 
 pub(crate) use header::MAX_HEADER;
+pub(crate) use pacer::{Leaving, Pacer};
 pub(crate) use subscription::Subscription;
 
 /// What was negotiated for a slot.
@@ -134,12 +139,16 @@ pub(crate) struct Stamp {
     pub(crate) transport_wide: u16,
 }
 
-/// A complete plaintext RTP packet in the caller's buffer. Padding to equal sizes (#3) and the SRTP tag go behind it.
+/// A complete plaintext RTP packet in the caller's buffer. The SRTP tag goes behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) struct Written {
-    /// The packet's length.
+    /// The packet's length, padding included.
     pub(crate) len: usize,
+    /// When the publisher's packet arrived.
+    pub(crate) arrival: Instant,
+    /// Bytes of padding at its end.
+    pub(crate) padding: usize,
     /// Where the payload starts: what stays in the clear. Equal for all media packets of a slot.
     pub(crate) header_len: usize,
     /// The SSRC it has.

@@ -14,6 +14,7 @@ use crate::send::forwarder::{Alignment, Forwarder, Misplaced, Offsets};
 use crate::send::header::{HeaderFields, HeaderTemplate};
 use crate::send::history::History;
 use crate::send::key_frame::{KeyFrameRequests, Reason};
+use crate::send::padding::PaddedRun;
 use crate::send::report::{Reports, SenderFacts};
 use crate::send::resend::Resends;
 use crate::send::{LayerSource, Outgoing, SlotConfig, Stamp, Written};
@@ -105,7 +106,23 @@ struct Flowing {
     frame: u64,
     /// Whether that packet was the last of its frame.
     frame_complete: bool,
+    /// The packets that are being made equally long.
+    run: Option<PaddedRun>,
     next: Next,
+}
+
+impl Flowing {
+    /// Padding for the payload at `place`: none for audio, whose packets leave one by one.
+    fn padding(&mut self, ring: &Ring, place: RingIndex, payload: usize) -> usize {
+        if self.layer.is_none() {
+            return 0;
+        }
+        let run = match self.run {
+            Some(run) if run.contains(place) => run,
+            _ => *self.run.insert(PaddedRun::starting_at(ring, place)),
+        };
+        run.padding(place, payload)
+    }
 }
 
 /// What comes after the flow as it is.
@@ -259,6 +276,7 @@ impl Subscription {
                 begun: false,
                 frame: 0,
                 frame_complete: true,
+                run: None,
                 next: Next::Same,
             });
         }
@@ -356,6 +374,7 @@ impl Subscription {
             begun: true,
             frame: first.timestamp,
             frame_complete: false,
+            run: None,
             next: Next::Same,
         });
     }
@@ -399,18 +418,20 @@ impl Subscription {
                 return None;
             };
             let place = flowing.cursor;
-            match source.ring(flowing.layer)?.read(place) {
+            let ring = source.ring(flowing.layer)?;
+            match ring.read(place) {
                 Read::Empty => return None,
                 Read::Overtaken(oldest) => self.interrupt(oldest),
                 Read::Packet(stored, payload) => {
                     flowing.cursor = place.next();
+                    let padding = flowing.padding(ring, place, payload.len());
                     if !flowing.begun {
                         flowing.begun = true;
                         // Over a gap the clock is the same; after another source it cannot be, and is not taken to be.
                         self.forwarder.begin(stored, None, Alignment::SameClock);
                         self.decodable_from = self.forwarder.next_sequence();
                     }
-                    match self.forward(place, stored, payload, stamp, out) {
+                    match self.forward(place, stored, (payload, padding), stamp, out) {
                         Forwarded::Written(written) => return Some(written),
                         Forwarded::Skipped => self.counters.skipped += 1,
                         Forwarded::Torn => self.interrupt(place),
@@ -424,7 +445,7 @@ impl Subscription {
         &mut self,
         place: RingIndex,
         stored: &Stored,
-        payload: &[u8],
+        (payload, padding): (&[u8], usize),
         stamp: &mut Stamp,
         out: &mut [u8],
     ) -> Forwarded {
@@ -439,7 +460,7 @@ impl Subscription {
         let Some((outgoing, negotiated)) = self.config.payload_types.outgoing(stored.packing) else {
             return Forwarded::Skipped;
         };
-        if out.len() < self.header.len() + payload.len() {
+        if out.len() < self.header.len() + payload.len() + padding {
             return Forwarded::Skipped;
         }
         let offsets = self.forwarder.offsets();
@@ -462,12 +483,15 @@ impl Subscription {
         let transport_wide = self.header.write(out, fields, stamp);
         let header_len = self.header.len();
         let octets = write_payload(&mut out[header_len..], stored, payload, outgoing, offsets);
-        let len = header_len + octets;
+        let len = header_len + octets + padding;
+        write_padding(&mut out[..len], padding);
         self.counters.packets += 1;
         self.counters.bytes += len as u64;
         self.counters.octets += octets as u64;
         Forwarded::Written(Written {
             len,
+            arrival: stored.arrival,
+            padding,
             header_len,
             ssrc: self.config.ssrc,
             sequence,
@@ -571,6 +595,9 @@ impl Subscription {
             self.counters.resent += 1;
             return Some(Written {
                 len: header_len + OSN_LEN + octets,
+                arrival: stored.arrival,
+                // A retransmission carries the payload as it was before padding (RFC 4588 §4).
+                padding: 0,
                 header_len,
                 ssrc,
                 sequence: number,
@@ -698,6 +725,19 @@ fn fields(stored: &Stored, offsets: Offsets, ssrc: Ssrc, payload_type: PayloadTy
         marker: stored.marker,
         audio_level: stored.audio_level,
     }
+}
+
+/// Marks the end of a packet as padding (RFC 3550 §5.1): the last byte says how many bytes it is.
+fn write_padding(packet: &mut [u8], padding: usize) {
+    if padding == 0 {
+        return;
+    }
+    let start = packet.len() - padding;
+    packet[start..].fill(0);
+    if let Some(last) = packet.last_mut() {
+        *last = padding as u8;
+    }
+    packet[0] |= 0x20;
 }
 
 /// Writes a payload with its outgoing numbers to the start of `out`; its length. The same arguments write the same bytes.

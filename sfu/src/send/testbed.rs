@@ -59,7 +59,7 @@ impl Out {
     }
 
     pub(super) fn payload(&self) -> &[u8] {
-        &self.bytes[self.written.header_len..]
+        self.header().payload(&self.bytes).unwrap()
     }
 
     pub(super) fn is_rtx(&self) -> bool {

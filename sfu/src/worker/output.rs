@@ -1,0 +1,184 @@
+//! What leaves: the line of members that have something to send, the batch they fill, and when they are looked at again.
+
+use std::cmp::Reverse;
+use std::time::Instant;
+
+use arrayvec::ArrayVec;
+
+use super::Worker;
+use crate::batch::{Run, Transmit};
+use crate::counters::Count;
+use crate::limits;
+use crate::media::Kind;
+use crate::member::{Filled, MemberKey};
+use crate::receive::Cause;
+use crate::send::Leaving;
+
+impl Worker {
+    /// The next datagrams to send, until `None`. When nothing else is left it takes steps of handshakes.
+    pub(crate) fn poll_transmit(&mut self, now: Instant) -> Option<Transmit<'_>> {
+        let run = loop {
+            match self.next_run(now) {
+                Some(run) => break run,
+                None if self.handle_handshake(now) => {}
+                None => return None,
+            }
+        };
+        Some(self.batch.transmit(run))
+    }
+
+    /// As [`Self::poll_transmit`], without handshakes.
+    pub(crate) fn poll_ready(&mut self, now: Instant) -> Option<Transmit<'_>> {
+        let run = self.next_run(now)?;
+        Some(self.batch.transmit(run))
+    }
+
+    fn next_run(&mut self, now: Instant) -> Option<Run> {
+        loop {
+            if let Some(run) = self.batch.next_run(self.shared.config.max_segments) {
+                self.shared.counters.add(Count::SendCalls, 1);
+                return Some(run);
+            }
+            self.batch.clear();
+            if !self.fill_batch(now) {
+                self.current = None;
+                return None;
+            }
+        }
+    }
+
+    /// The socket is full: the video of the present batch is dropped, all other video waits for the next tick. Returns how many datagrams
+    /// were dropped. Viewers ask for them again; what waits is in the rings.
+    pub(crate) fn handle_full_socket(&mut self, now: Instant) -> usize {
+        let dropped = self.batch.drop_video();
+        self.offer_new_packets(now);
+        for key in &self.pending {
+            if let Some(member) = self.members.get_mut(key.0)
+                && !member.waits
+            {
+                member.waits = true;
+                self.pacer.wait(*key, now);
+            }
+        }
+        dropped
+    }
+
+    /// True while [`Self::poll_transmit`] may have something.
+    #[must_use]
+    pub(crate) fn has_output(&self) -> bool {
+        !self.pending.is_empty() || !self.dirty.is_empty() || !self.farewells.is_empty() || !self.handshakes.is_empty()
+    }
+
+    /// Some of the packets forwarded since the last call, and when each had arrived.
+    pub(crate) fn take_samples(&mut self) -> ArrayVec<(Kind, Instant), { limits::LATENCY_SAMPLES_PER_FLUSH }> {
+        std::mem::take(&mut self.shared.samples.taken)
+    }
+
+    /// Puts a member in line for output and for a look at its deadlines.
+    pub(crate) fn make_pending(&mut self, key: MemberKey) {
+        let Some(member) = self.members.get_mut(key.0) else {
+            return;
+        };
+        if !member.pending {
+            member.pending = true;
+            self.pending.push_back(key);
+        }
+    }
+
+    /// Fills the batch from the first member that has output. False if none has.
+    fn fill_batch(&mut self, now: Instant) -> bool {
+        if let Some((path, datagram)) = self.farewells.pop_front() {
+            self.batch.first_space()[..datagram.len()].copy_from_slice(&datagram);
+            self.batch.commit_first(path, datagram.len());
+            self.shared.counters.add(Count::ControlOut, 1);
+            return true;
+        }
+        self.offer_new_packets(now);
+        while let Some(key) = self.pending.front().copied() {
+            let Some(member) = self.members.get_mut(key.0) else {
+                self.pending.pop_front();
+                continue;
+            };
+            self.current = Some(member.room);
+            let leaving = if member.waits { Leaving::Urgent } else { Leaving::All };
+            let filled = member.fill(&mut self.batch, leaving, &mut self.tracks, &mut self.shared, now);
+            // An empty batch has space for any datagram. If it did not, asking again would change nothing.
+            let is_stuck = filled == Filled::Part && self.batch.is_empty();
+            debug_assert!(!is_stuck, "nothing was written, and something is left");
+            if filled == Filled::All || is_stuck {
+                self.pending.pop_front();
+                self.members[key.0].pending = false;
+                self.grant_wishes(now);
+                // Whoever watches its own track stands in line again.
+                if !self.members[key.0].pending {
+                    self.schedule(key, now);
+                }
+            }
+            if !self.batch.is_empty() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Puts the viewers of tracks with new packets in line: those of audio at its head, those of video at its end, or, on a busy shard, into
+    /// the list for the next tick.
+    fn offer_new_packets(&mut self, now: Instant) {
+        while let Some(track) = self.dirty.pop() {
+            let Some(published) = self.tracks.get_mut(track.0) else {
+                continue;
+            };
+            published.dirty = false;
+            let waits = published.kind == Kind::Video && self.pacer.collects();
+            for viewer in &published.viewers {
+                let Some(member) = self.members.get_mut(viewer.0) else {
+                    continue;
+                };
+                match published.kind {
+                    Kind::Video if waits => {
+                        if !member.waits {
+                            member.waits = true;
+                            self.pacer.wait(*viewer, now);
+                        }
+                    }
+                    _ if member.pending => {}
+                    Kind::Audio => {
+                        member.pending = true;
+                        self.pending.push_front(*viewer);
+                    }
+                    Kind::Video => {
+                        member.pending = true;
+                        self.pending.push_back(*viewer);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes viewers' key frame wishes to the publishers.
+    fn grant_wishes(&mut self, now: Instant) {
+        while let Some(wish) = self.shared.wishes.pop() {
+            let Some(published) = self.tracks.get_mut(wish.track.0) else {
+                continue;
+            };
+            published.key_frames.request(wish.layer, Cause::Viewer, now);
+            let owner = published.owner;
+            self.make_pending(owner);
+        }
+    }
+
+    /// Notes when the member must be looked at next.
+    fn schedule(&mut self, key: MemberKey, now: Instant) {
+        let Some(member) = self.members.get_mut(key.0) else {
+            return;
+        };
+        let Some((due, what)) = member.poll_timeout(&self.tracks, now) else {
+            return;
+        };
+        if member.scheduled.is_none_or(|scheduled| due < scheduled) {
+            member.scheduled = Some(due);
+            member.scheduled_for = what;
+            self.timers.push(Reverse((due, key)));
+        }
+    }
+}
