@@ -1,13 +1,20 @@
-//! The send batch: packets of one destination, sealed one behind the other in one buffer, cut into runs that one GSO call can
-//! send. All datagrams of a GSO call have the same size; only the last may be shorter.
+//! The send batch: sealed packets of several members, one behind the other in one buffer, cut into runs that one GSO call can send. All
+//! datagrams of a run go one way and have the same size; only the last may be shorter.
+//!
+//! Many packets are sealed before the first of them is sent. Sends then follow each other closely, so that whoever receives on the same
+//! machine is woken once for several of them; and neither the cipher nor the kernel has to be fetched into the cache anew for each packet.
+
+use arrayvec::ArrayVec;
 
 use crate::limits;
 use crate::path::Path;
 
-/// Bytes one batch can hold: what the kernel takes in one GSO call.
-const CAPACITY: usize = 65_000;
-/// Datagrams one batch can hold; Linux takes 64 to 128 segments in a call.
-const DATAGRAMS: usize = 64;
+/// Bytes one batch can hold: what fits into a core's second cache beside all else.
+const CAPACITY: usize = 96 * 1024;
+/// Runs one batch can hold.
+const RUNS: usize = 96;
+/// Bytes of one run: what the kernel takes in one GSO call.
+const RUN_BYTES: usize = 65_000;
 
 /// Datagrams for one path, ready to be sent by one call.
 #[derive(Clone, Copy, Debug)]
@@ -42,135 +49,109 @@ impl Transmit<'_> {
 /// A run of the batch: `contents[start..end]` in datagrams of `segment` bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Run {
-    pub(crate) path: Path,
+    path: Path,
     start: usize,
     end: usize,
     segment: usize,
+    datagrams: usize,
     cargo: Cargo,
+}
+
+impl Run {
+    /// Whether a datagram that lies behind it can become its last.
+    fn takes(&self, path: Path, len: usize, cargo: Cargo, max_segments: usize) -> bool {
+        let is_whole = self.end - self.start == self.datagrams * self.segment;
+        is_whole
+            && len <= self.segment
+            && self.datagrams < max_segments
+            && self.end - self.start + len <= RUN_BYTES
+            && (self.cargo, self.path) == (cargo, path)
+    }
 }
 
 /// See the module.
 pub(crate) struct Batch {
     buffer: Box<[u8]>,
-    lens: Vec<u16>,
-    path: Option<Path>,
     /// Bytes filled.
     filled: usize,
-    /// Bytes and datagrams already taken out as runs.
+    runs: ArrayVec<Run, RUNS>,
+    /// Runs already taken out.
     taken: usize,
-    taken_datagrams: usize,
-    /// From this datagram on they are video: a member's audio is written before its video.
-    video_from: Option<usize>,
+    max_segments: usize,
 }
 
 impl Batch {
-    pub(crate) fn new() -> Self {
+    /// An empty one, whose runs have at most `max_segments` datagrams.
+    pub(crate) fn new(max_segments: usize) -> Self {
         Self {
             buffer: vec![0; CAPACITY].into_boxed_slice(),
-            lens: Vec::with_capacity(DATAGRAMS),
-            path: None,
             filled: 0,
+            runs: ArrayVec::new(),
             taken: 0,
-            taken_datagrams: 0,
-            video_from: None,
+            max_segments,
         }
     }
 
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
-        self.lens.clear();
-        self.path = None;
         self.filled = 0;
+        self.runs.clear();
         self.taken = 0;
-        self.taken_datagrams = 0;
-        self.video_from = None;
     }
 
-    /// What is committed from here on is video.
-    pub(crate) fn begin_video(&mut self) {
-        self.video_from.get_or_insert(self.lens.len());
+    pub(crate) fn is_empty(&self) -> bool {
+        self.runs.is_empty()
     }
 
     /// Forgets the video that was not taken out yet; how many datagrams that was.
     pub(crate) fn drop_video(&mut self) -> usize {
-        let Some(from) = self.video_from else { return 0 };
-        let kept = from.max(self.taken_datagrams);
-        let dropped = self.lens.len().saturating_sub(kept);
-        self.lens.truncate(kept);
+        let (mut place, mut dropped) = (0, 0);
+        let taken = self.taken;
+        self.runs.retain(|run| {
+            let drops = place >= taken && run.cargo == Cargo::Video;
+            place += 1;
+            dropped += if drops { run.datagrams } else { 0 };
+            !drops
+        });
         dropped
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.lens.is_empty()
-    }
-
-    /// Space for one more datagram to `path`, or `None` if the batch is full or holds another path's datagrams.
-    pub(crate) fn space(&mut self, path: Path) -> Option<&mut [u8]> {
-        let fits = self.buffer.len() - self.filled >= limits::MAX_PACKET && self.lens.len() < DATAGRAMS;
-        // Space that was asked for and not used binds nobody.
-        let same = self.lens.is_empty() || self.path == Some(path);
-        if !(fits && same) {
+    /// Space for one more datagram, [`limits::MAX_PACKET`] bytes, or `None` if the batch is full.
+    pub(crate) fn space(&mut self) -> Option<&mut [u8]> {
+        let end = self.filled + limits::MAX_PACKET;
+        if self.runs.is_full() {
             return None;
         }
-        self.path = Some(path);
-        let end = self.filled + limits::MAX_PACKET;
-        Some(&mut self.buffer[self.filled..end])
-    }
-
-    /// Space for one datagram whose path is not known before it is written. The batch must be empty.
-    pub(crate) fn first_space(&mut self) -> &mut [u8] {
-        debug_assert!(self.is_empty(), "only the first datagram chooses the path");
-        &mut self.buffer[..limits::MAX_PACKET]
-    }
-
-    /// Keeps the `len` bytes written into the first space, for `path`.
-    pub(crate) fn commit_first(&mut self, path: Path, len: usize) {
-        self.path = Some(path);
-        self.commit(len);
+        self.buffer.get_mut(self.filled..end)
     }
 
     /// Keeps the `len` bytes written into the last space.
-    pub(crate) fn commit(&mut self, len: usize) {
+    pub(crate) fn commit(&mut self, path: Path, len: usize, cargo: Cargo) {
         debug_assert!(len > 0 && len <= limits::MAX_PACKET);
-        self.filled += len;
-        self.lens.push(len as u16);
+        let (start, end) = (self.filled, self.filled + len);
+        self.filled = end;
+        match self.runs.last_mut() {
+            Some(run) if run.end == start && run.takes(path, len, cargo, self.max_segments) => {
+                run.end = end;
+                run.datagrams += 1;
+            }
+            // There was space, so there is room for a run.
+            _ => self.runs.push(Run {
+                path,
+                start,
+                end,
+                segment: len,
+                datagrams: 1,
+                cargo,
+            }),
+        }
     }
 
-    /// The next run of at most `max_segments` datagrams.
-    pub(crate) fn next_run(&mut self, max_segments: usize) -> Option<Run> {
-        let path = self.path?;
-        let video_from = self.video_from.unwrap_or(usize::MAX);
-        let (cargo, until) = if self.taken_datagrams < video_from {
-            (Cargo::Urgent, video_from.min(self.lens.len()))
-        } else {
-            (Cargo::Video, self.lens.len())
-        };
-        let mut rest = self.lens[self.taken_datagrams..until]
-            .iter()
-            .map(|len| usize::from(*len));
-        let segment = rest.next()?;
-        let start = self.taken;
-        let mut end = start + segment;
-        let mut datagrams = 1;
-        for len in rest {
-            if datagrams == max_segments || len > segment {
-                break;
-            }
-            end += len;
-            datagrams += 1;
-            if len < segment {
-                break;
-            }
-        }
-        self.taken = end;
-        self.taken_datagrams += datagrams;
-        Some(Run {
-            path,
-            start,
-            end,
-            segment,
-            cargo,
-        })
+    /// The next run.
+    pub(crate) fn next_run(&mut self) -> Option<Run> {
+        let run = *self.runs.get(self.taken)?;
+        self.taken += 1;
+        Some(run)
     }
 
     pub(crate) fn transmit(&self, run: Run) -> Transmit<'_> {
@@ -191,18 +172,39 @@ mod tests {
         Path::udp(([127, 0, 0, 1], port).into(), None)
     }
 
-    fn runs(lens: &[usize], max: usize) -> Vec<(usize, usize)> {
-        let mut batch = Batch::new();
-        for len in lens {
-            batch.space(path(1)).expect("room").fill(*len as u8);
-            batch.commit(*len);
-        }
-        let mut runs = Vec::new();
-        while let Some(run) = batch.next_run(max) {
+    fn put(batch: &mut Batch, port: u16, len: usize, cargo: Cargo) {
+        batch.space().expect("room").fill(len as u8);
+        batch.commit(path(port), len, cargo);
+    }
+
+    /// Path, datagram size and number of datagrams of each run.
+    fn taken(batch: &mut Batch) -> Vec<(u16, usize, usize)> {
+        let next = |batch: &mut Batch| {
+            let run = batch.next_run()?;
             let transmit = batch.transmit(run);
-            runs.push((transmit.segment, transmit.datagrams()));
+            let lens = transmit.contents.chunks(transmit.segment).map(<[u8]>::len);
+            assert!(
+                transmit
+                    .contents
+                    .chunks(transmit.segment)
+                    .zip(lens)
+                    .all(|(datagram, len)| datagram[0] == len as u8),
+                "cut where they were written"
+            );
+            Some((transmit.path.remote().port(), transmit.segment, transmit.datagrams()))
+        };
+        std::iter::from_fn(|| next(batch)).collect()
+    }
+
+    fn runs(lens: &[usize], max: usize) -> Vec<(usize, usize)> {
+        let mut batch = Batch::new(max);
+        for len in lens {
+            put(&mut batch, 1, *len, Cargo::Video);
         }
-        runs
+        taken(&mut batch)
+            .into_iter()
+            .map(|(_, size, count)| (size, count))
+            .collect()
     }
 
     #[test]
@@ -214,51 +216,58 @@ mod tests {
         assert_eq!(runs(&[100, 101, 101], 64), [(100, 1), (101, 2)]);
         assert_eq!(runs(&[100, 100, 100], 2), [(100, 2), (100, 1)]);
         assert_eq!(runs(&[100, 100], 1), [(100, 1), (100, 1)]);
+        assert_eq!(
+            runs(&[1_000; 70], 100),
+            [(1_000, 65), (1_000, 5)],
+            "a call has a bound in bytes"
+        );
+    }
+
+    #[test]
+    fn a_run_goes_one_way() {
+        let mut batch = Batch::new(64);
+        for port in [1, 1, 2, 1] {
+            put(&mut batch, port, 100, Cargo::Video);
+        }
+        assert_eq!(taken(&mut batch), [(1, 100, 2), (2, 100, 1), (1, 100, 1)]);
+    }
+
+    #[test]
+    fn a_batch_has_a_bound_in_bytes_and_in_runs() {
+        let mut batch = Batch::new(64);
+        let mut count = 0;
+        while batch.space().is_some() {
+            batch.commit(path(1), 1_200, Cargo::Video);
+            count += 1;
+        }
+        assert_eq!(count, 81);
+        batch.clear();
+        assert!(batch.is_empty());
+        for port in 0..RUNS as u16 {
+            put(&mut batch, port, 10, Cargo::Video);
+        }
+        assert!(batch.space().is_none());
     }
 
     #[test]
     fn video_can_be_dropped_and_never_shares_a_run() {
-        let mut batch = Batch::new();
-        let put = |batch: &mut Batch, len: usize| {
-            batch.space(path(1)).expect("room");
-            batch.commit(len);
-        };
-        put(&mut batch, 100);
-        batch.begin_video();
-        for _ in 0..3 {
-            put(&mut batch, 100);
+        let mut batch = Batch::new(64);
+        put(&mut batch, 1, 100, Cargo::Urgent);
+        for len in [100, 100, 100, 200] {
+            put(&mut batch, 1, len, Cargo::Video);
         }
-        batch.begin_video();
-        put(&mut batch, 200);
-        let next = |batch: &mut Batch| {
-            let run = batch.next_run(64)?;
-            let transmit = batch.transmit(run);
-            Some((transmit.cargo, transmit.datagrams()))
-        };
-        assert_eq!(next(&mut batch), Some((Cargo::Urgent, 1)));
-        assert_eq!(next(&mut batch), Some((Cargo::Video, 3)));
-        assert_eq!(batch.drop_video(), 1);
-        assert_eq!((next(&mut batch), batch.drop_video()), (None, 0));
-        batch.clear();
-        put(&mut batch, 100);
-        assert_eq!(batch.drop_video(), 0, "a new batch has no video yet");
-        assert_eq!(next(&mut batch), Some((Cargo::Urgent, 1)));
-    }
-
-    #[test]
-    fn a_batch_holds_one_path_and_has_a_bound() {
-        let mut batch = Batch::new();
-        batch.space(path(2)).expect("room");
-        batch.space(path(1)).expect("space that was not used binds nobody");
-        batch.commit(10);
-        assert!(batch.space(path(2)).is_none());
-        let mut count = 1;
-        while batch.space(path(1)).is_some() {
-            batch.commit(1_200);
-            count += 1;
-        }
-        assert_eq!(count, 54, "bytes are the bound for big datagrams");
-        batch.clear();
-        assert!(batch.is_empty() && batch.space(path(2)).is_some());
+        put(&mut batch, 2, 50, Cargo::Urgent);
+        let (first, second) = (batch.next_run().unwrap(), batch.next_run().unwrap());
+        assert_eq!((first.cargo, first.datagrams), (Cargo::Urgent, 1));
+        assert_eq!((second.cargo, second.datagrams), (Cargo::Video, 3));
+        assert_eq!(batch.drop_video(), 1, "what was taken out is not dropped");
+        assert_eq!(taken(&mut batch), [(2, 50, 1)]);
+        assert_eq!(batch.drop_video(), 0);
+        put(&mut batch, 2, 50, Cargo::Urgent);
+        assert_eq!(
+            taken(&mut batch),
+            [(2, 50, 1)],
+            "what was dropped leaves a gap, and no run reaches over it"
+        );
     }
 }

@@ -205,7 +205,6 @@ impl Counters {
         self.counts[count as usize] += by;
     }
 
-    #[cfg(test)]
     pub(crate) fn get(&self, count: Count) -> u64 {
         self.counts[count as usize]
     }

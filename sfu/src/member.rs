@@ -6,7 +6,7 @@ use arrayvec::ArrayVec;
 use slab::Slab;
 
 use crate::api::{Event, IceCredentials, ParticipantStats};
-use crate::batch::Batch;
+use crate::batch::{Batch, Cargo};
 use crate::counters::Count;
 use crate::ids::{ParticipantId, RoomId, Ssrc};
 use crate::limits;
@@ -50,7 +50,7 @@ pub(crate) enum Received {
 pub(crate) enum Filled {
     /// Nothing is left.
     All,
-    /// The batch is full, or the next datagram goes elsewhere.
+    /// The batch is full.
     Part,
 }
 
@@ -374,7 +374,7 @@ impl Member {
         shared: &mut Shared,
         now: Instant,
     ) -> Filled {
-        if batch.is_empty() && self.fill_control(batch, shared) == Filled::Part {
+        if self.fill_control(batch, shared) == Filled::Part {
             return Filled::Part;
         }
         let Some(path) = self.transport.selected_path().filter(|_| self.transport.is_connected()) else {
@@ -416,14 +416,18 @@ impl Member {
         Filled::All
     }
 
-    /// STUN answers and DTLS flights, one a batch, each to the path it is for. The batch is empty when a member's turn begins.
+    /// STUN answers and DTLS flights, each to the path it is for.
     fn fill_control(&mut self, batch: &mut Batch, shared: &mut Shared) -> Filled {
-        let Some((path, len)) = self.transport.poll_transmit(batch.first_space()) else {
-            return Filled::All;
-        };
-        batch.commit_first(path, len);
-        shared.counters.add(Count::ControlOut, 1);
-        Filled::Part
+        loop {
+            let Some(space) = batch.space() else {
+                return Filled::Part;
+            };
+            let Some((path, len)) = self.transport.poll_transmit(space) else {
+                return Filled::All;
+            };
+            batch.commit(path, len, Cargo::Urgent);
+            shared.counters.add(Count::ControlOut, 1);
+        }
     }
 
     /// Reports, repair requests, key frame requests and transport-wide feedback: one compound each time something is due.
@@ -436,7 +440,7 @@ impl Member {
         now: Instant,
     ) -> Filled {
         loop {
-            let Some(space) = batch.space(path) else {
+            let Some(space) = batch.space() else {
                 return Filled::Part;
             };
             let room = space.len() - MAX_RTCP_OVERHEAD;
@@ -446,7 +450,7 @@ impl Member {
             }
             match self.transport.seal_rtcp(space, len) {
                 Ok(len) => {
-                    batch.commit(len);
+                    batch.commit(path, len, Cargo::Urgent);
                     shared.counters.add(Count::RtcpOut, 1);
                 }
                 Err(_) => shared.counters.add(Count::SealFailed, 1),

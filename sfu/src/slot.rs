@@ -5,7 +5,7 @@ use std::time::Instant;
 use slab::Slab;
 
 use crate::api::SlotStats;
-use crate::batch::Batch;
+use crate::batch::{Batch, Cargo};
 use crate::clock::NtpTime;
 use crate::counters::Count;
 use crate::ids::{Mid, PayloadType, Ssrc};
@@ -108,11 +108,12 @@ impl Slot {
             ntp: NtpTime::from_bits(0),
             transport_wide: *way.transport_wide,
         };
-        if self.kind() == Kind::Video {
-            batch.begin_video();
-        }
+        let cargo = match self.kind() {
+            Kind::Audio => Cargo::Urgent,
+            Kind::Video => Cargo::Video,
+        };
         let filled = loop {
-            let Some(space) = batch.space(way.path) else {
+            let Some(space) = batch.space() else {
                 break Filled::Part;
             };
             let (written, count) = match self.sub.poll_resend(track, &mut stamp, space) {
@@ -131,7 +132,7 @@ impl Slot {
             } = written;
             match way.transport.seal_rtp(space, len, header_len) {
                 Ok(sealed) => {
-                    batch.commit(sealed);
+                    batch.commit(way.path, sealed, cargo);
                     shared.counters.add(count, 1);
                     shared.counters.add(Count::RtpBytesOut, len as u64);
                     shared.counters.add(Count::PaddingOut, padding as u64);

@@ -7,7 +7,7 @@
 //!
 //! Output is made viewer by viewer when it is polled: received packets wait in their track's ring, and a participant that has
 //! anything to be sent stands in `pending`. So all packets of a burst for one viewer are sealed one behind the other into the
-//! send batch, and the ring is the only queue there is.
+//! send batch, and the ring is the only queue there is. What a panic leaves in the batch is whole: packets are put there when sealed.
 
 mod check;
 pub(crate) mod fuzz;
@@ -133,6 +133,7 @@ impl Worker {
     #[must_use]
     pub(crate) fn new(config: WorkerConfig, random: Random) -> Self {
         let pacer = Pacer::new(config.wall.origin());
+        let batch = Batch::new(config.max_segments);
         Self {
             next_track: (u64::from(config.shard) << 48) + 1,
             shared: Shared {
@@ -156,7 +157,7 @@ impl Worker {
             handshakes: VecDeque::new(),
             timers: BinaryHeap::new(),
             farewells: VecDeque::new(),
-            batch: Batch::new(),
+            batch,
             current: None,
             told: Sizes::default(),
         }
@@ -388,7 +389,6 @@ impl Worker {
 
     /// Ends the room whose packet, timer or command was being handled when a panic struck.
     pub(crate) fn fail_current_room(&mut self) {
-        self.batch.clear();
         let Some(room) = self.current.take() else { return };
         self.count(Count::RoomsFailed, 1);
         self.close_room(room);

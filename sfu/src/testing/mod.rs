@@ -1,6 +1,7 @@
 //! Helpers for tests and benchmarks, inside and outside this crate: a publisher of VP8-like simulcast, a decoder that notices every
 //! mistake, and seeded chance. No part of the interface.
 
+mod audience;
 mod decoder;
 mod forwarding;
 #[cfg(test)]
@@ -12,6 +13,7 @@ pub(crate) mod track;
 
 #[cfg(test)]
 pub(crate) use decoder::frame_of;
+pub use audience::{Audience, Forwarded};
 pub use decoder::{DecoderFigures, VideoDecoder};
 pub use forwarding::Forwarding;
 #[cfg(test)]

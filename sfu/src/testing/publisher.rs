@@ -136,7 +136,8 @@ impl VideoPublisher {
                 payload.extend(encoder.frame.to_be_bytes());
                 payload.extend(if key { encoder.frame } else { encoder.frame - 1 }.to_be_bytes());
                 payload.extend([part as u8, parts as u8]);
-                payload.resize((bytes / parts).max(payload.len()), part as u8);
+                // Equal within a byte, the shorter ones first: as browsers cut a frame.
+                payload.resize(((bytes + part) / parts).max(payload.len()), part as u8);
                 let packet = MediaPacket {
                     sequence: encoder.sequence,
                     timestamp,

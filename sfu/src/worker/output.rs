@@ -6,7 +6,7 @@ use std::time::Instant;
 use arrayvec::ArrayVec;
 
 use super::Worker;
-use crate::batch::{Run, Transmit};
+use crate::batch::{Cargo, Run, Transmit};
 use crate::counters::Count;
 use crate::limits;
 use crate::media::Kind;
@@ -35,13 +35,14 @@ impl Worker {
 
     fn next_run(&mut self, now: Instant) -> Option<Run> {
         loop {
-            if let Some(run) = self.batch.next_run(self.shared.config.max_segments) {
+            if let Some(run) = self.batch.next_run() {
                 self.shared.counters.add(Count::SendCalls, 1);
                 return Some(run);
             }
             self.batch.clear();
-            if !self.fill_batch(now) {
-                self.current = None;
+            self.fill_batch(now);
+            self.current = None;
+            if self.batch.is_empty() {
                 return None;
             }
         }
@@ -85,13 +86,14 @@ impl Worker {
         }
     }
 
-    /// Fills the batch from the first member that has output. False if none has.
-    fn fill_batch(&mut self, now: Instant) -> bool {
-        if let Some((path, datagram)) = self.farewells.pop_front() {
-            self.batch.first_space()[..datagram.len()].copy_from_slice(&datagram);
-            self.batch.commit_first(path, datagram.len());
+    /// Fills the batch from the members that have output, one after the other.
+    fn fill_batch(&mut self, now: Instant) {
+        while let Some((path, datagram)) = self.farewells.front() {
+            let Some(space) = self.batch.space() else { return };
+            space[..datagram.len()].copy_from_slice(datagram);
+            self.batch.commit(*path, datagram.len(), Cargo::Urgent);
             self.shared.counters.add(Count::ControlOut, 1);
-            return true;
+            self.farewells.pop_front();
         }
         self.offer_new_packets(now);
         while let Some(key) = self.pending.front().copied() {
@@ -105,20 +107,17 @@ impl Worker {
             // An empty batch has space for any datagram. If it did not, asking again would change nothing.
             let is_stuck = filled == Filled::Part && self.batch.is_empty();
             debug_assert!(!is_stuck, "nothing was written, and something is left");
-            if filled == Filled::All || is_stuck {
-                self.pending.pop_front();
-                self.members[key.0].pending = false;
-                self.grant_wishes(now);
-                // Whoever watches its own track stands in line again.
-                if !self.members[key.0].pending {
-                    self.schedule(key, now);
-                }
+            if filled == Filled::Part && !is_stuck {
+                return;
             }
-            if !self.batch.is_empty() {
-                return true;
+            self.pending.pop_front();
+            self.members[key.0].pending = false;
+            self.grant_wishes(now);
+            // Whoever watches its own track stands in line again.
+            if !self.members[key.0].pending {
+                self.schedule(key, now);
             }
         }
-        false
     }
 
     /// Puts the viewers of tracks with new packets in line: those of audio at its head, those of video at its end, or, on a busy shard, into
