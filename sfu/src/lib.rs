@@ -42,6 +42,7 @@ mod socket;
 pub mod srtp;
 #[doc(hidden)]
 pub mod testing;
+mod timers;
 mod transport;
 mod vp8;
 mod worker;

@@ -73,8 +73,7 @@ pub(crate) struct Member {
     pub(crate) pending: bool,
     /// Its video waits for the pacer's tick.
     pub(crate) waits: bool,
-    /// The entry in the worker's timers that counts.
-    pub(crate) scheduled: Option<Instant>,
+    /// What its deadline is for.
     pub(crate) scheduled_for: &'static str,
     routes: Routes,
     /// Made with the first packet: most viewers of a large room send none.
@@ -112,7 +111,6 @@ impl Member {
             tracks: Vec::new(),
             pending: false,
             waits: false,
-            scheduled: None,
             scheduled_for: "new",
             twcc_in: None,
             twcc_out: seed as u16,
@@ -356,7 +354,9 @@ impl Member {
                     consider(stream.receiver.poll_timeout(), "nack");
                 }
             }
-            for slot in &self.slots {
+            // Video that waits is looked at with the tick.
+            let awake = |slot: &&Slot| !(self.waits && slot.kind() == Kind::Video);
+            for slot in self.slots.iter().filter(awake) {
                 if let Some((at, what)) = slot.sub.poll_timeout(now) {
                     consider(Some(at), what);
                 }

@@ -270,6 +270,7 @@ impl Worker {
         for track in member.slots.iter_mut().filter_map(|slot| slot.source.take()) {
             self.refresh_viewers(track);
         }
+        self.timers.remove(key.0);
         self.by_id.remove(&id);
         for ufrag in &member.ufrags {
             self.by_ufrag.remove(ufrag);

@@ -13,8 +13,7 @@ mod check;
 pub(crate) mod fuzz;
 mod output;
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -39,6 +38,7 @@ use crate::path::Path;
 use crate::published::{Published, TrackKey};
 use crate::random::Random;
 use crate::send::Pacer;
+use crate::timers::Timers;
 use crate::transport::{Transport, TransportEvent, stun_local_ufrag};
 
 /// What a worker needs to know from the start.
@@ -118,7 +118,8 @@ pub(crate) struct Worker {
     pacer: Pacer,
     /// DTLS datagrams that wait for their turn.
     handshakes: VecDeque<(Path, Box<[u8]>)>,
-    timers: BinaryHeap<Reverse<(Instant, MemberKey)>>,
+    /// When each member is to be looked at, by the number of its key.
+    pub(crate) timers: Timers,
     /// DTLS goodbyes of members that are gone.
     farewells: VecDeque<(Path, Vec<u8>)>,
     batch: Batch,
@@ -155,7 +156,7 @@ impl Worker {
             pending: VecDeque::new(),
             pacer,
             handshakes: VecDeque::new(),
-            timers: BinaryHeap::new(),
+            timers: Timers::default(),
             farewells: VecDeque::new(),
             batch,
             current: None,
@@ -268,18 +269,10 @@ impl Worker {
 
     /// Does what is due.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        while let Some(Reverse((at, key))) = self.timers.peek().copied() {
-            if at > now {
-                break;
-            }
-            self.timers.pop();
-            // A deadline that was moved left its old entry behind.
-            let due = self
-                .members
-                .get_mut(key.0)
-                .filter(|member| member.scheduled == Some(at));
-            let Some(member) = due else { continue };
-            member.scheduled = None;
+        while let Some(key) = self.timers.pop_due(now).map(MemberKey) {
+            let Some(member) = self.members.get_mut(key.0) else {
+                continue;
+            };
             self.current = Some(member.room);
             member.transport.handle_timeout(now);
             self.update_activity(key, now);
@@ -380,9 +373,12 @@ impl Worker {
     #[must_use]
     pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let tick = self.pacer.poll_timeout().map(|at| (at, "pacer tick"));
-        let timer = self.timers.peek().map(|Reverse((at, key))| {
-            let what = self.members.get(key.0).map_or("moved", |member| member.scheduled_for);
-            (*at, what)
+        let timer = self.timers.first().map(|(at, key)| {
+            let what = self
+                .members
+                .get(key)
+                .map_or("a member that left", |member| member.scheduled_for);
+            (at, what)
         });
         tick.into_iter().chain(timer).min_by_key(|(at, _)| *at)
     }

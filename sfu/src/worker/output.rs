@@ -1,6 +1,5 @@
 //! What leaves: the line of members that have something to send, the batch they fill, and when they are looked at again.
 
-use std::cmp::Reverse;
 use std::time::Instant;
 
 use arrayvec::ArrayVec;
@@ -134,8 +133,9 @@ impl Worker {
                     continue;
                 };
                 match published.kind {
+                    // Whose tick has come, or who is served anyway, takes it along.
                     Kind::Video if waits => {
-                        if !member.waits {
+                        if !member.waits && !member.pending {
                             member.waits = true;
                             self.pacer.wait(*viewer, now);
                         }
@@ -171,13 +171,12 @@ impl Worker {
         let Some(member) = self.members.get_mut(key.0) else {
             return;
         };
-        let Some((due, what)) = member.poll_timeout(&self.tracks, now) else {
-            return;
-        };
-        if member.scheduled.is_none_or(|scheduled| due < scheduled) {
-            member.scheduled = Some(due);
-            member.scheduled_for = what;
-            self.timers.push(Reverse((due, key)));
+        match member.poll_timeout(&self.tracks, now) {
+            Some((due, what)) => {
+                member.scheduled_for = what;
+                self.timers.set(key.0, due);
+            }
+            None => self.timers.remove(key.0),
         }
     }
 }
