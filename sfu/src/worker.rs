@@ -142,7 +142,8 @@ impl Worker {
                 random,
                 counters: Counters::default(),
                 events: VecDeque::new(),
-                wishes: Vec::new(),
+                // One for each line of the member that is being filled.
+                wishes: Vec::with_capacity(limits::MAX_LINES),
                 samples: Samples::default(),
             },
             rooms: FxHashMap::default(),

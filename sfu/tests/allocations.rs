@@ -1,6 +1,6 @@
 //! Forwarding allocates nothing: counted by an allocator of its own, which is why this is a program of its own.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use allocation_counter::measure;
 use housecall_sfu::testing::{Audience, Forwarded};
@@ -33,9 +33,11 @@ fn forwards_without_allocating(busy: bool) {
         // Reading is the test's own affair and allocates.
         audience.pass_picture();
         audience.send_picture();
-        if round % 3 == 0 {
-            audience.ask_again();
-        }
+        audience.forward_and_read();
+        // Feedback is due each 50 ms: in some of the rounds that count.
+        audience.pass(Duration::from_millis(40 + round % 30));
+        audience.send_picture();
+        audience.ask_again();
         let mut forwarded = Forwarded::default();
         let allocated = measure(|| forwarded = audience.forward());
         assert_eq!(allocated.count_total, 0, "in round {round}: {forwarded:?}");
