@@ -118,3 +118,114 @@ impl Outbox {
         lost
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::testing;
+    use crate::testing::Audience;
+
+    const VIEWERS: u64 = 3;
+
+    /// A socket that takes so many calls before it is full.
+    struct Narrow {
+        room: usize,
+        taken: Vec<usize>,
+    }
+
+    impl Sink for Narrow {
+        fn send(&mut self, _: Path, contents: &[u8], segment: usize) -> Sent {
+            if self.room == 0 {
+                return Sent::Full;
+            }
+            self.room -= 1;
+            self.taken.extend(contents.chunks(segment).map(<[u8]>::len));
+            Sent::All
+        }
+    }
+
+    fn audience() -> Audience {
+        let mut audience = Audience::new(VIEWERS, testing::start());
+        for _ in 0..10 {
+            audience.pass_picture();
+            audience.send_picture();
+            audience.forward();
+        }
+        audience
+    }
+
+    const fn is_video(len: usize) -> bool {
+        len > 300
+    }
+
+    #[test]
+    fn a_full_socket_holds_audio_and_drops_video() {
+        let mut audience = audience();
+        let (mut outbox, mut socket) = (
+            Outbox::default(),
+            Narrow {
+                room: 0,
+                taken: Vec::new(),
+            },
+        );
+        audience.pass_picture();
+        audience.send_picture();
+        audience.deliver();
+        let now = audience.now();
+        outbox.flush(audience.worker(), &mut socket, now, 1_000);
+        assert!(outbox.is_blocked());
+        let (counters, _) = audience.worker().take_counters();
+        assert!(counters.get(Count::SendHeld) >= VIEWERS, "everybody's audio");
+        let lost = counters.get(Count::SendBufferFull);
+        assert!(lost > 0 && lost + counters.get(Count::SendHeld) >= counters.get(Count::RtpOut));
+        assert!(
+            !audience.worker().has_output(),
+            "nobody asks a full socket again and again"
+        );
+
+        socket.room = 1_000;
+        outbox.flush(audience.worker(), &mut socket, now, 1_000);
+        assert!(!outbox.is_blocked());
+        assert_eq!(
+            socket.taken.iter().filter(|len| !is_video(**len)).count() as u64,
+            counters.get(Count::SendHeld)
+        );
+
+        // New video leaves as always, after the tick that it waits for.
+        audience.pass_picture();
+        audience.send_picture();
+        audience.deliver();
+        let now = audience.now();
+        socket.taken.clear();
+        outbox.flush(audience.worker(), &mut socket, now, 1_000);
+        assert!(socket.taken.iter().any(|len| is_video(*len)));
+        assert_eq!(audience.worker().take_counters().0.get(Count::SendBufferFull), 0);
+    }
+
+    #[test]
+    fn a_socket_that_stays_full_holds_a_bounded_number() {
+        let mut audience = audience();
+        let (mut outbox, mut socket) = (
+            Outbox::default(),
+            Narrow {
+                room: 0,
+                taken: Vec::new(),
+            },
+        );
+        let mut lost = 0;
+        for _ in 0..limits::MAX_HELD {
+            audience.pass_picture();
+            audience.send_audio();
+            audience.deliver();
+            let now = audience.now();
+            outbox.flush(audience.worker(), &mut socket, now, 1_000);
+            lost += audience.worker().take_counters().0.get(Count::SendBufferFull);
+        }
+        assert!(outbox.datagrams <= limits::MAX_HELD);
+        assert!(
+            lost >= (VIEWERS - 1) * limits::MAX_HELD as u64,
+            "the older ones are gone: {lost}"
+        );
+        assert_eq!(outbox.datagrams, outbox.held.iter().map(Held::datagrams).sum::<usize>());
+    }
+}

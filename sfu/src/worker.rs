@@ -279,6 +279,10 @@ impl Worker {
             self.update_activity(key, now);
             self.after_transport(key, now);
         }
+        if self.pacer.poll_timeout().is_some_and(|tick| tick <= now) {
+            // What has just come leaves with the rest.
+            self.offer_new_packets(now);
+        }
         while let Some(key) = self.pacer.poll_due(now) {
             if let Some(member) = self.members.get_mut(key.0) {
                 member.waits = false;

@@ -257,6 +257,31 @@ impl Audience {
         Some(at.saturating_duration_since(self.now))
     }
 
+    /// The time it is.
+    #[cfg(test)]
+    pub(crate) const fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// What all of this stands on.
+    #[cfg(test)]
+    pub(crate) const fn worker(&mut self) -> &mut Worker {
+        &mut self.worker
+    }
+
+    /// Where a viewer's datagrams come from.
+    #[cfg(test)]
+    pub(crate) fn viewer_path(&self, number: usize) -> Path {
+        self.viewers[number].path
+    }
+
+    /// Hands over what is on the wire, without asking for what leaves.
+    #[cfg(test)]
+    pub(crate) fn deliver(&mut self) {
+        self.receive();
+        self.wire.clear();
+    }
+
     /// How many viewers there are.
     #[must_use]
     pub fn viewers(&self) -> u64 {

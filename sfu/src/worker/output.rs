@@ -119,39 +119,41 @@ impl Worker {
         }
     }
 
-    /// Puts the viewers of tracks with new packets in line: those of audio at its head, those of video at its end, or, on a busy shard, into
-    /// the list for the next tick.
-    fn offer_new_packets(&mut self, now: Instant) {
-        while let Some(track) = self.dirty.pop() {
-            let Some(published) = self.tracks.get_mut(track.0) else {
-                continue;
-            };
-            published.dirty = false;
-            let waits = published.kind == Kind::Video && self.pacer.collects();
-            for viewer in &published.viewers {
-                let Some(member) = self.members.get_mut(viewer.0) else {
+    /// Puts the viewers of tracks with new packets in line: those of video at its end, or, on a busy shard, into the list for the next tick;
+    /// those of audio at its head.
+    pub(super) fn offer_new_packets(&mut self, now: Instant) {
+        // Video first: whoever has to wait for the tick does so even if audio has come for it too.
+        for kind in [Kind::Video, Kind::Audio] {
+            for track in &self.dirty {
+                let Some(published) = self.tracks.get_mut(track.0).filter(|track| track.kind == kind) else {
                     continue;
                 };
-                match published.kind {
-                    // Whose tick has come, or who is served anyway, takes it along.
-                    Kind::Video if waits => {
-                        if !member.waits && !member.pending {
-                            member.waits = true;
-                            self.pacer.wait(*viewer, now);
+                published.dirty = false;
+                for viewer in &published.viewers {
+                    // Who stands in line takes it along.
+                    let Some(member) = self.members.get_mut(viewer.0).filter(|member| !member.pending) else {
+                        continue;
+                    };
+                    match kind {
+                        Kind::Video if self.pacer.collects() => {
+                            if !member.waits {
+                                member.waits = true;
+                                self.pacer.wait(*viewer, now);
+                            }
                         }
-                    }
-                    _ if member.pending => {}
-                    Kind::Audio => {
-                        member.pending = true;
-                        self.pending.push_front(*viewer);
-                    }
-                    Kind::Video => {
-                        member.pending = true;
-                        self.pending.push_back(*viewer);
+                        Kind::Video => {
+                            member.pending = true;
+                            self.pending.push_back(*viewer);
+                        }
+                        Kind::Audio => {
+                            member.pending = true;
+                            self.pending.push_front(*viewer);
+                        }
                     }
                 }
             }
         }
+        self.dirty.clear();
     }
 
     /// Takes viewers' key frame wishes to the publishers.

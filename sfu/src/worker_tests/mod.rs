@@ -9,6 +9,7 @@ mod deny;
 mod layers;
 mod lip_sync;
 mod paths;
+mod pace;
 mod peer;
 mod programs;
 mod republish;
