@@ -11,9 +11,9 @@ pub(crate) mod puppet;
 #[cfg_attr(not(test), allow(dead_code, reason = "benchmarks use only a part of it"))]
 pub(crate) mod track;
 
+pub use audience::{Audience, Forwarded};
 #[cfg(test)]
 pub(crate) use decoder::frame_of;
-pub use audience::{Audience, Forwarded};
 pub use decoder::{DecoderFigures, VideoDecoder};
 pub use forwarding::Forwarding;
 #[cfg(test)]
