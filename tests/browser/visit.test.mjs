@@ -1,6 +1,7 @@
 /** A visit in two Chromium windows through the real server. */
 
 import assert from 'node:assert/strict';
+import { networkInterfaces } from 'node:os';
 import { after, afterEach, before, describe, test } from 'node:test';
 
 import { launch, open } from './support/chromium.mjs';
@@ -159,6 +160,29 @@ describe('a visit', () => {
       await bare.close();
     }
   });
+
+  // Only an address of its own makes Chromium use IPv6 at all.
+  const ipv6 = Object.values(networkInterfaces()).flat().some(({ family, internal, scopeid }) => family === 'IPv6' && !internal && scopeid === 0);
+  for (const host of ['[::1]', '[::]']) {
+    test(`over IPv6, with a server that listens on ${host}`, { skip: !ipv6 && 'this machine has no IPv6 address of its own' }, async () => {
+      const own = await Server.start({ host });
+      try {
+        const links = await own.visit('patient', 'clinician');
+        const patient = await person(links.patient);
+        const clinician = await person(links.clinician);
+        await meet(patient, clinician);
+        for (const page of [patient, clinician]) {
+          await decodes(page, { frames: 30, audioSeconds: 1, timeout: 30_000 });
+          const all = await stats(page);
+          const { remoteCandidateId } = all.find(({ type, nominated }) => type === 'candidate-pair' && nominated);
+          const { address } = all.find(({ id }) => id === remoteCandidateId);
+          if (host === '[::1]') assert.equal(address, '::1');
+        }
+      } finally {
+        await own.stop();
+      }
+    });
+  }
 
   test('after kill -9 and restart both are back from the open page', async () => {
     const own = await Server.start();

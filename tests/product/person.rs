@@ -12,7 +12,7 @@ use crate::server::{PATIENCE, Server};
 /// Trades a token for a session: `POST /api/session`.
 pub(crate) async fn session(server: &Server, token: &str) -> Value {
     let response = reqwest::Client::new()
-        .post(format!("{}/api/session", server.origin()))
+        .post(format!("http://{}/api/session", server.address()))
         .json(&json!({ "token": token }))
         .send()
         .await

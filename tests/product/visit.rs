@@ -60,6 +60,21 @@ async fn tokens_of_the_command_line_open_their_visit() {
 }
 
 #[tokio::test]
+async fn a_server_may_listen_on_ipv6_alone_or_on_both() {
+    for listen in ["[::1]:0", "[::]:0"] {
+        let data = tempfile::tempdir().expect("a temporary directory");
+        let server = Server::start_on(data.path(), listen);
+        let port = server.address().rsplit(':').next().expect("an address has a port");
+        assert_eq!(server.origin(), format!("http://localhost:{port}"));
+        let media = format!("UDP {}", listen.replace(":0", &format!(":{port}")));
+        assert!(server.after("Listening").contains(&media), "{media}");
+        let (mut clinician, mut patient) = together(&server).await;
+        clinician.send(&ClientMessage::EndVisit {}).await;
+        assert_eq!(patient.until_ended().await, EndReason::VisitEnded);
+    }
+}
+
+#[tokio::test]
 async fn a_stop_tells_everybody() {
     let data = tempfile::tempdir().expect("a temporary directory");
     let server = Server::start(data.path());
