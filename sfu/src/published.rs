@@ -135,11 +135,15 @@ impl Published {
         self.order = publishing.order;
         let mut before = std::mem::take(&mut self.layers);
         let mut encodings = publishing.encodings.clone();
-        if let (LayerOrder::Assumed, [one, other], [first, second]) = (self.order, &mut encodings[..], &before[..])
-            && (one.rid, one.layer, other.rid) == (first.encoding.rid, second.encoding.layer, second.encoding.rid)
+        let known = |encoding: &Encoding| before.iter().find(|layer| layer.encoding.rid == encoding.rid);
+        if self.order == LayerOrder::Assumed
+            && encodings.len() == before.len()
+            && encodings.iter().all(|e| known(e).is_some())
         {
-            // The pictures have shown that the order is another.
-            std::mem::swap(&mut one.layer, &mut other.layer);
+            // What the pictures have shown of these layers holds, whatever their order is now.
+            for encoding in &mut encodings {
+                encoding.layer = known(encoding).and_then(|layer| layer.encoding.layer);
+            }
         }
         let moved = before
             .iter()

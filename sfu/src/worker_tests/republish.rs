@@ -17,9 +17,13 @@ const LAYERS: [Layer; 2] = [Layer::P480, Layer::P720];
 
 /// A publisher and two viewers, one of whom wants no more than 480p; all have seen the picture for three seconds.
 fn watched(seed: u64) -> Stage {
+    watched_as(seed, &Profile::full())
+}
+
+fn watched_as(seed: u64, publisher: &Profile) -> Stage {
     let mut stage = Stage::new(seed);
     let quality = Quality::lossy(30);
-    stage.join(ROOM, &Profile::full(), quality);
+    stage.join(ROOM, publisher, quality);
     for viewer in [1, 2] {
         stage.join(ROOM, &Profile::viewer(), quality);
         stage.watch(viewer, 0, 0);
@@ -50,6 +54,28 @@ fn assert_seen(stage: &Stage, since: std::time::Instant, gap: Duration, heights:
         viewer(stage, seat).screen.audio[0].check_order();
     }
     stage.worker.check();
+}
+
+/// Some encoders list the largest layer first and do not say how large it is: the pictures show which is which. A new offer may have it
+/// either way round.
+#[test]
+fn layers_are_known_by_their_pictures_whatever_their_order() {
+    tell(1, 2, |seed| {
+        let publisher = Profile {
+            largest_first: true,
+            ..Profile::full()
+        };
+        let mut stage = watched_as(seed, &publisher);
+        assert_seen(&stage, stage.now - SECOND, SECOND, [720, 480], "from the start");
+        for largest_first in [false, true, true, false] {
+            let before = stage.now;
+            stage.seats[0].peer.largest_first = largest_first;
+            stage.negotiate(0).expect("a good offer");
+            stage.run(3 * SECOND);
+            let story = format!("largest first: {largest_first}");
+            assert_seen(&stage, before, SECOND, [720, 480], &story);
+        }
+    });
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub(crate) struct Profile {
     pub(crate) camera: bool,
     /// Pairs of lines it receives on, sound and picture.
     pub(crate) receives: usize,
+    /// Its offers list the layers of the camera from large to small.
+    pub(crate) largest_first: bool,
     pub(crate) timing: Timing,
 }
 
@@ -44,6 +46,7 @@ impl Profile {
             microphone: true,
             camera: true,
             receives: 1,
+            largest_first: false,
             timing: Timing::default(),
         }
     }
@@ -91,6 +94,7 @@ pub(crate) struct Peer {
     pub(crate) room: RoomId,
     pub(crate) path: Path,
     pub(crate) lines: Vec<Line>,
+    pub(crate) largest_first: bool,
     pub(crate) studio: Studio,
     pub(crate) screen: Screen,
     pub(crate) puppet: Puppet,
@@ -125,6 +129,7 @@ impl Peer {
             room,
             path,
             lines: profile.lines(),
+            largest_first: profile.largest_first,
             wide: TwccRecorder::new(studio.own_ssrc()),
             studio,
             screen: Screen::default(),
@@ -143,7 +148,11 @@ impl Peer {
     }
 
     pub(crate) fn offer(&self) -> String {
-        offer(&self.lines, &self.puppet.own, &self.client.fingerprint())
+        let offer = offer(&self.lines, &self.puppet.own, &self.client.fingerprint());
+        match self.largest_first {
+            true => offer.replace("a=simulcast:send m;h", "a=simulcast:send h;m"),
+            false => offer,
+        }
     }
 
     /// Takes in the answer and begins to check.
