@@ -10,6 +10,8 @@ use crate::forward::{self, Measured, Plan};
 use crate::load::Opening;
 use crate::report::{self, Row, figure};
 
+/// The rate that is tried first, unless another is told.
+const START: u64 = 500;
 /// From one rate to the next while nothing is lost.
 const STEP: f64 = 1.3;
 /// Halvings between the last good and the first bad rate.
@@ -120,7 +122,7 @@ async fn search(plan: &Plan, viewers: usize, shards: usize, allowed: f64) -> Res
             let loss = measured.seen.loss().max(missing - 0.005);
             Ok(Tried { rate, measured, loss })
         };
-        let mut good = attempt(100)?;
+        let mut good = attempt(plan.rate.unwrap_or(START))?;
         let mut bad = None;
         while bad.is_none() {
             let next = attempt((good.rate as f64 * STEP) as u64)?;

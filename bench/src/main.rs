@@ -67,7 +67,7 @@ enum What {
         /// Media threads of the server, one run each; every thread has a publisher and its viewers.
         #[arg(long, value_delimiter = ',', default_value = "1")]
         shards: Vec<usize>,
-        /// Raise the rate until too much is lost, and print the highest one.
+        /// Raise the rate, from --rate or 500 on, until too much is lost, and print the highest one.
         #[arg(long)]
         find_limit: bool,
         /// The part that may be lost in that search.

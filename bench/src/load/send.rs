@@ -148,9 +148,11 @@ impl Sending {
         flow.answered = asked;
         source.sizes(flow.frame, &mut self.sizes);
         let count = self.sizes.len();
-        let gap = self.spread / count.saturating_sub(1).max(1) as u32;
+        // Frames that follow one another this closely leave no time to wait in.
+        let spread = self.spread.min(source.interval() / 8);
+        let gap = spread / count.saturating_sub(1).max(1) as u32;
         for (place, size) in self.sizes.iter().enumerate() {
-            if !self.spread.is_zero() {
+            if !spread.is_zero() {
                 let at = now + gap * place as u32;
                 while self.began.elapsed() < at {
                     std::hint::spin_loop();
