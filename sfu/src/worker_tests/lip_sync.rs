@@ -152,3 +152,54 @@ fn two_publishers_with_other_clocks_are_each_in_sync() {
         }
     });
 }
+
+/// Where nothing is lost, going down is in sync from the first picture on, by what both layers' reports say: not by when packets arrive.
+#[test]
+fn a_smaller_picture_is_in_sync_at_once() {
+    tell(60, 2, |seed| {
+        let mut chance = Chance::new(seed ^ 0xc10c);
+        let mut stage = Stage::new(seed);
+        let calm = Quality {
+            delay: Duration::from_millis(20),
+            ..Quality::PERFECT
+        };
+        let publisher = Profile {
+            timing: Timing {
+                video_latency: [5, 45].map(Duration::from_millis),
+                ..strange_timing(&mut chance)
+            },
+            ..Profile::full()
+        };
+        stage.join(ROOM, &publisher, calm);
+        stage.join(ROOM, &Profile::viewer(), calm);
+        stage.watch(1, 0, 0);
+        stage.connect_all();
+        stage.run(4 * SECOND);
+        for target in [
+            Target::Video(Layer::P480),
+            Target::AudioOnly,
+            Target::Video(Layer::P480),
+        ] {
+            let before = stage.now;
+            stage.target(1, target);
+            stage.run(3 * SECOND);
+            let skews = skews(&stage, 1, 0, 0, before, stage.now);
+            assert!(
+                worst(&skews) <= TOLERANCE_MS,
+                "{} ms going to {target:?}",
+                worst(&skews)
+            );
+        }
+        // Up again, and down again.
+        for layer in [Layer::P720, Layer::P480] {
+            let before = stage.now;
+            stage.target(1, Target::Video(layer));
+            stage.run(3 * SECOND);
+            let skews = skews(&stage, 1, 0, 0, before, stage.now);
+            assert!(skews.len() > 80);
+            if layer == Layer::P480 {
+                assert!(worst(&skews) <= TOLERANCE_MS, "{} ms going down", worst(&skews));
+            }
+        }
+    });
+}
