@@ -260,6 +260,24 @@ fn wake(fd: &OwnedFd) {
     let _ = rustix::io::write(fd, &1_u64.to_ne_bytes());
 }
 
+/// Lets the worker do something. A broken invariant is a panic, and ends one room, not the server. False if that happened.
+#[inline]
+pub(crate) fn guard(worker: &mut Worker, work: impl FnOnce(&mut Worker)) -> bool {
+    let outcome = catch_unwind(AssertUnwindSafe(|| work(worker)));
+    if outcome.is_err() {
+        end_room(worker);
+    }
+    outcome.is_ok()
+}
+
+/// Ends the room in which a panic struck. The panic hook has printed where.
+#[cold]
+fn end_room(worker: &mut Worker) {
+    tracing::error!("a broken invariant ended a room");
+    // What is left of that room may be broken too; then the worker forgets it where it lies.
+    let _ = catch_unwind(AssertUnwindSafe(|| worker.fail_current_room()));
+}
+
 /// One shard's thread.
 struct Shard {
     worker: Worker,
@@ -290,10 +308,7 @@ impl Shard {
                 Ok(Turn::Go) => {}
                 Ok(Turn::Stop) => return,
                 Err(_) => {
-                    // The panic hook has printed where. A broken invariant ends one room, not the server.
-                    tracing::error!("a broken invariant ended a room");
-                    // What is left of that room may be broken too; then the worker forgets it where it lies.
-                    let _ = catch_unwind(AssertUnwindSafe(|| self.worker.fail_current_room()));
+                    end_room(&mut self.worker);
                     // Commands behind the one that broke may be waiting, and what woke us for them was read.
                     wake(&self.wake);
                 }
@@ -376,7 +391,8 @@ impl Shard {
             let worker = &mut self.worker;
             match self
                 .socket
-                .receive(|path, datagram| worker.handle_datagram(path, datagram, now))
+                // One call brings datagrams of many rooms: one that breaks its room must not take those behind it along.
+                .receive(|path, datagram| _ = guard(worker, |worker| worker.handle_datagram(path, datagram, now)))
             {
                 Ok(received) => {
                     self.received += received.datagrams;

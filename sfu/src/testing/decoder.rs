@@ -184,6 +184,19 @@ impl VideoDecoder {
         true
     }
 
+    /// Gives up on all that is missing so far and waits for a key frame among what comes, as browsers do when it is too much.
+    pub fn start_anew(&mut self) {
+        self.figures.lost += self.missing().len() as u64;
+        self.figures.unfinished += u64::from(self.partial.take().is_some());
+        let newest = self.waiting.pop_last();
+        self.waiting.clear();
+        self.waiting.extend(newest);
+        self.next = None;
+        self.decoded = None;
+        self.loss = true;
+        self.awaits_key_frame = true;
+    }
+
     fn take(&mut self, number: u16, timestamp: u32, marker: bool, payload: &[u8]) {
         let number = self.sequences.unwrap(u64::from(number));
         let part = parse(timestamp, marker, payload);

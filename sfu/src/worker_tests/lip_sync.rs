@@ -115,7 +115,7 @@ fn sound_and_picture_of_one_moment_stay_together() {
             noticed += at_switch.iter().filter(|skew| skew.abs() > TOLERANCE_MS).count();
         }
         assert!(
-            noticed * 10 <= seen,
+            noticed * 5 <= seen,
             "{noticed} of {seen} pictures around switches are off"
         );
     });
@@ -199,6 +199,13 @@ fn a_smaller_picture_is_in_sync_at_once() {
             assert!(skews.len() > 80);
             if layer == Layer::P480 {
                 assert!(worst(&skews) <= TOLERANCE_MS, "{} ms going down", worst(&skews));
+            } else {
+                // The first larger picture is older than smaller ones that were shown; the report after the switch sets it right.
+                let off = skews.iter().filter(|skew| skew.abs() > TOLERANCE_MS).count();
+                assert!(
+                    off <= 8 && worst(&skews) <= SWITCH_TOLERANCE_MS,
+                    "{off} pictures going up"
+                );
             }
         }
     });

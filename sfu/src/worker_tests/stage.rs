@@ -1,7 +1,7 @@
 //! A worker, its clients and the links between them, in virtual time and from one seed.
 
 use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, RefUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{RefUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use crate::api::{Answer, Event, IceCredentials, NegotiateError, ParticipantStats
 use crate::clock::{self, NtpTime, WallClock};
 use crate::command::Command;
 use crate::counters::Count;
+use crate::driver;
 use crate::dtls::Certificate;
 use crate::ids::{ParticipantId, RoomId, TrackId};
 use crate::limits;
@@ -121,22 +122,20 @@ impl Stage {
     }
 
     pub(crate) fn command(&mut self, command: Command) {
-        self.guard(|stage| {
-            stage.worker.handle_command(command, stage.now);
-            stage.settle();
-        });
+        let now = self.now;
+        self.guard(|worker| worker.handle_command(command, now));
+        self.settle();
     }
 
-    /// Does it as the driver does: a panic ends a room, and the rest goes on.
-    fn guard(&mut self, turn: impl FnOnce(&mut Self)) {
-        if self.caught.is_none() {
-            return turn(self);
-        }
-        if catch_unwind(AssertUnwindSafe(|| turn(self))).is_err() {
-            self.worker.fail_current_room();
-            self.caught = self.caught.map(|caught| caught + 1);
-            self.settle();
-        }
+    /// Does it as the driver does: a panic ends a room, and the rest goes on. False if that happened.
+    fn guard(&mut self, work: impl FnOnce(&mut Worker)) -> bool {
+        let Some(caught) = &mut self.caught else {
+            work(&mut self.worker);
+            return true;
+        };
+        let is_well = driver::guard(&mut self.worker, work);
+        *caught += u64::from(!is_well);
+        is_well
     }
 
     /// The wall clock of the server's reports.
@@ -307,7 +306,7 @@ impl Stage {
             if let Some((at, what)) = due.filter(|(at, _)| *at <= self.now) {
                 self.wake_ups.push((at, what));
             }
-            self.guard(Self::turn);
+            self.turn();
         }
         PROGRESS.with_borrow_mut(|progress| progress.1 = self.now - self.start);
     }
@@ -315,7 +314,8 @@ impl Stage {
     /// One turn of the driver: what has arrived, what is due, what is to be sent.
     fn turn(&mut self) {
         let now = self.now;
-        for seat in &mut self.seats {
+        for place in 0..self.seats.len() {
+            let seat = &mut self.seats[place];
             while let Some(arrival) = seat.down.receive(now) {
                 seat.peer.handle_datagram(arrival, now);
             }
@@ -325,9 +325,9 @@ impl Stage {
             for datagram in seat.peer.out.drain(..) {
                 seat.up.send((seat.peer.path, datagram), now);
             }
-            while let Some(arrival) = seat.up.receive(now) {
+            while let Some(arrival) = self.seats[place].up.receive(now) {
                 let (path, mut datagram) = arrival.content;
-                self.worker.handle_datagram(path, &mut datagram, now);
+                self.guard(|worker| worker.handle_datagram(path, &mut datagram, now));
             }
         }
         self.settle();
@@ -336,7 +336,8 @@ impl Stage {
     /// What the driver does after whatever it was woken for.
     pub(crate) fn settle(&mut self) {
         let now = self.now;
-        self.worker.handle_timeout(now);
+        // Deadlines behind one that broke its room are due as well.
+        while !self.guard(|worker| worker.handle_timeout(now)) {}
         while let Some(transmit) = self.worker.poll_transmit(now) {
             let path = transmit.path;
             let seat = self

@@ -80,8 +80,10 @@ pub(crate) fn receiving_mid(pair: usize, kind: Kind) -> Mid {
 /// What was seen going wrong that a real client would only count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PeerFigures {
-    /// Packets of the server that did not open: sealed with another's keys, or before there were keys.
+    /// Packets of the server that did not open: sealed with another's keys, or far too late.
     pub(crate) unopened: u64,
+    /// Packets that came before there were keys: they overtook the end of the handshake.
+    pub(crate) early: u64,
     /// RTP packets that opened.
     pub(crate) rtp: u64,
     /// RTCP packets that opened.
@@ -327,6 +329,10 @@ impl Peer {
             Ok(len) => Some(len),
             Err(OpenError::Replayed) => {
                 assert!(is_doubled, "a key and nonce came twice");
+                None
+            }
+            Err(OpenError::NotReady) => {
+                self.figures.early += 1;
                 None
             }
             Err(_) => {

@@ -107,8 +107,7 @@ pub(crate) struct VideoLine {
     /// Whether packets have come since the last request for a key frame.
     is_fed: bool,
     last_progress: Option<Instant>,
-    /// Too much is missing to be asked for.
-    is_lost: bool,
+    /// Too much was missing to be asked for.
     wants_key_frame: bool,
     /// When a frame was decoded, and of which height the last key frame was.
     pub(crate) decoded: Vec<(Instant, u16)>,
@@ -158,15 +157,9 @@ impl VideoLine {
     fn look_for_missing(&mut self, now: Instant) {
         let mut missing = self.decoder.missing();
         if missing.len() > NACK_MOST {
-            if !std::mem::replace(&mut self.is_lost, true) {
-                self.wants_key_frame = true;
-            }
+            self.decoder.start_anew();
+            self.wants_key_frame = true;
             missing.clear();
-            if self.decoder.skip_to_key_frame() {
-                self.is_lost = false;
-                self.jumps.push(now);
-                missing = self.decoder.missing();
-            }
         }
         self.asked.retain(|sequence, _| missing.contains(sequence));
         for sequence in missing {
@@ -234,7 +227,6 @@ impl Screen {
                 asked: BTreeMap::new(),
                 is_fed: false,
                 last_progress: None,
-                is_lost: false,
                 wants_key_frame: false,
                 decoded: Vec::new(),
                 samples: Vec::new(),
