@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
@@ -24,7 +24,7 @@ use crate::counters::{Count, Metrics};
 use crate::dtls::Certificate;
 use crate::handle::Sfu;
 use crate::limits;
-use crate::load::{Intake, LoadMeter};
+use crate::load::{self, Intake, LoadMeter};
 use crate::outbox::Outbox;
 use crate::random::Random;
 use crate::settings::Settings;
@@ -107,6 +107,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
                 .map_err(|errno| StartError::Thread(errno.into()))?,
         );
         let queued = Arc::new(AtomicUsize::new(0));
+        let permille = Arc::new(AtomicU16::new(0));
         let shard = Shard {
             queued: Arc::clone(&queued),
             worker: Worker::new(config, Random::System),
@@ -118,6 +119,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
             outbox: Outbox::default(),
             intake: Intake::default(),
             received: 0,
+            permille: Arc::clone(&permille),
             metrics: Arc::clone(&metrics),
         };
         let thread = std::thread::Builder::new()
@@ -127,6 +129,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         shards.push(ShardHandle {
             commands: Some(commands),
             queued,
+            permille,
             wake,
             thread,
             metrics: Arc::clone(&metrics),
@@ -201,6 +204,7 @@ pub(crate) struct ShardHandle {
     commands: Option<SyncSender<Command>>,
     /// Commands in the queue, give or take those being moved.
     queued: Arc<AtomicUsize>,
+    permille: Arc<AtomicU16>,
     wake: Arc<OwnedFd>,
     thread: JoinHandle<()>,
     metrics: Arc<Metrics>,
@@ -228,6 +232,11 @@ impl ShardHandle {
     /// Whether the shard's thread is still there. It ends by itself only if its driver panicked outside of a room.
     pub(crate) fn is_running(&self) -> bool {
         !self.thread.is_finished()
+    }
+
+    /// The share of its time the shard works, in thousandths, over the last second.
+    pub(crate) fn permille(&self) -> u16 {
+        self.permille.load(Ordering::Relaxed)
     }
 
     fn queue(&self, command: Command) -> Result<(), NegotiateError> {
@@ -292,6 +301,8 @@ struct Shard {
     intake: Intake,
     /// Datagrams received in the last turn.
     received: usize,
+    /// How busy it is, for whoever places rooms.
+    permille: Arc<AtomicU16>,
     metrics: Arc<Metrics>,
 }
 
@@ -317,6 +328,8 @@ impl Shard {
             ended = now();
             if let Some(load) = meter.note_turn(began, ended, self.received as u64) {
                 self.worker.handle_load(load);
+                let average = load::average(self.permille.load(Ordering::Relaxed), load.permille);
+                self.permille.store(average, Ordering::Relaxed);
                 self.intake = self.intake.after(load);
             }
             if ended.saturating_duration_since(published) >= limits::METRICS_INTERVAL {

@@ -9,22 +9,26 @@ use crate::command::Command;
 use crate::driver::ShardHandle;
 use crate::ids::{Mid, ParticipantId, RoomId, TrackId};
 use crate::media::Target;
+use crate::placement::Placement;
 
 /// The media core.
 #[derive(Clone)]
 pub struct Sfu {
     shards: Arc<[ShardHandle]>,
+    placement: Arc<Placement>,
 }
 
 impl Sfu {
     pub(crate) fn new(shards: Arc<[ShardHandle]>) -> Self {
-        Self { shards }
+        Self {
+            shards,
+            placement: Arc::default(),
+        }
     }
 
-    /// The shard a room lives on, for life.
+    /// The shard a room lives on, for life. Any will do to say that there is no such room.
     fn shard(&self, room: RoomId) -> &ShardHandle {
-        let index = room.0 % self.shards.len() as u64;
-        &self.shards[index as usize]
+        &self.shards[self.placement.shard_of(room).unwrap_or(0)]
     }
 
     async fn ask<T>(&self, room: RoomId, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
@@ -39,17 +43,22 @@ impl Sfu {
         self.shards.iter().all(ShardHandle::is_running)
     }
 
-    /// Opens a room for at most `max_participants`. A room that exists already keeps its limit.
+    /// Opens a room for at most `max_participants`, on the shard with most headroom. A room that exists already keeps its limit and its
+    /// shard.
     ///
     /// # Errors
     /// [`NegotiateError::Busy`] when the shard's queue is full or the shard has stopped.
     pub fn create_room(&self, room: RoomId, max_participants: usize) -> Result<(), NegotiateError> {
-        self.shard(room).send(Command::CreateRoom { room, max_participants })
+        let load = self.shards.iter().map(ShardHandle::permille);
+        let shard = &self.shards[self.placement.place(room, load)];
+        shard.send(Command::CreateRoom { room, max_participants })
     }
 
     /// Closes a room and everybody's transport in it. Closing an unknown room does nothing.
     pub fn close_room(&self, room: RoomId) {
-        self.shard(room).send_always(Command::CloseRoom { room });
+        if let Some(shard) = self.placement.forget(room) {
+            self.shards[shard].send_always(Command::CloseRoom { room });
+        }
     }
 
     /// Answers an offer. The first offer of a participant creates it; a later one renegotiates (new lines, ICE restart).
@@ -133,5 +142,36 @@ impl Sfu {
     #[cfg(test)]
     pub(crate) fn panic_in(&self, room: RoomId) {
         self.shard(room).send_always(Command::Panic { room });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Settings;
+
+    #[tokio::test]
+    async fn rooms_spread_over_shards_and_commands_find_them() {
+        let settings = Settings {
+            listen: ([127, 0, 0, 1], 0).into(),
+            shards: 2,
+            ..Settings::default()
+        };
+        let running = crate::start(&settings).expect("loopback");
+        let sfu = running.sfu;
+        for room in 0..6 {
+            sfu.create_room(RoomId(room), 2).expect("an empty queue");
+        }
+        let on_first = (0..6).filter(|room| std::ptr::eq(sfu.shard(RoomId(*room)), &raw const sfu.shards[0]));
+        assert_eq!(on_first.count(), 3);
+        // A room is known to its shard alone.
+        for room in 0..8 {
+            let answer = sfu.negotiate(RoomId(room), ParticipantId(1), String::new()).await;
+            let is_known = !matches!(answer, Err(NegotiateError::NoSuchRoom));
+            assert_eq!(is_known, room < 6, "room {room}: {answer:?}");
+        }
+        sfu.close_room(RoomId(3));
+        let answer = sfu.negotiate(RoomId(3), ParticipantId(1), String::new()).await;
+        assert!(matches!(answer, Err(NegotiateError::NoSuchRoom)));
     }
 }

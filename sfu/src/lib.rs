@@ -26,6 +26,7 @@ mod negotiate;
 mod ntp;
 mod outbox;
 mod path;
+mod placement;
 mod published;
 mod random;
 mod receive;

@@ -49,6 +49,13 @@ impl LoadMeter {
     }
 }
 
+/// The average over some ten windows, from the average before and the last window.
+pub(crate) const fn average(before: u16, window: u16) -> u16 {
+    let rest = before as u32 * 7 + window as u32;
+    // Rounded towards the window, so that it gets there.
+    (if window > before { rest.div_ceil(8) } else { rest / 8 }) as u16
+}
+
 /// How a shard's thread takes its datagrams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Intake {
@@ -96,6 +103,20 @@ mod tests {
             (1_000, 0),
             "a window begins with nothing"
         );
+    }
+
+    #[test]
+    fn the_average_follows_and_arrives() {
+        let mut permille = 0;
+        for _ in 0..60 {
+            permille = average(permille, 1_000);
+        }
+        assert_eq!(permille, 1_000);
+        assert_eq!(average(1_000, 0), 875);
+        for _ in 0..60 {
+            permille = average(permille, 0);
+        }
+        assert_eq!(permille, 0);
     }
 
     #[test]

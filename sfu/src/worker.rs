@@ -13,7 +13,9 @@ mod check;
 pub(crate) mod fuzz;
 mod output;
 
+use std::cell::Cell;
 use std::collections::VecDeque;
+use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -127,7 +129,20 @@ pub(crate) struct Worker {
     current: Option<RoomId>,
     told: Sizes,
     next_track: u64,
+    /// See [`_NOT_SHARED`].
+    not_shared: PhantomData<Cell<()>>,
 }
+
+/// A worker belongs to one thread: no other can have so much as a reference to it, so nothing on the packet path needs a lock, and nothing has
+/// one. This does not compile if [`Worker`] is `Sync`, for then both implementations fit.
+const _NOT_SHARED: fn() = || {
+    trait NotSync<Witness> {
+        fn holds() {}
+    }
+    impl<T> NotSync<()> for T {}
+    impl<T: Sync> NotSync<u8> for T {}
+    let () = <Worker as NotSync<_>>::holds();
+};
 
 impl Worker {
     /// A worker without rooms.
@@ -162,6 +177,7 @@ impl Worker {
             batch,
             current: None,
             told: Sizes::default(),
+            not_shared: PhantomData,
         }
     }
 
