@@ -119,6 +119,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
             outbox: Outbox::default(),
             intake: Intake::default(),
             received: 0,
+            more: false,
             permille: Arc::clone(&permille),
             metrics: Arc::clone(&metrics),
         };
@@ -301,6 +302,8 @@ struct Shard {
     intake: Intake,
     /// Datagrams received in the last turn.
     received: usize,
+    /// Whether more of them were left in the socket.
+    more: bool,
     /// How busy it is, for whoever places rooms.
     permille: Arc<AtomicU16>,
     metrics: Arc<Metrics>,
@@ -341,7 +344,7 @@ impl Shard {
 
     /// Sleeps until there is something to do.
     fn wait(&self, now: Instant) -> Woken {
-        let timeout = if self.worker.has_output() {
+        let timeout = if self.more || self.worker.has_output() {
             Duration::ZERO
         } else {
             let deadline = self.worker.poll_timeout().map(|(at, _)| at);
@@ -351,7 +354,9 @@ impl Shard {
             all.fold(limits::METRICS_INTERVAL, Duration::min)
         };
         // Where packets come one after the other, whoever waits a little finds several, and need not ask whether there are any.
-        let pauses = self.intake == Intake::InGroups && self.received > 0 && !self.outbox.is_blocked();
+        // Never while it is behind: the socket's buffer would overflow.
+        let is_behind = self.more || self.outbox.is_blocked();
+        let pauses = self.intake == Intake::InGroups && self.received > 0 && !is_behind;
         let timeout = if pauses {
             timeout.min(limits::INTAKE_PAUSE)
         } else {
@@ -384,7 +389,7 @@ impl Shard {
     }
 
     fn turn(&mut self, woken: Woken, now: Instant) -> Turn {
-        self.received = 0;
+        (self.received, self.more) = (0, false);
         if woken.socket {
             self.receive(now);
         }
@@ -409,6 +414,7 @@ impl Shard {
             {
                 Ok(received) => {
                     self.received += received.datagrams;
+                    self.more = received.more;
                     if !received.more {
                         break;
                     }
