@@ -41,6 +41,8 @@ pub struct Written {
     pub demo: bool,
     /// Media threads and rates.
     pub media: WrittenMedia,
+    /// The TURN relay.
+    pub turn: WrittenTurn,
     /// Bounds per visit.
     pub limits: WrittenLimits,
     /// Logging.
@@ -55,6 +57,34 @@ pub struct WrittenMedia {
     pub shards: usize,
     /// See [`Config::start_kbps`].
     pub start_kbps: u32,
+}
+
+/// `[turn]` as written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WrittenTurn {
+    /// See [`Config::relay`].
+    pub relay: Relay,
+}
+
+/// What the TURN relay is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Relay {
+    /// There is none.
+    Off,
+    /// For participants of visits, towards this server's own media.
+    #[default]
+    HandOver,
+}
+
+impl From<Relay> for housecall_sfu::Relay {
+    fn from(relay: Relay) -> Self {
+        match relay {
+            Relay::Off => Self::Off,
+            Relay::HandOver => Self::HandOver,
+        }
+    }
 }
 
 /// `[limits]` as written.
@@ -99,6 +129,7 @@ impl Default for Written {
             data_dir: PathBuf::from("./housecall-data"),
             demo: false,
             media: WrittenMedia::default(),
+            turn: WrittenTurn::default(),
             limits: WrittenLimits::default(),
             log: WrittenLog::default(),
         }
@@ -153,6 +184,8 @@ pub struct Config {
     pub shards: usize,
     /// Start bitrate hint for publishers, kbit/s.
     pub start_kbps: u32,
+    /// Whether browsers can reach media through TURN.
+    pub relay: Relay,
     /// People in one visit.
     pub participants_per_visit: usize,
     /// Receive-only connections to one visit.
@@ -293,6 +326,7 @@ impl Written {
             demo: self.demo,
             shards: self.media.shards,
             start_kbps: self.media.start_kbps,
+            relay: self.turn.relay,
             participants_per_visit: self.limits.participants_per_visit,
             viewers_per_visit: self.limits.viewers_per_visit,
             log_format: self.log.format,
@@ -464,6 +498,12 @@ mod tests {
                 "log.filter",
                 "error parsing",
                 "debug or trace",
+            ),
+            (
+                "[turn]\nrelay = \"public\"",
+                "line 2",
+                "unknown variant `public`",
+                "Correct the line",
             ),
             (
                 "[log]\nformat = \"xml\"",

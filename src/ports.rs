@@ -40,6 +40,7 @@ fn bind_once(config: &Config) -> Result<Ports, ServeError> {
         listen: address,
         public_addresses: config.public_addresses.clone(),
         shards: config.shards,
+        relay: config.relay.into(),
         start_kbps: config.start_kbps,
     };
     let media = housecall_sfu::start(&settings).map_err(|cause| match cause {

@@ -70,6 +70,17 @@ impl std::fmt::Debug for IceCredentials {
     }
 }
 
+/// How a client reaches the relay: an entry of `RTCConfiguration.iceServers`. Holds a password, hence no `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RelayAccess {
+    /// `turn:` addresses.
+    pub urls: Vec<String>,
+    /// Says until when it is good.
+    pub username: String,
+    /// The password.
+    pub password: String,
+}
+
 /// Why an offer was refused. The text says what was wrong and is fit to be shown to whoever wrote the client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NegotiateError {

@@ -5,6 +5,7 @@
 //! machine is woken once for several of them; and neither the cipher nor the kernel has to be fetched into the cache anew for each packet.
 
 use arrayvec::ArrayVec;
+use housecall_turn::Framing;
 
 use crate::limits;
 use crate::path::Path;
@@ -36,6 +37,44 @@ pub(crate) enum Cargo {
     Urgent,
     /// Video.
     Video,
+}
+
+/// Where datagrams go and what is put around them, for one path at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Envelope {
+    /// `None`: they are lost.
+    to: Option<Path>,
+    framing: Option<Framing>,
+}
+
+impl Envelope {
+    /// As they are.
+    pub(crate) const fn direct(to: Path) -> Self {
+        Self {
+            to: Some(to),
+            framing: None,
+        }
+    }
+
+    /// To a client of the relay.
+    pub(crate) const fn relayed(to: Path, framing: Framing) -> Self {
+        Self {
+            to: Some(to),
+            framing: Some(framing),
+        }
+    }
+
+    /// There is no way: they are written and lost.
+    pub(crate) const fn nowhere() -> Self {
+        Self {
+            to: None,
+            framing: None,
+        }
+    }
+
+    fn headroom(&self) -> usize {
+        self.framing.as_ref().map_or(0, Framing::headroom)
+    }
 }
 
 impl Transmit<'_> {
@@ -78,6 +117,8 @@ pub(crate) struct Batch {
     /// Runs already taken out.
     taken: usize,
     max_segments: usize,
+    /// Bytes before the last space that was given.
+    headroom: usize,
 }
 
 impl Batch {
@@ -89,6 +130,7 @@ impl Batch {
             runs: ArrayVec::new(),
             taken: 0,
             max_segments,
+            headroom: 0,
         }
     }
 
@@ -116,18 +158,48 @@ impl Batch {
         dropped
     }
 
-    /// Space for one more datagram, [`limits::MAX_PACKET`] bytes, or `None` if the batch is full.
+    /// Space for one more datagram, [`limits::MAX_PACKET`] bytes, or `None` if the batch is full. For datagrams whose envelope is known
+    /// only when they are written; others use [`Self::space_in`], and their bytes are written where they are sent from.
     pub(crate) fn space(&mut self) -> Option<&mut [u8]> {
-        let end = self.filled + limits::MAX_PACKET;
-        if self.runs.is_full() {
+        self.space_behind(0)
+    }
+
+    /// The same behind the room that the envelope needs.
+    pub(crate) fn space_in(&mut self, envelope: &Envelope) -> Option<&mut [u8]> {
+        self.space_behind(envelope.headroom())
+    }
+
+    fn space_behind(&mut self, headroom: usize) -> Option<&mut [u8]> {
+        // With room for any envelope, so that whoever was given space can always commit.
+        let end = self.filled + limits::MAX_PACKET + Framing::MAX_HEADROOM + Framing::MAX_TAIL;
+        if self.runs.is_full() || end > self.buffer.len() {
             return None;
         }
-        self.buffer.get_mut(self.filled..end)
+        self.headroom = headroom;
+        let start = self.filled + headroom;
+        self.buffer.get_mut(start..start + limits::MAX_PACKET)
     }
 
     /// Keeps the `len` bytes written into the last space.
-    pub(crate) fn commit(&mut self, path: Path, len: usize, cargo: Cargo) {
+    pub(crate) fn commit(&mut self, envelope: &mut Envelope, len: usize, cargo: Cargo) {
         debug_assert!(len > 0 && len <= limits::MAX_PACKET);
+        let Some(path) = envelope.to else { return };
+        let len = match &mut envelope.framing {
+            None => len,
+            Some(framing) => {
+                let written = self.filled + self.headroom;
+                let headroom = framing.headroom();
+                if headroom != self.headroom {
+                    self.buffer.copy_within(written..written + len, self.filled + headroom);
+                }
+                let Some(len) = framing.write(&mut self.buffer[self.filled..], len) else {
+                    debug_assert!(false, "there was room for any envelope");
+                    return;
+                };
+                framing.advance();
+                len
+            }
+        };
         let (start, end) = (self.filled, self.filled + len);
         self.filled = end;
         let is_open = self.runs.len() > self.taken;
@@ -175,7 +247,7 @@ mod tests {
 
     fn put(batch: &mut Batch, port: u16, len: usize, cargo: Cargo) {
         batch.space().expect("room").fill(len as u8);
-        batch.commit(path(port), len, cargo);
+        batch.commit(&mut Envelope::direct(path(port)), len, cargo);
     }
 
     /// Path, datagram size and number of datagrams of each run.
@@ -238,7 +310,7 @@ mod tests {
         let mut batch = Batch::new(64);
         let mut count = 0;
         while batch.space().is_some() {
-            batch.commit(path(1), 1_200, Cargo::Video);
+            batch.commit(&mut Envelope::direct(path(1)), 1_200, Cargo::Video);
             count += 1;
         }
         assert_eq!(count, 81);
@@ -248,6 +320,34 @@ mod tests {
             put(&mut batch, port, 10, Cargo::Video);
         }
         assert!(batch.space().is_none());
+    }
+
+    #[test]
+    fn relayed_datagrams_are_wrapped_where_they_lie_and_share_a_run() {
+        let channel = Framing::Channel(housecall_turn::ChannelNumber::new(0x4001).expect("in range"));
+        let mut envelope = Envelope::relayed(path(1), channel);
+        let mut batch = Batch::new(64);
+        for len in [100_usize, 100, 50] {
+            batch.space_in(&envelope).expect("room")[..len].fill(len as u8);
+            batch.commit(&mut envelope, len, Cargo::Video);
+        }
+        // Written before the envelope was known.
+        batch.space().expect("room")[..70].fill(70);
+        batch.commit(&mut envelope, 70, Cargo::Urgent);
+        batch.space().expect("room").fill(9);
+        batch.commit(&mut Envelope::nowhere(), 9, Cargo::Urgent);
+        let run = batch.next_run().expect("video");
+        let transmit = batch.transmit(run);
+        assert_eq!((transmit.segment, transmit.datagrams()), (104, 3));
+        for (datagram, len) in transmit.contents.chunks(104).zip([100_u8, 100, 50]) {
+            assert_eq!(datagram[..4], [0x40, 1, 0, len]);
+            assert!(datagram.len() == 4 + usize::from(len) && datagram[4..].iter().all(|byte| *byte == len));
+        }
+        let run = batch.next_run().expect("control");
+        let contents = batch.transmit(run).contents;
+        assert_eq!((&contents[..4], contents.len()), (&[0x40, 1, 0, 70][..], 74));
+        assert!(contents[4..].iter().all(|byte| *byte == 70));
+        assert!(batch.next_run().is_none(), "what has no way is lost");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 
 use crate::api::{Answer, IceCredentials, NegotiateError, ParticipantStats};
-use crate::ids::{Mid, ParticipantId, RoomId, TrackId};
+use crate::ids::{Mid, ParticipantId, RelayUserId, RoomId, TrackId};
 use crate::media::Target;
 
 /// One request to a shard: each is the like-named method of [`crate::Sfu`].
@@ -30,6 +30,10 @@ pub(crate) enum Command {
     RemoveParticipant {
         room: RoomId,
         participant: ParticipantId,
+    },
+    EndRelayUser {
+        room: RoomId,
+        user: RelayUserId,
     },
     SetSource {
         room: RoomId,
@@ -64,6 +68,7 @@ impl Command {
             | Self::Negotiate { room, .. }
             | Self::RestartIce { room, .. }
             | Self::RemoveParticipant { room, .. }
+            | Self::EndRelayUser { room, .. }
             | Self::SetSource { room, .. }
             | Self::SetTarget { room, .. }
             | Self::Stats { room, .. } => *room,

@@ -31,6 +31,10 @@ pub(crate) enum Count {
     StunIn,
     /// DTLS datagrams received.
     DtlsIn,
+    /// TURN requests and payload received.
+    TurnIn,
+    /// Answers to TURN requests.
+    TurnOut,
     /// STUN and DTLS datagrams sent.
     ControlOut,
     /// Send calls; `RtpOut` over this is the mean batch.
@@ -39,6 +43,8 @@ pub(crate) enum Count {
     UnknownSource,
     /// Datagrams of no protocol spoken here.
     UnknownProtocol,
+    /// TURN that nothing comes of: no allocation, no permission, over a budget.
+    TurnRefused,
     /// STUN that is malformed or fails its integrity check.
     BadStun,
     /// RTP, RTCP or extension that does not parse.
@@ -97,7 +103,7 @@ pub(crate) enum Count {
 pub(crate) const COUNTS: usize = TABLE.len();
 
 /// (count, metric family, label value). All families have the one label `kind`.
-const TABLE: [(Count, Family, &str); 41] = [
+const TABLE: [(Count, Family, &str); 44] = [
     (Count::RtpIn, Family::Packets, "rtp_in"),
     (Count::RtpBytesIn, Family::Bytes, "rtp_in"),
     (Count::RtpOut, Family::Packets, "rtp_out"),
@@ -109,10 +115,13 @@ const TABLE: [(Count, Family, &str); 41] = [
     (Count::RtcpOut, Family::Packets, "rtcp_out"),
     (Count::StunIn, Family::Packets, "stun_in"),
     (Count::DtlsIn, Family::Packets, "dtls_in"),
+    (Count::TurnIn, Family::Packets, "turn_in"),
+    (Count::TurnOut, Family::Packets, "turn_out"),
     (Count::ControlOut, Family::Packets, "control_out"),
     (Count::SendCalls, Family::Turns, "send_calls"),
     (Count::UnknownSource, Family::Dropped, "unknown_source"),
     (Count::UnknownProtocol, Family::Dropped, "unknown_protocol"),
+    (Count::TurnRefused, Family::Dropped, "turn_refused"),
     (Count::BadStun, Family::Dropped, "bad_stun"),
     (Count::Malformed, Family::Dropped, "malformed"),
     (Count::NotAuthentic, Family::Dropped, "not_authentic"),

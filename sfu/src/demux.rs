@@ -3,11 +3,13 @@
 /// What a datagram claims to be. Nothing is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Datagram {
-    /// STUN, TURN's requests included (first byte 0..=3, magic cookie in place).
+    /// STUN's Binding, which ICE checks with (first byte 0..=3, magic cookie in place).
     Stun,
+    /// STUN of any other method: TURN's requests and indications.
+    Turn,
     /// DTLS (first byte 20..=63).
     Dtls,
-    /// TURN ChannelData (first byte 64..=79).
+    /// TURN's ChannelData (first byte 64..=79).
     ChannelData,
     /// SRTP.
     Rtp,
@@ -19,7 +21,15 @@ pub(crate) enum Datagram {
 #[must_use]
 pub(crate) fn classify(datagram: &[u8]) -> Option<Datagram> {
     match *datagram.first()? {
-        0..=3 if datagram.len() >= 20 && datagram[4..8] == [0x21, 0x12, 0xa4, 0x42] => Some(Datagram::Stun),
+        0..=3 if datagram.len() >= 20 && datagram[4..8] == [0x21, 0x12, 0xa4, 0x42] => {
+            // The bits of the method are around those of the class (RFC 8489 §5).
+            let method = u16::from_be_bytes([datagram[0], datagram[1]]) & 0x3eef;
+            Some(if method == 0x0001 {
+                Datagram::Stun
+            } else {
+                Datagram::Turn
+            })
+        }
         20..=63 if datagram.len() >= 13 => Some(Datagram::Dtls),
         64..=79 if datagram.len() >= 4 => Some(Datagram::ChannelData),
         128..=191 if datagram.len() >= 8 => match datagram[1] {
@@ -49,7 +59,11 @@ mod tests {
         };
         for (first, second, len, expected) in [
             (0, 1, 20, Some(Datagram::Stun)),
-            (3, 1, 20, Some(Datagram::Stun)),
+            (1, 1, 20, Some(Datagram::Stun)),
+            (1, 0x11, 20, Some(Datagram::Stun)),
+            (0, 3, 20, Some(Datagram::Turn)),
+            (0, 0x16, 20, Some(Datagram::Turn)),
+            (3, 1, 20, Some(Datagram::Turn)),
             (0, 1, 19, None),
             (4, 0, 100, None),
             (19, 0, 100, None),

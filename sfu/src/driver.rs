@@ -14,20 +14,23 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_cha
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
+use housecall_turn::{Bindings, Config, Peers, Quotas, RelayAddresses, Secret, Server, UnixSeconds};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tokio::sync::mpsc;
 
-use crate::api::{Event, NegotiateError};
+use crate::api::{Event, NegotiateError, RelayAccess};
 use crate::clock::{NtpTime, WallClock};
 use crate::command::Command;
 use crate::counters::{Count, Metrics};
 use crate::dtls::Certificate;
 use crate::handle::Sfu;
+use crate::ids::RelayUserId;
 use crate::limits;
 use crate::load::{self, Intake, LoadMeter};
 use crate::outbox::Outbox;
 use crate::random::Random;
-use crate::settings::Settings;
+use crate::relay::{self, Relay};
+use crate::settings::{self, Settings};
 use crate::socket::MediaSocket;
 use crate::worker::{Worker, WorkerConfig};
 
@@ -84,6 +87,10 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     }
     let certificate = Arc::new(Certificate::generate().map_err(|error| StartError::Certificate(error.to_string()))?);
     let metrics = Arc::new(Metrics::new());
+    let secret = match settings.relay {
+        settings::Relay::Off => None,
+        settings::Relay::HandOver => Some(Secret::new(&random_bytes())),
+    };
     let (event_sender, events) = mpsc::channel(limits::EVENT_QUEUE);
     let mut shards = Vec::with_capacity(settings.shards);
     let mut addresses = Vec::with_capacity(settings.shards);
@@ -93,9 +100,12 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         let local = socket.local();
         addresses.push(local);
         let wall = clock();
+        let candidates = candidates(&settings.public_addresses, local);
+        let relay_urls = relay::urls(&candidates);
+        let relay = secret.as_ref().map(|secret| relay(secret, &candidates));
         let config = WorkerConfig {
             shard: index as u16,
-            candidates: candidates(&settings.public_addresses, local),
+            candidates,
             certificate: Arc::clone(&certificate),
             start_kbps: settings.start_kbps,
             max_segments: socket.max_segments(),
@@ -108,9 +118,13 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         );
         let queued = Arc::new(AtomicUsize::new(0));
         let permille = Arc::new(AtomicU16::new(0));
+        let mut worker = Worker::new(config, Random::System);
+        if let Some(relay) = relay {
+            worker.set_relay(relay);
+        }
         let shard = Shard {
             queued: Arc::clone(&queued),
-            worker: Worker::new(config, Random::System),
+            worker,
             socket,
             wake: Arc::clone(&wake),
             inbox,
@@ -134,6 +148,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
             wake,
             thread,
             metrics: Arc::clone(&metrics),
+            relay: secret.clone().map(|secret| (secret, relay_urls)),
         });
     }
     Ok(Running {
@@ -179,6 +194,53 @@ fn candidates(public: &[IpAddr], local: SocketAddr) -> Vec<SocketAddr> {
         .collect()
 }
 
+/// The relay of a shard: its virtual addresses are those of the candidates, which are also all that it reaches.
+fn relay(secret: &Secret, candidates: &[SocketAddr]) -> Relay {
+    let v4 = candidates.iter().find_map(|candidate| match candidate.ip() {
+        IpAddr::V4(v4) => Some(v4),
+        IpAddr::V6(_) => None,
+    });
+    let v6 = candidates.iter().find_map(|candidate| match candidate.ip() {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(v6) => Some(v6),
+    });
+    Relay::new(Server::new(Config {
+        secret: secret.clone(),
+        key: random_bytes(),
+        relay: RelayAddresses {
+            v4,
+            v6,
+            // Dynamic ports (RFC 8656 §7.2). Nothing is bound to them.
+            ports: 49_152..=65_535,
+        },
+        peers: Peers::Only(candidates.to_vec()),
+        quotas: Quotas {
+            per_user: limits::RELAY_ALLOCATIONS_PER_USER,
+            per_prefix: limits::RELAY_ALLOCATIONS_PER_PREFIX,
+            total: limits::RELAY_ALLOCATIONS,
+            bytes_per_second: limits::RELAY_BYTES_PER_SECOND,
+        },
+        bindings: Bindings::Ignore,
+        started: now(),
+        unix: unix_now(),
+    }))
+}
+
+fn random_bytes() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    Random::System.fill(&mut bytes);
+    bytes
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the driver is where time enters the media core"
+)]
+fn unix_now() -> UnixSeconds {
+    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    UnixSeconds(unix.unwrap_or_default().as_secs())
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "the driver is where time enters the media core"
@@ -209,6 +271,8 @@ pub(crate) struct ShardHandle {
     wake: Arc<OwnedFd>,
     thread: JoinHandle<()>,
     metrics: Arc<Metrics>,
+    /// What relay credentials are made of, and the relay's addresses.
+    relay: Option<(Secret, Vec<String>)>,
 }
 
 impl ShardHandle {
@@ -228,6 +292,18 @@ impl ShardHandle {
         if self.queue(command).is_err() {
             tracing::error!("a media thread has ended; its rooms are gone");
         }
+    }
+
+    /// Credentials for the relay, good from now on.
+    pub(crate) fn relay_access(&self, user: RelayUserId) -> Option<RelayAccess> {
+        let (secret, urls) = self.relay.as_ref()?;
+        let expires = UnixSeconds(unix_now().0 + limits::RELAY_CREDENTIALS_LIFE.as_secs());
+        let credentials = secret.mint(&user.to_string(), expires);
+        Some(RelayAccess {
+            urls: urls.clone(),
+            username: credentials.username,
+            password: credentials.password,
+        })
     }
 
     /// Whether the shard's thread is still there. It ends by itself only if its driver panicked outside of a room.

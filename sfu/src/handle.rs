@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::api::{Answer, IceCredentials, NegotiateError, ParticipantStats};
+use crate::api::{Answer, IceCredentials, NegotiateError, ParticipantStats, RelayAccess};
 use crate::command::Command;
 use crate::driver::ShardHandle;
-use crate::ids::{Mid, ParticipantId, RoomId, TrackId};
+use crate::ids::{Mid, ParticipantId, RelayUserId, RoomId, TrackId};
 use crate::media::Target;
 use crate::placement::Placement;
 
@@ -105,6 +105,19 @@ impl Sfu {
     pub fn remove_participant(&self, room: RoomId, participant: ParticipantId) {
         self.shard(room)
             .send_always(Command::RemoveParticipant { room, participant });
+    }
+
+    /// How somebody reaches a room through the relay, with credentials good for some hours; `None` if the relay is off. A room that is not
+    /// open yet gets its shard by it, for a client must know the relay before it can offer.
+    #[must_use]
+    pub fn relay_access(&self, room: RoomId, user: RelayUserId) -> Option<RelayAccess> {
+        let load = self.shards.iter().map(ShardHandle::permille);
+        self.shards[self.placement.place(room, load)].relay_access(user)
+    }
+
+    /// Ends whatever somebody has on the relay towards a room.
+    pub fn end_relay_user(&self, room: RoomId, user: RelayUserId) {
+        self.shard(room).send_always(Command::EndRelayUser { room, user });
     }
 
     /// Points a slot at a track, or at nothing. A track of another room or kind, or an unknown one, points it at nothing.

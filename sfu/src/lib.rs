@@ -31,6 +31,7 @@ mod published;
 mod random;
 mod receive;
 mod red;
+mod relay;
 mod ring;
 mod routes;
 mod rtcp;
@@ -51,13 +52,13 @@ mod worker;
 mod worker_tests;
 
 pub use api::{
-    Answer, Event, IceCredentials, NegotiateError, ParticipantStats, PublishedStats, PublishedTrack, Slot, SlotStats,
-    TrackChange,
+    Answer, Event, IceCredentials, NegotiateError, ParticipantStats, PublishedStats, PublishedTrack, RelayAccess, Slot,
+    SlotStats, TrackChange,
 };
 pub use counters::Metrics;
 pub use driver::{Running, StartError, start};
 pub use handle::Sfu;
-pub use ids::{Mid, ParticipantId, PayloadType, Rid, RoomId, Ssrc, TrackId};
+pub use ids::{Mid, ParticipantId, PayloadType, RelayUserId, Rid, RoomId, Ssrc, TrackId};
 pub use media::{Bitrate, Codec, Kind, Layer, Target};
 pub use path::Path;
-pub use settings::Settings;
+pub use settings::{Relay, Settings};

@@ -242,6 +242,23 @@ pub(crate) const REPORT_BLOCKS: usize = 16;
 /// an encoder that really starts anew has been silent for longer.
 pub(crate) const STREAM_LIFE: Duration = Duration::from_secs(1);
 
+/// Relay allocations of one person. A browser makes one for each of its network interfaces and each of our addresses, again for each new
+/// connection while the old ones end.
+pub(crate) const RELAY_ALLOCATIONS_PER_USER: u32 = 16;
+
+/// Relay allocations of one address prefix: a hospital behind one address, 500 people with two networks each.
+pub(crate) const RELAY_ALLOCATIONS_PER_PREFIX: u32 = 2_048;
+
+/// Relay allocations of a shard, about 500 bytes each. More people than a shard's thread carries, with two networks each.
+pub(crate) const RELAY_ALLOCATIONS: u32 = 8_192;
+
+/// What one relay allocation may send, bytes a second: 10 Mbit/s, four times what a browser of ours publishes.
+pub(crate) const RELAY_BYTES_PER_SECOND: u32 = 1_250_000;
+
+/// How long credentials for the relay open new allocations. They are handed out again whenever a page says hello; a page that lost its
+/// network for longer than this says hello before it connects.
+pub(crate) const RELAY_CREDENTIALS_LIFE: Duration = Duration::from_secs(4 * 3_600);
+
 /// DTLS goodbyes that wait to be sent: a large room that is closed. One that is lost is noticed by its client all the same, 30 s later.
 pub(crate) const MAX_FAREWELLS: usize = 1_024;
 

@@ -6,13 +6,12 @@ use arrayvec::ArrayVec;
 use slab::Slab;
 
 use crate::api::{Event, IceCredentials, ParticipantStats};
-use crate::batch::{Batch, Cargo};
+use crate::batch::{Batch, Cargo, Envelope};
 use crate::counters::Count;
 use crate::ids::{ParticipantId, RoomId, Ssrc};
 use crate::limits;
 use crate::media::Kind;
 use crate::ntp::NtpSpan;
-use crate::path::Path;
 use crate::published::{LayerIndex, MediaPacket, Outcome, Published, PublishedLayer, TrackKey};
 use crate::receive::rtx::{self, Retransmission};
 use crate::receive::{Cause, ReportSchedule, TwccRecorder};
@@ -374,17 +373,18 @@ impl Member {
         shared: &mut Shared,
         now: Instant,
     ) -> Filled {
-        if self.fill_control(batch, shared) == Filled::Part {
+        if self.fill_control(batch, shared, now) == Filled::Part {
             return Filled::Part;
         }
         let Some(path) = self.transport.selected_path().filter(|_| self.transport.is_connected()) else {
             return Filled::All;
         };
-        if self.fill_rtcp(path, batch, tracks, shared, now) == Filled::Part {
+        let mut envelope = shared.relay.envelope(path, now);
+        if self.fill_rtcp(&mut envelope, batch, tracks, shared, now) == Filled::Part {
             return Filled::Part;
         }
         let mut way = Way {
-            path,
+            envelope,
             transport: &mut self.transport,
             transport_wide: &mut self.twcc_out,
         };
@@ -417,7 +417,7 @@ impl Member {
     }
 
     /// STUN answers and DTLS flights, each to the path it is for.
-    fn fill_control(&mut self, batch: &mut Batch, shared: &mut Shared) -> Filled {
+    fn fill_control(&mut self, batch: &mut Batch, shared: &mut Shared, now: Instant) -> Filled {
         loop {
             let Some(space) = batch.space() else {
                 return Filled::Part;
@@ -425,7 +425,7 @@ impl Member {
             let Some((path, len)) = self.transport.poll_transmit(space) else {
                 return Filled::All;
             };
-            batch.commit(path, len, Cargo::Urgent);
+            batch.commit(&mut shared.relay.envelope(path, now), len, Cargo::Urgent);
             shared.counters.add(Count::ControlOut, 1);
         }
     }
@@ -433,14 +433,14 @@ impl Member {
     /// Reports, repair requests, key frame requests and transport-wide feedback: one compound each time something is due.
     fn fill_rtcp(
         &mut self,
-        path: Path,
+        envelope: &mut Envelope,
         batch: &mut Batch,
         tracks: &mut Slab<Published>,
         shared: &mut Shared,
         now: Instant,
     ) -> Filled {
         loop {
-            let Some(space) = batch.space() else {
+            let Some(space) = batch.space_in(envelope) else {
                 return Filled::Part;
             };
             let room = space.len() - MAX_RTCP_OVERHEAD;
@@ -450,7 +450,7 @@ impl Member {
             }
             match self.transport.seal_rtcp(space, len) {
                 Ok(len) => {
-                    batch.commit(path, len, Cargo::Urgent);
+                    batch.commit(envelope, len, Cargo::Urgent);
                     shared.counters.add(Count::RtcpOut, 1);
                 }
                 Err(_) => shared.counters.add(Count::SealFailed, 1),

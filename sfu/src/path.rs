@@ -2,15 +2,26 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use housecall_turn::{AllocationKey, PeerAddr};
+
 /// One way to one peer: what a received datagram says about where it came from, and where its answers must go.
 ///
 /// Compared as a whole: the same remote address reached from two of our own addresses is two paths, because a NAT in front
-/// of the peer may let in only what comes from the address the peer spoke to. UDP only; streams and relayed paths (#5)
-/// become further fields or variants behind the same accessors.
+/// of the peer may let in only what comes from the address the peer spoke to. A path through our relay is one of its own: its remote
+/// address is the relayed one, and its local address the candidate of ours that the peer spoke to through the relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Path {
     remote: SocketAddr,
     local: Option<IpAddr>,
+    relay: Option<Through>,
+}
+
+/// The relay of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Through {
+    allocation: AllocationKey,
+    /// Of the candidate that the peer speaks to.
+    port: u16,
 }
 
 impl Path {
@@ -23,7 +34,31 @@ impl Path {
         Self {
             remote: canonical(remote),
             local: local.map(|ip| ip.to_canonical()),
+            relay: None,
         }
+    }
+
+    /// The path of payload that came through an allocation of our relay, which the peer knows as `relayed`, for our own candidate `peer`.
+    #[must_use]
+    pub(crate) fn relayed(allocation: AllocationKey, relayed: SocketAddr, peer: PeerAddr) -> Self {
+        Self {
+            remote: canonical(relayed),
+            local: Some(peer.get().ip()),
+            relay: Some(Through {
+                allocation,
+                port: peer.get().port(),
+            }),
+        }
+    }
+
+    /// Through which allocation it leads, and which candidate of ours the client named.
+    #[must_use]
+    pub(crate) fn relayed_by(&self) -> Option<(AllocationKey, PeerAddr)> {
+        let through = self.relay?;
+        Some((
+            through.allocation,
+            PeerAddr::new(SocketAddr::new(self.local?, through.port)),
+        ))
     }
 
     /// The peer's address, IPv4 where it is one.

@@ -12,8 +12,19 @@ pub struct Settings {
     pub public_addresses: Vec<IpAddr>,
     /// Shards (OS threads), at least 1.
     pub shards: usize,
+    /// Whether clients can reach the media port through TURN as well.
+    pub relay: Relay,
     /// Bitrate the answer lets publishers start with, as a hint (`x-google-start-bitrate`), kbit/s.
     pub start_kbps: u32,
+}
+
+/// The embedded TURN relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relay {
+    /// None.
+    Off,
+    /// On the media port, for participants, towards the media core only.
+    HandOver,
 }
 
 impl Default for Settings {
@@ -22,6 +33,7 @@ impl Default for Settings {
             listen: SocketAddr::from(([0, 0, 0, 0], 8080)),
             public_addresses: Vec::new(),
             shards: 1,
+            relay: Relay::HandOver,
             start_kbps: 1_500,
         }
     }

@@ -5,13 +5,12 @@ use std::time::Instant;
 use slab::Slab;
 
 use crate::api::SlotStats;
-use crate::batch::{Batch, Cargo};
+use crate::batch::{Batch, Cargo, Envelope};
 use crate::clock::NtpTime;
 use crate::counters::Count;
 use crate::ids::{Mid, PayloadType, Ssrc};
 use crate::media::{Codec, Kind, Layer, Target};
 use crate::member::Filled;
-use crate::path::Path;
 use crate::published::{Published, TrackKey};
 use crate::rtcp::SenderInfo;
 use crate::sdp::{MediaLine, Receiving};
@@ -31,7 +30,7 @@ pub(crate) struct Slot {
 
 /// How a member's packets leave.
 pub(crate) struct Way<'a> {
-    pub(crate) path: Path,
+    pub(crate) envelope: Envelope,
     pub(crate) transport: &'a mut Transport,
     /// The next transport-wide number.
     pub(crate) transport_wide: &'a mut u16,
@@ -113,7 +112,7 @@ impl Slot {
             Kind::Video => Cargo::Video,
         };
         let filled = loop {
-            let Some(space) = batch.space() else {
+            let Some(space) = batch.space_in(&way.envelope) else {
                 break Filled::Part;
             };
             let (written, count) = match self.sub.poll_resend(track, &mut stamp, space) {
@@ -132,7 +131,7 @@ impl Slot {
             } = written;
             match way.transport.seal_rtp(space, len, header_len) {
                 Ok(sealed) => {
-                    batch.commit(way.path, sealed, cargo);
+                    batch.commit(&mut way.envelope, sealed, cargo);
                     shared.counters.add(count, 1);
                     shared.counters.add(Count::RtpBytesOut, len as u64);
                     shared.counters.add(Count::PaddingOut, padding as u64);

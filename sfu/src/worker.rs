@@ -39,6 +39,7 @@ use crate::member::{Member, MemberKey, Received};
 use crate::path::Path;
 use crate::published::{Published, TrackKey};
 use crate::random::Random;
+use crate::relay::{Relay, Relayed};
 use crate::send::Pacer;
 use crate::timers::Timers;
 use crate::transport::{Transport, TransportEvent, stun_local_ufrag};
@@ -78,6 +79,8 @@ pub(crate) struct Shared {
     pub(crate) random: Random,
     pub(crate) counters: Counters,
     pub(crate) events: VecDeque<Event>,
+    /// TURN, if it is on.
+    pub(crate) relay: Relay,
     /// Key frames wished for by viewers, on their way to the publishers.
     pub(crate) wishes: Vec<KeyFrameWish>,
     /// Some of the packets that were forwarded since the last flush: what they were, and when they had arrived.
@@ -157,6 +160,7 @@ impl Worker {
                 random,
                 counters: Counters::default(),
                 events: VecDeque::new(),
+                relay: Relay::off(),
                 // One for each line of the member that is being filled.
                 wishes: Vec::with_capacity(limits::MAX_LINES),
                 samples: Samples::default(),
@@ -181,15 +185,37 @@ impl Worker {
         }
     }
 
+    /// Lets clients come through TURN from now on.
+    pub(crate) fn set_relay(&mut self, relay: Relay) {
+        self.shared.relay = relay;
+    }
+
     /// Takes one datagram from the network. SRTP is opened in place, so `datagram` is scribbled over.
     pub(crate) fn handle_datagram(&mut self, path: Path, datagram: &mut [u8], now: Instant) {
         self.current = None;
+        match demux::classify(datagram) {
+            Some(Datagram::Turn | Datagram::ChannelData) => match self.shared.relay.handle(path, datagram, now) {
+                Relayed::Payload(path, payload) => {
+                    self.count(Count::TurnIn, 1);
+                    if let Some(payload) = datagram.get_mut(payload) {
+                        self.handle_plain(path, payload, now);
+                    }
+                }
+                Relayed::Request => self.count(Count::TurnIn, 1),
+                Relayed::Nothing => self.count(Count::TurnRefused, 1),
+            },
+            _ => self.handle_plain(path, datagram, now),
+        }
+    }
+
+    /// A datagram that is not TURN, or what was in one.
+    fn handle_plain(&mut self, path: Path, datagram: &mut [u8], now: Instant) {
         match demux::classify(datagram) {
             Some(Datagram::Stun) => self.handle_stun(path, datagram, now),
             Some(Datagram::Dtls) => self.queue_dtls(path, datagram),
             Some(Datagram::Rtp) => self.handle_rtp(path, datagram, now),
             Some(Datagram::Rtcp) => self.handle_rtcp(path, datagram, now),
-            Some(Datagram::ChannelData) | None => self.count(Count::UnknownProtocol, 1),
+            Some(Datagram::Turn | Datagram::ChannelData) | None => self.count(Count::UnknownProtocol, 1),
         }
     }
 
@@ -295,6 +321,7 @@ impl Worker {
             self.update_activity(key, now);
             self.after_transport(key, now);
         }
+        self.shared.relay.handle_timeout(now);
         if self.pacer.poll_timeout().is_some_and(|tick| tick <= now) {
             // What has just come leaves with the rest.
             self.offer_new_packets(now);
@@ -360,6 +387,7 @@ impl Worker {
                     self.remove_member(key);
                 }
             }
+            Command::EndRelayUser { user, .. } => self.shared.relay.end_user(user),
             Command::SetSource {
                 room,
                 participant,
@@ -401,7 +429,8 @@ impl Worker {
                 .map_or("a member that left", |member| member.scheduled_for);
             (at, what)
         });
-        tick.into_iter().chain(timer).min_by_key(|(at, _)| *at)
+        let relay = self.shared.relay.poll_timeout().map(|at| (at, "relay allocation"));
+        tick.into_iter().chain(timer).chain(relay).min_by_key(|(at, _)| *at)
     }
 
     /// Ends the room whose packet, timer or command was being handled when a panic struck.

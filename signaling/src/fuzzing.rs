@@ -76,7 +76,7 @@ fn settle(visit: &mut Visit, now: Instant) {
     for _ in 0..1_000 {
         match visit.poll_output(now) {
             None => return,
-            Some(Output::Send { message, .. }) => {
+            Some(Output::Send { message, .. } | Output::Welcome { message, .. }) => {
                 assert!(serde_json::to_string(&message).is_ok(), "a message is JSON");
             }
             Some(_) => {}

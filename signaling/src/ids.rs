@@ -76,6 +76,12 @@ impl StayId {
         Self(bits)
     }
 
+    /// The number, which is as random as the stay and says as little.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+
     /// Reads what [`fmt::Display`] wrote.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

@@ -1,6 +1,8 @@
 //! The media core as the visits use it: a seam, so that tests can stand in its place.
 
-use housecall_sfu::{Answer, IceCredentials, Mid, NegotiateError, ParticipantId, RoomId, Sfu, Target, TrackId};
+use housecall_sfu::{
+    Answer, IceCredentials, Mid, NegotiateError, ParticipantId, RelayAccess, RelayUserId, RoomId, Sfu, Target, TrackId,
+};
 
 /// The part of [`Sfu`] that visits use. See there for what each method does.
 #[expect(
@@ -23,6 +25,8 @@ pub trait Media: Clone + Send + Sync + 'static {
         remote: IceCredentials,
     ) -> impl Future<Output = Result<IceCredentials, NegotiateError>> + Send;
     fn remove_participant(&self, room: RoomId, participant: ParticipantId);
+    fn relay_access(&self, room: RoomId, user: RelayUserId) -> Option<RelayAccess>;
+    fn end_relay_user(&self, room: RoomId, user: RelayUserId);
     fn set_source(&self, room: RoomId, participant: ParticipantId, mid: Mid, source: Option<TrackId>);
     fn set_target(&self, room: RoomId, participant: ParticipantId, mid: Mid, target: Target);
 }
@@ -56,6 +60,14 @@ impl Media for Sfu {
 
     fn remove_participant(&self, room: RoomId, participant: ParticipantId) {
         Self::remove_participant(self, room, participant);
+    }
+
+    fn relay_access(&self, room: RoomId, user: RelayUserId) -> Option<RelayAccess> {
+        Self::relay_access(self, room, user)
+    }
+
+    fn end_relay_user(&self, room: RoomId, user: RelayUserId) {
+        Self::end_relay_user(self, room, user);
     }
 
     fn set_source(&self, room: RoomId, participant: ParticipantId, mid: Mid, source: Option<TrackId>) {

@@ -61,7 +61,7 @@ pub enum ServerMessage {
         role: RoleName,
         resume: String,
         resumed: bool,
-        /// For `RTCPeerConnection`. Empty as long as the server needs none.
+        /// For `RTCPeerConnection`: the relay, with credentials for this person. Empty if there is none.
         ice_servers: Vec<IceServer>,
     },
     /// Everything this person may know about the visit, as a whole, on every change.

@@ -43,6 +43,12 @@ pub(crate) enum Output {
     Record(VisitEvent),
     /// Send this; a socket that is gone is passed over.
     Send { socket: SocketId, message: ServerMessage },
+    /// Send this welcome, with what this person may use of the relay in it.
+    Welcome {
+        socket: SocketId,
+        stay: StayId,
+        message: ServerMessage,
+    },
     /// Close a socket after what was sent to it.
     Close { socket: SocketId, code: CloseCode },
     /// Tell the media core.
@@ -65,6 +71,10 @@ pub(crate) enum MediaCommand {
     },
     Remove {
         participant: ParticipantId,
+    },
+    /// Whatever this person has on the relay ends.
+    EndRelay {
+        stay: StayId,
     },
     SetSource {
         participant: ParticipantId,
@@ -279,7 +289,11 @@ impl Visit {
                     .map(|sending| view::quality(mid.as_str(), slot.sending, sending))
             })
             .collect();
-        self.send(socket, welcome);
+        self.outputs.push_back(Output::Welcome {
+            socket,
+            stay: id,
+            message: welcome,
+        });
         for quality in qualities {
             self.send(socket, quality);
         }
@@ -530,6 +544,7 @@ impl Visit {
     fn remove_stay(&mut self, id: StayId, reason: EndReason, message: String) {
         self.drop_connection(id);
         let Some(stay) = self.stays.remove(&id) else { return };
+        self.media(MediaCommand::EndRelay { stay: id });
         if let Some(socket) = stay.socket() {
             self.send_end(socket, reason, message);
         }

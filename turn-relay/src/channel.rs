@@ -86,6 +86,15 @@ impl Framing {
         }
     }
 
+    /// For another payload of the same kind: an indication gets the next transaction id.
+    pub fn advance(&mut self) {
+        if let Self::Indication { id, .. } = self {
+            let [.., last_but_three, last_but_two, last_but_one, last] = &mut id.0;
+            let number = u32::from_be_bytes([*last_but_three, *last_but_two, *last_but_one, *last]).wrapping_add(1);
+            [*last_but_three, *last_but_two, *last_but_one, *last] = number.to_be_bytes();
+        }
+    }
+
     /// Bytes needed behind a payload of `len` bytes, on a datagram transport.
     #[must_use]
     pub fn tail(&self, len: usize) -> usize {

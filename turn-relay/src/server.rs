@@ -500,6 +500,12 @@ impl Server {
         self.answers.pop_front().map(|answer| (answer.client, answer.bytes))
     }
 
+    /// Whether [`Self::poll_transmit`] has something.
+    #[must_use]
+    pub fn has_transmit(&self) -> bool {
+        !self.answers.is_empty()
+    }
+
     /// What the driver of a public relay has to do next.
     pub fn poll_relay(&mut self) -> Option<RelayCommand> {
         self.commands.pop_front()

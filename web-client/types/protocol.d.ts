@@ -57,7 +57,7 @@ export type RoleName = "patient" | "guest" | "clinician";
 
 export type ServerMessage = { "type": "welcome", you: string, role: RoleName, resume: string, resumed: boolean, 
 /**
- * For `RTCPeerConnection`. Empty as long as the server needs none.
+ * For `RTCPeerConnection`: the relay, with credentials for this person. Empty if there is none.
  */
 ice_servers: Array<IceServer>, }
   | { "type": "state" } & VisitState

@@ -71,7 +71,7 @@ pub(crate) fn drive(data: &[u8]) {
                 Some(Datagram::Dtls) => {
                     let _ = transport.handle_dtls(path, argument, now);
                 }
-                Some(Datagram::Rtp | Datagram::Rtcp | Datagram::ChannelData) | None => {}
+                Some(Datagram::Rtp | Datagram::Rtcp | Datagram::Turn | Datagram::ChannelData) | None => {}
             },
         }
         transport.handle_timeout(now);

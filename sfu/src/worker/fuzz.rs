@@ -383,7 +383,7 @@ impl Stage {
                         Some(Datagram::Rtp) => outcomes.push(actor.puppet.open_rtp(&mut datagram)),
                         Some(Datagram::Rtcp) => outcomes.push(actor.puppet.open_rtcp(&mut datagram)),
                         Some(Datagram::Stun | Datagram::Dtls) => {}
-                        Some(Datagram::ChannelData) | None => panic!("the worker sends no such thing"),
+                        Some(Datagram::Turn | Datagram::ChannelData) | None => panic!("the worker sends no such thing"),
                     }
                 }
                 let is_opened = outcomes.iter().any(Result::is_ok);

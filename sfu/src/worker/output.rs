@@ -5,7 +5,7 @@ use std::time::Instant;
 use arrayvec::ArrayVec;
 
 use super::Worker;
-use crate::batch::{Cargo, Run, Transmit};
+use crate::batch::{Cargo, Envelope, Run, Transmit};
 use crate::counters::Count;
 use crate::limits;
 use crate::media::Kind;
@@ -66,7 +66,11 @@ impl Worker {
     /// True while [`Self::poll_transmit`] may have something.
     #[must_use]
     pub(crate) fn has_output(&self) -> bool {
-        !self.pending.is_empty() || !self.dirty.is_empty() || !self.farewells.is_empty() || !self.handshakes.is_empty()
+        !self.pending.is_empty()
+            || !self.dirty.is_empty()
+            || !self.farewells.is_empty()
+            || !self.handshakes.is_empty()
+            || self.shared.relay.has_output()
     }
 
     /// Some of the packets forwarded since the last call, and when each had arrived.
@@ -90,9 +94,20 @@ impl Worker {
         while let Some((path, datagram)) = self.farewells.front() {
             let Some(space) = self.batch.space() else { return };
             space[..datagram.len()].copy_from_slice(datagram);
-            self.batch.commit(*path, datagram.len(), Cargo::Urgent);
+            let mut envelope = self.shared.relay.envelope(*path, now);
+            self.batch.commit(&mut envelope, datagram.len(), Cargo::Urgent);
             self.shared.counters.add(Count::ControlOut, 1);
             self.farewells.pop_front();
+        }
+        while self.shared.relay.has_output() {
+            let Some(space) = self.batch.space() else { return };
+            let Some((path, answer)) = self.shared.relay.poll_transmit() else {
+                break;
+            };
+            space[..answer.len()].copy_from_slice(&answer);
+            self.batch
+                .commit(&mut Envelope::direct(path), answer.len(), Cargo::Urgent);
+            self.shared.counters.add(Count::TurnOut, 1);
         }
         self.offer_new_packets(now);
         while let Some(key) = self.pending.front().copied() {

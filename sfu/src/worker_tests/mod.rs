@@ -12,6 +12,7 @@ mod pace;
 mod paths;
 mod peer;
 mod programs;
+mod relayed;
 mod republish;
 mod stage;
 mod visit;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::peer::{Peer, Profile, receiving_mid};
+use super::relayed::{Tunnel, unwrapped};
 use crate::api::{Answer, Event, IceCredentials, NegotiateError, ParticipantStats};
 use crate::clock::{self, NtpTime, WallClock};
 use crate::command::Command;
@@ -20,7 +21,7 @@ use crate::media::{Kind, Target};
 use crate::path::Path;
 use crate::random::Random;
 use crate::testing::Chance;
-use crate::testing::link::{Link, LinkFigures, Quality};
+use crate::testing::link::{Arrival, Link, LinkFigures, Quality};
 use crate::worker::{Worker, WorkerConfig};
 
 pub(crate) const ROOM: RoomId = RoomId(1);
@@ -59,6 +60,8 @@ pub(crate) fn tell(own_seed: u64, own_times: u64, story: impl Fn(u64) + RefUnwin
 /// One client and its links.
 pub(crate) struct Seat {
     pub(crate) peer: Peer,
+    /// Its way through the relay, if it takes that.
+    pub(crate) tunnel: Option<Tunnel>,
     pub(crate) up: Link<(Path, Vec<u8>)>,
     pub(crate) down: Link<Vec<u8>>,
 }
@@ -161,6 +164,7 @@ impl Stage {
         let peer = Peer::new(id, room, path, profile, seeds[0], self.now);
         self.seats.push(Seat {
             peer,
+            tunnel: None,
             up: Link::new(quality, seeds[1]),
             down: Link::new(quality, seeds[2]),
         });
@@ -317,12 +321,20 @@ impl Stage {
         for place in 0..self.seats.len() {
             let seat = &mut self.seats[place];
             while let Some(arrival) = seat.down.receive(now) {
+                let Some(content) = unwrapped(seat.tunnel.as_ref(), arrival.content) else {
+                    continue;
+                };
+                let arrival = Arrival { content, ..arrival };
                 seat.peer.handle_datagram(arrival, now);
             }
             if seat.peer.poll_timeout().is_some_and(|due| due <= now) {
                 seat.peer.handle_timeout(now);
             }
             for datagram in seat.peer.out.drain(..) {
+                let datagram = match &seat.tunnel {
+                    Some(tunnel) => tunnel.wrap(&datagram),
+                    None => datagram,
+                };
                 seat.up.send((seat.peer.path, datagram), now);
             }
             while let Some(arrival) = self.seats[place].up.receive(now) {

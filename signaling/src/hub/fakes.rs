@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use futures_util::{Sink, Stream};
 use housecall_sfu::{
-    Answer, Event, IceCredentials, Kind, Mid, NegotiateError, ParticipantId, PublishedTrack, RoomId, Slot, Target,
-    TrackChange, TrackId,
+    Answer, Event, IceCredentials, Kind, Mid, NegotiateError, ParticipantId, PublishedTrack, RelayAccess, RelayUserId,
+    RoomId, Slot, Target, TrackChange, TrackId,
 };
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
@@ -31,6 +31,7 @@ pub(super) struct FakeMedia(pub(super) Arc<Mutex<FakeState>>);
 pub(super) struct FakeState {
     rooms: HashMap<RoomId, Vec<ParticipantId>>,
     sources: HashMap<(ParticipantId, Mid), Option<TrackId>>,
+    pub(super) relay_ended: Vec<RelayUserId>,
     pub(super) break_on_target: bool,
 }
 
@@ -114,6 +115,18 @@ impl Media for FakeMedia {
         if let Some(people) = self.0.lock().unwrap().rooms.get_mut(&room) {
             people.retain(|p| *p != participant);
         }
+    }
+
+    fn relay_access(&self, room: RoomId, user: RelayUserId) -> Option<RelayAccess> {
+        Some(RelayAccess {
+            urls: vec![format!("turn:192.0.2.1:{}?transport=udp", room.0)],
+            username: format!("1800000000:{user}"),
+            password: "secret".to_owned(),
+        })
+    }
+
+    fn end_relay_user(&self, _room: RoomId, user: RelayUserId) {
+        self.0.lock().unwrap().relay_ended.push(user);
     }
 
     fn set_source(&self, _room: RoomId, participant: ParticipantId, mid: Mid, source: Option<TrackId>) {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use housecall_sfu::{Answer, Event, IceCredentials, NegotiateError, ParticipantId, RoomId};
+use housecall_sfu::{Answer, Event, IceCredentials, NegotiateError, ParticipantId, RelayUserId, RoomId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{HttpJoin, HttpPatch, Shared};
@@ -16,7 +16,7 @@ use crate::error::{HttpError, JoinError};
 use crate::frame::CloseCode;
 use crate::ids::{PersonId, StayId, VisitId};
 use crate::media::Media;
-use crate::message::{ClientMessage, EndReason, ServerMessage};
+use crate::message::{ClientMessage, EndReason, IceServer, ServerMessage};
 use crate::metrics::Census;
 use crate::portal::{Identity, Interruption, Portal, VisitEvent};
 use crate::visit::{Bounds, Fresh, HttpKind, MediaCommand, Output, PatchPlan, SocketId, Visit};
@@ -341,6 +341,16 @@ impl<P: Portal, M: Media> VisitTask<P, M> {
             match output {
                 Output::Record(event) => self.record(event).await,
                 Output::Send { socket, message } => self.deliver(socket, Outgoing::Message(message)),
+                Output::Welcome {
+                    socket,
+                    stay,
+                    mut message,
+                } => {
+                    if let ServerMessage::Welcome { ice_servers, .. } = &mut message {
+                        ice_servers.extend(self.ice_server(stay));
+                    }
+                    self.deliver(socket, Outgoing::Message(message));
+                }
                 Output::Close { socket, code } => {
                     self.deliver(socket, Outgoing::Close(code));
                     self.sockets.remove(&socket);
@@ -403,6 +413,16 @@ impl<P: Portal, M: Media> VisitTask<P, M> {
         }
     }
 
+    /// The relay, with credentials for this person alone.
+    fn ice_server(&self, stay: StayId) -> Option<IceServer> {
+        let access = self.shared.media.relay_access(self.room, RelayUserId(stay.number()))?;
+        Some(IceServer {
+            urls: access.urls,
+            username: access.username,
+            credential: access.password,
+        })
+    }
+
     fn command(&mut self, command: MediaCommand) {
         let (media, room) = (&self.shared.media, self.room);
         match command {
@@ -424,6 +444,7 @@ impl<P: Portal, M: Media> VisitTask<P, M> {
                 }));
             }
             MediaCommand::Remove { participant } => media.remove_participant(room, participant),
+            MediaCommand::EndRelay { stay } => media.end_relay_user(room, RelayUserId(stay.number())),
             MediaCommand::SetSource {
                 participant,
                 mid,

@@ -63,6 +63,39 @@ async fn a_visit_from_hello_to_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn everybody_is_told_of_the_relay_with_credentials_that_end_with_the_stay() {
+    let house = House::new();
+    let (mut patient, patient_welcome) = house.join("v/sam/patient").await;
+    let (mut clinician, clinician_welcome) = house.join("v/doctor/clinician").await;
+    for welcome in [&patient_welcome, &clinician_welcome] {
+        let server = &welcome["ice_servers"][0];
+        let you = welcome["you"].as_str().unwrap_or_default();
+        assert_eq!(server["username"], format!("1800000000:{you}"));
+        assert_eq!(server["credential"], "secret");
+        assert!(server["urls"][0].as_str().is_some_and(|url| url.starts_with("turn:")));
+    }
+    assert_ne!(patient_welcome["ice_servers"], clinician_welcome["ice_servers"]);
+
+    patient.say(&json!({"type": "leave", "keep_place": false}));
+    patient.hear_type("ended").await;
+    clinician.say(&json!({"type": "end_visit"}));
+    clinician.hear_type("ended").await;
+    house.settle().await;
+    let ended: Vec<String> = house
+        .media
+        .0
+        .lock()
+        .unwrap()
+        .relay_ended
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let expected =
+        [&patient_welcome, &clinician_welcome].map(|welcome| welcome["you"].as_str().unwrap_or_default().to_owned());
+    assert_eq!(ended, expected);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_no_greeting_is_refused_with_a_reason() {
     let house = House::new();
     let hello = |session: &str| Frame::Text(json!({"type": "hello", "session": session}).to_string());

@@ -77,6 +77,7 @@ pub(super) struct World {
     pub(super) transports: HashMap<ParticipantId, Transport>,
     pub(super) offers: Vec<(ParticipantId, String)>,
     pub(super) targets: Vec<(ParticipantId, Target)>,
+    pub(super) relay_ended: Vec<StayId>,
     pub(super) answers: HashMap<StayId, Result<HttpJoin, JoinError>>,
     next: u64,
 }
@@ -107,6 +108,7 @@ impl World {
             transports: HashMap::new(),
             offers: Vec::new(),
             targets: Vec::new(),
+            relay_ended: Vec::new(),
             answers: HashMap::new(),
             next: 0,
         }
@@ -263,7 +265,9 @@ impl World {
         while let Some(output) = self.visit.poll_output(self.now) {
             match output {
                 Output::Record(event) => self.learn(event),
-                Output::Send { socket, message } => self.deliver(socket, message),
+                Output::Send { socket, message } | Output::Welcome { socket, message, .. } => {
+                    self.deliver(socket, message)
+                }
                 Output::Close { socket, code } => {
                     let inbox = self.sockets.get_mut(&socket).expect("a known socket is closed");
                     assert!(inbox.closed.replace(code).is_none(), "a socket is closed once");
@@ -357,6 +361,7 @@ impl World {
             MediaCommand::Remove { participant } => {
                 self.transports.remove(&participant);
             }
+            MediaCommand::EndRelay { stay } => self.relay_ended.push(stay),
             MediaCommand::SetSource {
                 participant,
                 mid,

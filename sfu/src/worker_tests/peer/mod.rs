@@ -3,6 +3,7 @@
 pub(super) mod screen;
 pub(super) mod studio;
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::api::{Answer, IceCredentials};
@@ -95,6 +96,8 @@ pub(crate) struct Peer {
     pub(crate) id: ParticipantId,
     pub(crate) room: RoomId,
     pub(crate) path: Path,
+    /// Behind the relay: what the server is to see as its address.
+    pub(crate) relayed: Option<SocketAddr>,
     pub(crate) lines: Vec<Line>,
     pub(crate) largest_first: bool,
     pub(crate) studio: Studio,
@@ -130,6 +133,7 @@ impl Peer {
             id,
             room,
             path,
+            relayed: None,
             lines: profile.lines(),
             largest_first: profile.largest_first,
             wide: TwccRecorder::new(studio.own_ssrc()),
@@ -296,7 +300,11 @@ impl Peer {
         } = arrival;
         match classify(&datagram).expect("the server speaks what was agreed on") {
             Datagram::Stun => {
-                if self.puppet.is_answer(&datagram, self.path.remote()) && !self.is_checked {
+                if self
+                    .puppet
+                    .is_answer(&datagram, self.relayed.unwrap_or(self.path.remote()))
+                    && !self.is_checked
+                {
                     self.is_checked = true;
                     // Nominate at once, as Firefox does.
                     self.next_check = Some(now);

@@ -1,0 +1,94 @@
+/** Visits of people whose browsers may use the relay only: every packet goes through TURN on the media port. */
+
+import assert from 'node:assert/strict';
+import { after, afterEach, before, describe, test } from 'node:test';
+
+import { launch, open } from './support/chromium.mjs';
+import { decodes, hook, meet, stats, until } from './support/page.mjs';
+import { Server } from './support/server.mjs';
+
+/** Run in the page before its own scripts: connections may use relayed candidates only, as behind a firewall that lets only the relay through. */
+const relayOnly = `
+  const Plain = RTCPeerConnection;
+  globalThis.RTCPeerConnection = class extends Plain {
+    constructor(configuration) {
+      super({ ...configuration, iceTransportPolicy: 'relay' });
+    }
+  };`;
+
+let server;
+let browser;
+let people = [];
+
+before(async () => {
+  server = await Server.start({ host: '0.0.0.0' });
+  browser = await launch();
+});
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+afterEach(async () => {
+  for (const page of people) await page.context().close();
+  people = [];
+});
+
+async function person(link, options = {}) {
+  const page = await open(browser, link, options);
+  people.push(page);
+  return page;
+}
+
+/** What the selected pair of the page's connection is. */
+async function selected(page) {
+  const all = await stats(page);
+  const transport = all.find((stat) => stat.type === 'transport');
+  const pair = all.find((stat) => stat.id === transport?.selectedCandidatePairId);
+  return { pair, local: all.find((stat) => stat.id === pair?.localCandidateId) };
+}
+
+const turnPackets = async () => {
+  const text = await (await fetch(`${server.origin}/metrics`)).text();
+  return Number(/^housecall_media_packets_total\{kind="turn_in"\} (\d+)/m.exec(text)?.[1] ?? 0);
+};
+
+describe('through the relay alone', () => {
+  test('two people see and hear each other, by channels and not by indications', async () => {
+    const links = await server.visit('patient', 'clinician');
+    const patient = await person(links.patient, { script: relayOnly });
+    const clinician = await person(links.clinician, { script: relayOnly });
+    const began = performance.now();
+    await meet(patient, clinician);
+    for (const page of [patient, clinician]) await decodes(page, { frames: 100, audioSeconds: 3, timeout: 40_000 });
+    console.log(`relay: both in the visit and 100 frames decoded after ${Math.round(performance.now() - began)} ms`);
+    for (const page of [patient, clinician]) {
+      const { local } = await selected(page);
+      assert.equal(local.candidateType, 'relay');
+      assert.equal(local.relayProtocol, 'udp');
+      assert.match(local.url, /^turn:/);
+      assert.deepEqual(page.errors, []);
+    }
+    assert.ok((await turnPackets()) > 500, 'media came in through TURN');
+  });
+
+  test('one person behind the relay and one without, a reload, and the end', async () => {
+    const links = await server.visit('patient', 'clinician');
+    const patient = await person(links.patient, { script: relayOnly });
+    const clinician = await person(links.clinician);
+    await meet(patient, clinician);
+    for (const page of [patient, clinician]) await decodes(page, { frames: 60, audioSeconds: 2, timeout: 40_000 });
+    assert.equal((await selected(patient)).local.candidateType, 'relay');
+    assert.notEqual((await selected(clinician)).local.candidateType, 'relay', 'the direct way is preferred');
+
+    await patient.reload();
+    const join = hook(patient, 'join-button');
+    if (await join.isVisible().catch(() => false)) await join.click();
+    await hook(patient, 'remote-video').waitFor({ timeout: 30_000 });
+    await decodes(patient, { frames: 60, audioSeconds: 2, timeout: 40_000 });
+    assert.equal((await selected(patient)).local.candidateType, 'relay');
+    await until('the clinician sees the patient again', async () => {
+      await decodes(clinician, { frames: 30, timeout: 20_000 });
+      return true;
+    });
+  });
+});
