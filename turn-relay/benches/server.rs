@@ -107,7 +107,11 @@ fn benches(criterion: &mut Criterion) {
         let challenge = client.request(Method::ALLOCATE, None, transport);
         server.handle_client_datagram(client_addr, &challenge, start);
         let (_, answer) = server.poll_transmit().expect("a challenge");
-        let nonce = Message::parse(&answer).expect("parses").get(AttributeType::NONCE).expect("a nonce").to_vec();
+        let nonce = Message::parse(&answer)
+            .expect("parses")
+            .get(AttributeType::NONCE)
+            .expect("a nonce")
+            .to_vec();
         let allocate = client.request(Method::ALLOCATE, Some(&nonce), transport);
         let delete = client.request(Method::REFRESH, Some(&nonce), |builder| {
             builder.attribute(AttributeType::LIFETIME, &[0; 4]);
