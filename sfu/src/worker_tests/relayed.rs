@@ -200,7 +200,9 @@ fn a_visit_goes_on_through_the_relay_and_back() {
             let moved = stage.now;
             enter(&mut stage, mover);
             stage.run(3 * SECOND);
-            assert!(stage.count(Count::TurnIn) > 100, "its packets come through the relay");
+            // A viewer says little: checks, reports and feedback.
+            let least = if mover == PUBLISHER { 300 } else { 3 };
+            assert!(stage.count(Count::TurnIn) > least, "its packets come through the relay");
             bind_channel(&mut stage, mover);
             stage.run(10 * SECOND);
             assert_eq!(stage.count(Count::TurnRefused), 0);
