@@ -266,7 +266,7 @@ impl World {
             match output {
                 Output::Record(event) => self.learn(event),
                 Output::Send { socket, message } | Output::Welcome { socket, message, .. } => {
-                    self.deliver(socket, message)
+                    self.deliver(socket, message);
                 }
                 Output::Close { socket, code } => {
                     let inbox = self.sockets.get_mut(&socket).expect("a known socket is closed");

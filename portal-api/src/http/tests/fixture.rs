@@ -6,7 +6,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
-use housecall_sfu::{Answer, IceCredentials, Mid, NegotiateError, ParticipantId, RoomId, Target, TrackId};
+use housecall_sfu::{
+    Answer, IceCredentials, Mid, NegotiateError, ParticipantId, RelayAccess, RelayUserId, RoomId, Target, TrackId,
+};
 use housecall_signaling::{Hub, HubSettings, Media};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -50,6 +52,12 @@ impl Media for FakeMedia {
         Ok(credentials("next"))
     }
     fn remove_participant(&self, _: RoomId, _: ParticipantId) {}
+    fn relay_access(&self, _: RoomId, _: RelayUserId) -> Option<RelayAccess> {
+        None
+    }
+
+    fn end_relay_user(&self, _: RoomId, _: RelayUserId) {}
+
     fn set_source(&self, _: RoomId, _: ParticipantId, _: Mid, _: Option<TrackId>) {}
     fn set_target(&self, _: RoomId, _: ParticipantId, _: Mid, _: Target) {}
 }
