@@ -24,7 +24,10 @@ struct VisitJson {
 pub(crate) async fn create_visit(config: &Config, command: &CreateVisit, out: &mut impl Write) -> anyhow::Result<()> {
     let portal = housecall::open_portal(config)?;
     let visit = portal
-        .create_visit(SignedDuration::from_mins(i64::from(command.in_minutes)))
+        .create_visit(
+            SignedDuration::from_mins(i64::from(command.in_minutes)),
+            housecall::clinic_profile(config)?,
+        )
         .await
         .context("the visit was not made")?;
     if command.json {

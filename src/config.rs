@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use housecall_portal::ClinicProfile;
+use housecall_portal::text::PersonName;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +41,8 @@ pub struct Written {
     pub data_dir: PathBuf,
     /// See [`Config::demo`].
     pub demo: bool,
+    /// Who the clinic is.
+    pub clinic: WrittenClinic,
     /// Media threads and rates.
     pub media: WrittenMedia,
     /// The TURN relay.
@@ -47,6 +51,18 @@ pub struct Written {
     pub limits: WrittenLimits,
     /// Logging.
     pub log: WrittenLog,
+}
+
+/// `[clinic]` as written, and checked: words that patients read. Taken when a data directory is used for the first time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WrittenClinic {
+    /// The clinic's name, at most 120 characters.
+    pub name: String,
+    /// The name of its first clinician.
+    pub clinician: String,
+    /// Its time zone, an IANA name.
+    pub time_zone: String,
 }
 
 /// `[media]` as written.
@@ -128,10 +144,21 @@ impl Default for Written {
             metrics_from: vec!["127.0.0.1/32".to_owned(), "::1/128".to_owned()],
             data_dir: PathBuf::from("./housecall-data"),
             demo: false,
+            clinic: WrittenClinic::default(),
             media: WrittenMedia::default(),
             turn: WrittenTurn::default(),
             limits: WrittenLimits::default(),
             log: WrittenLog::default(),
+        }
+    }
+}
+
+impl Default for WrittenClinic {
+    fn default() -> Self {
+        Self {
+            name: "Our clinic".to_owned(),
+            clinician: "Your clinician".to_owned(),
+            time_zone: "UTC".to_owned(),
         }
     }
 }
@@ -180,6 +207,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Whether a demo clinic is created and its links printed.
     pub demo: bool,
+    /// The clinic, as a new data directory will hold it.
+    pub clinic: WrittenClinic,
     /// Media threads, at least 1.
     pub shards: usize,
     /// Start bitrate hint for publishers, kbit/s.
@@ -222,8 +251,14 @@ impl Written {
     /// What holds without a configuration file: the defaults, with the demo clinic.
     #[must_use]
     pub fn without_file() -> Self {
+        let demo = ClinicProfile::demo();
         Self {
             demo: true,
+            clinic: WrittenClinic {
+                name: demo.name,
+                clinician: demo.clinician.expose().to_owned(),
+                time_zone: demo.time_zone,
+            },
             ..Self::default()
         }
     }
@@ -324,6 +359,7 @@ impl Written {
             public_addresses: self.public_addresses,
             data_dir: self.data_dir,
             demo: self.demo,
+            clinic: clinic(self.clinic)?,
             shards: self.media.shards,
             start_kbps: self.media.start_kbps,
             relay: self.turn.relay,
@@ -345,6 +381,23 @@ fn in_range<T: PartialOrd + fmt::Display>(key: &str, value: &T, range: &RangeInc
         format_args!("{value} is out of range"),
         format_args!("Set it to a number from {low} to {high}"),
     ))
+}
+
+/// Words that patients will read, and a zone that exists.
+fn clinic(written: WrittenClinic) -> Result<WrittenClinic, ConfigError> {
+    for (key, text) in [("clinic.name", &written.name), ("clinic.clinician", &written.clinician)] {
+        PersonName::new(text).map_err(|cause| ConfigError::new(key, cause, "Write it as patients should read it"))?;
+    }
+    jiff::tz::TimeZoneDatabase::bundled()
+        .get(&written.time_zone)
+        .map_err(|_| {
+            ConfigError::new(
+                "clinic.time_zone",
+                format_args!("\"{}\" is not a time zone", written.time_zone),
+                "Use an IANA name, e.g. \"America/Vancouver\"",
+            )
+        })?;
+    Ok(written)
 }
 
 /// Addresses and networks.
@@ -417,6 +470,18 @@ mod tests {
                 "line 3",
                 "unknown field `threads`",
                 "every key",
+            ),
+            (
+                "[clinic]\nname = \"  \"",
+                "clinic.name",
+                "empty",
+                "as patients should read it",
+            ),
+            (
+                "[clinic]\ntime_zone = \"Mars/Olympus\"",
+                "clinic.time_zone",
+                "\"Mars/Olympus\" is not a time zone",
+                "IANA name",
             ),
             (
                 "listen = \"8080\"",

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use housecall_portal::store::OpenError;
+use housecall_portal::text::PersonName;
 use housecall_portal::{ClinicProfile, Portal, PortalError, Web, WebSettings};
 use housecall_signaling::{Hub, HubSettings};
 
@@ -130,7 +131,7 @@ pub async fn run(config: Config, out: &mut impl Write, shutdown: impl Future<Out
     let links = match config.demo {
         true => Some(
             portal
-                .start_clinic(ClinicProfile::demo())
+                .start_clinic(clinic_profile(&config).map_err(ServeError::Clinic)?)
                 .await
                 .map_err(ServeError::Clinic)?,
         ),
@@ -232,6 +233,20 @@ fn local_origin(address: SocketAddr) -> String {
     } else {
         format!("http://{address}")
     }
+}
+
+/// The clinic that a data directory used for the first time will hold.
+///
+/// # Errors
+/// [`PortalError::Invalid`] if the clinician's name is none; a checked configuration has a good one.
+pub fn clinic_profile(config: &Config) -> Result<ClinicProfile, PortalError> {
+    let clinician = PersonName::new(&config.clinic.clinician);
+    Ok(ClinicProfile {
+        name: config.clinic.name.clone(),
+        time_zone: config.clinic.time_zone.clone(),
+        clinician: clinician.map_err(|_| PortalError::Invalid("clinic.clinician is not a name"))?,
+        ..ClinicProfile::demo()
+    })
 }
 
 /// Opens what is stored, for the server and for commands beside it.

@@ -140,14 +140,20 @@ impl Portal {
         Ok(links.await?)
     }
 
-    /// Makes a visit that starts in a while, with the clinic's first clinician. In an empty data directory the demo clinic is made first.
+    /// Makes a visit that starts in a while, with the clinic's first clinician. In an empty data directory the clinic is made
+    /// first, from its profile.
     ///
     /// # Errors
     /// See [`PortalError`].
-    pub async fn create_visit(&self, starts_in: SignedDuration) -> Result<CreatedVisit, PortalError> {
+    pub async fn create_visit(
+        &self,
+        starts_in: SignedDuration,
+        profile: ClinicProfile,
+    ) -> Result<CreatedVisit, PortalError> {
         if starts_in.abs() > APPOINTMENT_AHEAD {
             return Err(PortalError::Invalid("the visit would start too far from now"));
         }
+        time_zone(&profile.time_zone)?;
         let ctx = Ctx::system("command-line", Purpose::Administration, RequestId::random());
         let created = self.store.tx(&ctx, move |tx| {
             let (clinic, time_zone, clinician) = match tx.clinic_find(None) {
@@ -156,7 +162,6 @@ impl Portal {
                     (found.id, found.time_zone, clinician.ok_or(StoreError::NotFound)?)
                 }
                 Err(StoreError::NotFound) => {
-                    let profile = ClinicProfile::demo();
                     let (clinic, clinician) = ensure_clinic(tx, &profile)?;
                     (clinic, profile.time_zone, clinician)
                 }

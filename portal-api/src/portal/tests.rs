@@ -218,7 +218,7 @@ async fn command_line_tokens_know_whose_they_are() {
     let f = fixture();
     let visit = f
         .portal
-        .create_visit(SignedDuration::from_mins(10))
+        .create_visit(SignedDuration::from_mins(10), ClinicProfile::demo())
         .await
         .expect("made");
     assert_eq!(visit.starts_at, start() + SignedDuration::from_mins(10));
@@ -271,7 +271,7 @@ async fn command_line_tokens_know_whose_they_are() {
     };
     assert!(matches!(err(f.portal.mint_token(wanted).await), PortalError::NotFound));
     assert!(matches!(
-        err(f.portal.create_visit(SignedDuration::MAX).await),
+        err(f.portal.create_visit(SignedDuration::MAX, ClinicProfile::demo()).await),
         PortalError::Invalid(_)
     ));
 }

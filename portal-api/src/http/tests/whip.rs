@@ -184,7 +184,12 @@ async fn one_token_may_bring_many_watchers() {
 #[tokio::test]
 async fn what_endpoints_refuse() {
     let f = Fixture::new().await;
-    let other = f.portal.create_visit(SignedDuration::ZERO).await.expect("made").visit;
+    let other = f
+        .portal
+        .create_visit(SignedDuration::ZERO, crate::ClinicProfile::demo())
+        .await
+        .expect("made")
+        .visit;
     let bearer = f.clinician.expose();
     for kind in ["whip", "whep"] {
         let endpoint = format!("/{kind}/{}", f.visit);
