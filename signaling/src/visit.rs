@@ -480,6 +480,9 @@ impl Visit {
             let result = Err(JoinError::Stopping);
             self.outputs.push_back(Output::HttpAnswer { stay, result });
         }
+        let stays = self.stays.keys().copied();
+        self.outputs
+            .extend(stays.map(|stay| Output::Media(MediaCommand::EndRelay { stay })));
         self.outputs.push_back(Output::Media(MediaCommand::CloseRoom));
         self.stays.clear();
         self.by_person.clear();
