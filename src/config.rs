@@ -20,6 +20,8 @@ const VIEWERS: RangeInclusive<usize> = 0..=5_000;
 const SHARDS: RangeInclusive<usize> = 1..=64;
 /// Start bitrate, kbit/s: from 480p at its floor to a full 720p and 480p pair with room to spare.
 const START_KBPS: RangeInclusive<u32> = 250..=5_000;
+/// Below 200 kbit/s not even a third of the frames of 480p gets through; above 2,000 most people at home would see no picture.
+const PICTURE_FLOOR_KBPS: RangeInclusive<u32> = 200..=2_000;
 /// Stands for "work it out" where a key has no fixed default.
 const AUTO: &str = "auto";
 
@@ -73,6 +75,8 @@ pub struct WrittenMedia {
     pub shards: usize,
     /// See [`Config::start_kbps`].
     pub start_kbps: u32,
+    /// See [`Config::picture_floor_kbps`].
+    pub picture_floor_kbps: u32,
 }
 
 /// `[turn]` as written.
@@ -168,6 +172,7 @@ impl Default for WrittenMedia {
         Self {
             shards: 1,
             start_kbps: 1_500,
+            picture_floor_kbps: 500,
         }
     }
 }
@@ -213,6 +218,8 @@ pub struct Config {
     pub shards: usize,
     /// Start bitrate hint for publishers, kbit/s.
     pub start_kbps: u32,
+    /// A viewer whose line carries less, in kbit/s, is sent no picture.
+    pub picture_floor_kbps: u32,
     /// Whether browsers can reach media through TURN.
     pub relay: Relay,
     /// People in one visit.
@@ -304,6 +311,11 @@ impl Written {
         in_range("media.shards", &self.media.shards, &SHARDS)?;
         in_range("media.start_kbps", &self.media.start_kbps, &START_KBPS)?;
         in_range(
+            "media.picture_floor_kbps",
+            &self.media.picture_floor_kbps,
+            &PICTURE_FLOOR_KBPS,
+        )?;
+        in_range(
             "limits.participants_per_visit",
             &self.limits.participants_per_visit,
             &PARTICIPANTS,
@@ -362,6 +374,7 @@ impl Written {
             clinic: clinic(self.clinic)?,
             shards: self.media.shards,
             start_kbps: self.media.start_kbps,
+            picture_floor_kbps: self.media.picture_floor_kbps,
             relay: self.turn.relay,
             participants_per_visit: self.limits.participants_per_visit,
             viewers_per_visit: self.limits.viewers_per_visit,

@@ -42,6 +42,7 @@ fn bind_once(config: &Config) -> Result<Ports, ServeError> {
         shards: config.shards,
         relay: config.relay.into(),
         start_kbps: config.start_kbps,
+        picture_floor: housecall_sfu::Bitrate::from_kbps(u64::from(config.picture_floor_kbps)),
     };
     let media = housecall_sfu::start(&settings).map_err(|cause| match cause {
         housecall_sfu::StartError::Bind { address, source } => refused("UDP", address, source),

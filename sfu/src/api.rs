@@ -171,11 +171,64 @@ pub enum Event {
         /// What flows: `None` until the first key frame, and for audio-only.
         layer: Option<Layer>,
     },
+    /// The ladder moved a video slot: its path carries less than before, or more. Told before it is done; what flows is told by
+    /// [`Event::Sending`].
+    Quality {
+        /// The room.
+        room: RoomId,
+        /// The receiver.
+        participant: ParticipantId,
+        /// The receiver's line.
+        mid: Mid,
+        /// What it was sent.
+        from: Target,
+        /// What it will be sent.
+        to: Target,
+        /// Why.
+        change: QualityChange,
+        /// What was known of the path.
+        evidence: Evidence,
+    },
+    /// The path to a receiver has become so thin that its picture will be stopped in a second, unless it gets better.
+    PictureAtRisk {
+        /// The room.
+        room: RoomId,
+        /// The receiver.
+        participant: ParticipantId,
+        /// The receiver's line.
+        mid: Mid,
+    },
     /// A broken invariant ended this room. All its participants are gone.
     RoomFailed {
         /// The room.
         room: RoomId,
     },
+}
+
+/// Why the ladder moved a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QualityChange {
+    /// The receiver's path carries less than the picture needs.
+    Capacity,
+    /// Packets queued up before the receiver.
+    Queue,
+    /// Packets were lost on the way to the receiver.
+    Loss,
+    /// The path carries more again.
+    Recovered,
+}
+
+/// What was known of a receiver's path when something was decided.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Evidence {
+    /// What it can carry; `None` as long as nothing has shown a limit.
+    pub estimate: Option<Bitrate>,
+    /// What arrived over the last half second.
+    pub delivered: Bitrate,
+    /// How long packets stood in a queue.
+    pub queue: Duration,
+    /// The share of packets lost over the last second, 0.0..=1.0.
+    pub loss: f32,
 }
 
 /// What happened to a published track.
@@ -194,6 +247,8 @@ pub struct ParticipantStats {
     pub remote: Option<SocketAddr>,
     /// Round trip by RTCP reports on what we send, if one was measured.
     pub rtt: Option<Duration>,
+    /// What its path can carry, as far as that has shown.
+    pub estimate: Option<Bitrate>,
     /// From a repair request to the repaired packet, smoothed, if that was measured: a round trip and the publisher's time to answer.
     pub uplink_rtt: Option<Duration>,
     /// What it publishes.

@@ -97,13 +97,31 @@ pub(crate) enum Count {
     OffersRefused,
     /// Transports that finished their handshake.
     Connected,
+    /// Packets of padding sent to measure a path.
+    ProbeOut,
+    /// Transport-wide feedback messages received.
+    TwccIn,
+    /// Probes that arrived as they were sent.
+    ProbesClean,
+    /// Probes that met the bottleneck.
+    ProbesFull,
+    /// Probes of which too little came back.
+    ProbesUnclear,
+    /// Steps down because a path carried too little.
+    DownCapacity,
+    /// Steps down because of a queue.
+    DownQueue,
+    /// Steps down because of loss.
+    DownLoss,
+    /// Steps up.
+    Up,
 }
 
 /// How many kinds of [`Count`] there are.
 pub(crate) const COUNTS: usize = TABLE.len();
 
 /// (count, metric family, label value). All families have the one label `kind`.
-const TABLE: [(Count, Family, &str); 44] = [
+const TABLE: [(Count, Family, &str); 53] = [
     (Count::RtpIn, Family::Packets, "rtp_in"),
     (Count::RtpBytesIn, Family::Bytes, "rtp_in"),
     (Count::RtpOut, Family::Packets, "rtp_out"),
@@ -148,6 +166,15 @@ const TABLE: [(Count, Family, &str); 44] = [
     (Count::OffersAnswered, Family::Sessions, "offers_answered"),
     (Count::OffersRefused, Family::Sessions, "offers_refused"),
     (Count::Connected, Family::Sessions, "connected"),
+    (Count::ProbeOut, Family::Packets, "probe_out"),
+    (Count::TwccIn, Family::Feedback, "transport_wide_in"),
+    (Count::ProbesClean, Family::Adaptation, "probe_clean"),
+    (Count::ProbesFull, Family::Adaptation, "probe_full"),
+    (Count::ProbesUnclear, Family::Adaptation, "probe_unclear"),
+    (Count::DownCapacity, Family::Adaptation, "down_capacity"),
+    (Count::DownQueue, Family::Adaptation, "down_queue"),
+    (Count::DownLoss, Family::Adaptation, "down_loss"),
+    (Count::Up, Family::Adaptation, "up"),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -158,10 +185,11 @@ enum Family {
     Feedback,
     Sessions,
     Turns,
+    Adaptation,
 }
 
 impl Family {
-    const ALL: [(Self, &'static str, &'static str); 6] = [
+    const ALL: [(Self, &'static str, &'static str); 7] = [
         (
             Self::Packets,
             "housecall_media_packets_total",
@@ -187,6 +215,11 @@ impl Family {
             Self::Turns,
             "housecall_media_driver_total",
             "What the media threads did and what they could not do.",
+        ),
+        (
+            Self::Adaptation,
+            "housecall_media_adaptation_total",
+            "Steps on the ladder by direction and cause, and probes by verdict.",
         ),
     ];
 }

@@ -108,6 +108,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
             candidates,
             certificate: Arc::clone(&certificate),
             start_kbps: settings.start_kbps,
+            picture_floor: settings.picture_floor,
             max_segments: socket.max_segments(),
             wall,
         };

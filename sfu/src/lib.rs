@@ -1,5 +1,6 @@
 //! The media core: a selective forwarding unit without sockets, threads or clocks, and one thin driver that has them.
 
+mod adapt;
 mod api;
 mod batch;
 #[doc(hidden)]
@@ -52,8 +53,8 @@ mod worker;
 mod worker_tests;
 
 pub use api::{
-    Answer, Event, IceCredentials, NegotiateError, ParticipantStats, PublishedStats, PublishedTrack, RelayAccess, Slot,
-    SlotStats, TrackChange,
+    Answer, Event, Evidence, IceCredentials, NegotiateError, ParticipantStats, PublishedStats, PublishedTrack,
+    QualityChange, RelayAccess, Slot, SlotStats, TrackChange,
 };
 pub use counters::Metrics;
 pub use driver::{Running, StartError, start};

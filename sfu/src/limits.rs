@@ -298,3 +298,13 @@ pub(crate) const LATENCY_SAMPLES_PER_FLUSH: usize = 8;
 
 /// Time to the next attempt to tell events that found their queue full.
 pub(crate) const RETELL: Duration = Duration::from_millis(5);
+
+/// Packets of one transport remembered until feedback tells of them, a power of two, at 8 bytes each: 8 s of 720p, and 2.5 s while a
+/// probe of small packets runs. Feedback is a round trip and 100 ms late.
+pub(crate) const SENT_HISTORY: usize = 2_048;
+
+/// Arrivals that delay, trend and rate are computed from, at 24 bytes each: half a second with a probe of small packets.
+pub(crate) const ARRIVAL_SAMPLES: usize = 512;
+
+/// Runs of numbers remembered while frames of a temporal layer are left out: one for each such frame, two seconds' worth.
+pub(crate) const REMEMBERED_RUNS: usize = 32;

@@ -5,7 +5,8 @@ use std::time::Instant;
 use arrayvec::ArrayVec;
 use slab::Slab;
 
-use crate::api::{Event, IceCredentials, ParticipantStats};
+use crate::adapt::{Candidates, Cause as MoveCause, Controller, Verdict};
+use crate::api::{Event, Evidence, IceCredentials, ParticipantStats, QualityChange};
 use crate::batch::{Batch, Cargo, Envelope};
 use crate::counters::Count;
 use crate::ids::{ParticipantId, RoomId, Ssrc};
@@ -79,6 +80,10 @@ pub(crate) struct Member {
     twcc_in: Option<TwccRecorder>,
     /// The next transport-wide number we send.
     twcc_out: u16,
+    /// Fits what is sent to the path. Made with the first packet that has a transport-wide number.
+    controller: Option<Box<Controller>>,
+    /// When video may go on, if the pace stopped it.
+    paced_until: Option<Instant>,
     reports: ReportSchedule,
     /// The slot whose sender report is next, while reports are being written.
     reported: Option<usize>,
@@ -113,6 +118,8 @@ impl Member {
             scheduled_for: "new",
             twcc_in: None,
             twcc_out: seed as u16,
+            controller: None,
+            paced_until: None,
             reports: ReportSchedule::new(seed),
             reported: None,
             feedback_ssrc: Ssrc(1),
@@ -293,11 +300,13 @@ impl Member {
                     self.handle_key_frame_request(ssrc, shared);
                 }
             }
-            Packet::TransportFeedback(_)
-            | Packet::Remb(_)
-            | Packet::SourceDescription(_)
-            | Packet::Goodbye(_)
-            | Packet::Other => {}
+            Packet::TransportFeedback(feedback) => {
+                shared.counters.add(Count::TwccIn, 1);
+                if let Some(controller) = &mut self.controller {
+                    controller.handle_feedback(feedback, now);
+                }
+            }
+            Packet::Remb(_) | Packet::SourceDescription(_) | Packet::Goodbye(_) | Packet::Other => {}
         }
     }
 
@@ -353,6 +362,10 @@ impl Member {
                     consider(stream.receiver.poll_timeout(), "nack");
                 }
             }
+            if let Some(controller) = &self.controller {
+                consider(controller.poll_timeout(now), "probe");
+            }
+            consider(self.paced_until, "pace");
             // Video that waits is looked at with the tick.
             let awake = |slot: &&Slot| !(self.waits && slot.kind() == Kind::Video);
             for slot in self.slots.iter().filter(awake) {
@@ -376,6 +389,10 @@ impl Member {
         if self.fill_control(batch, shared, now) == Filled::Part {
             return Filled::Part;
         }
+        if self.transport.is_connected() {
+            self.adapt(tracks, shared, now);
+        }
+        self.paced_until = None;
         let Some(path) = self.transport.selected_path().filter(|_| self.transport.is_connected()) else {
             return Filled::All;
         };
@@ -387,6 +404,8 @@ impl Member {
             envelope,
             transport: &mut self.transport,
             transport_wide: &mut self.twcc_out,
+            controller: &mut self.controller,
+            paced_until: &mut self.paced_until,
         };
         for slot in &mut self.slots {
             if leaving == Leaving::Urgent && slot.kind() == Kind::Video {
@@ -413,7 +432,90 @@ impl Member {
                 shared.wishes.push(KeyFrameWish { track, layer });
             }
         }
-        Filled::All
+        let probes = |slot: &&mut Slot| leaving == Leaving::All && slot.takes_padding();
+        match self.slots.iter_mut().find(probes) {
+            Some(slot) => slot.fill_padding(&mut way, batch, shared, now),
+            None => Filled::All,
+        }
+    }
+
+    /// Lets the ladder decide what each video slot is sent, whenever feedback has come.
+    fn adapt(&mut self, tracks: &Slab<Published>, shared: &mut Shared, now: Instant) {
+        let Some(controller) = self.controller.as_mut().filter(|controller| controller.is_due(now)) else {
+            return;
+        };
+        if let Some(probed) = controller.take_probed() {
+            shared.counters.add(
+                match probed.verdict {
+                    Verdict::Clean => Count::ProbesClean,
+                    Verdict::Full => Count::ProbesFull,
+                    Verdict::Unclear => Count::ProbesUnclear,
+                },
+                1,
+            );
+        }
+        let can_probe = self.slots.iter().any(Slot::takes_padding);
+        let mut places = ArrayVec::<usize, { limits::MAX_LINES }>::new();
+        let mut candidates = Candidates::new();
+        for (place, slot) in self.slots.iter_mut().enumerate() {
+            if let Some(candidate) = slot.candidate(tracks, now)
+                && candidates.try_push(candidate).is_ok()
+            {
+                places.push(place);
+            }
+        }
+        let moves = controller.decide(&mut candidates, can_probe, now);
+        drop(candidates);
+        let estimate = *controller.estimate();
+        for (which, step) in &moves {
+            let slot = &mut self.slots[places[*which]];
+            slot.handle_move(step, now);
+            shared.counters.add(
+                match step.cause {
+                    MoveCause::Capacity => Count::DownCapacity,
+                    MoveCause::Queue => Count::DownQueue,
+                    MoveCause::Loss => Count::DownLoss,
+                    MoveCause::Recovered => Count::Up,
+                },
+                1,
+            );
+            shared.events.push_back(Event::Quality {
+                room: self.room,
+                participant: self.id,
+                mid: slot.mid(),
+                from: step.from,
+                to: step.to,
+                change: match step.cause {
+                    MoveCause::Capacity => QualityChange::Capacity,
+                    MoveCause::Queue => QualityChange::Queue,
+                    MoveCause::Loss => QualityChange::Loss,
+                    MoveCause::Recovered => QualityChange::Recovered,
+                },
+                evidence: Evidence {
+                    estimate: estimate.target,
+                    delivered: estimate.delivered,
+                    queue: std::time::Duration::from_micros((estimate.queue.max(0.0) * 1_000.0) as u64),
+                    loss: estimate.losses.share() as f32,
+                },
+            });
+        }
+        for place in places {
+            let slot = &mut self.slots[place];
+            if slot.follow_ladder(controller, now) {
+                shared.events.push_back(Event::PictureAtRisk {
+                    room: self.room,
+                    participant: self.id,
+                    mid: slot.mid(),
+                });
+            }
+        }
+    }
+
+    /// The path has shown that it has a limit.
+    pub(crate) fn path_is_limited(&self) -> bool {
+        self.controller
+            .as_ref()
+            .is_some_and(|controller| controller.estimate().target.is_some())
     }
 
     /// STUN answers and DTLS flights, each to the path it is for.
@@ -559,6 +661,10 @@ impl Member {
         ParticipantStats {
             remote: self.transport.selected_path().map(|path| path.remote()),
             rtt: self.slots.iter().find_map(|slot| slot.sub.round_trip()),
+            estimate: self
+                .controller
+                .as_ref()
+                .and_then(|controller| controller.estimate().target),
             uplink_rtt: mine().find_map(Published::round_trip),
             published: mine().flat_map(|track| track.stats(now)).collect(),
             slots: self.slots.iter().map(|slot| slot.stats(tracks)).collect(),

@@ -9,7 +9,7 @@ use crate::counters::{Count, Counters};
 use crate::ext::AudioLevel;
 use crate::ids::{Mid, ParticipantId, PayloadType, RoomId, Ssrc, TrackId};
 use crate::limits;
-use crate::media::{Codec, Kind, Layer};
+use crate::media::{Bitrate, Codec, Kind, Layer};
 use crate::member::MemberKey;
 use crate::ntp::{NtpSpan, SrMapping};
 use crate::receive::{KeyFrameRequests, LayerReceiver, Refused, Repair};
@@ -305,6 +305,12 @@ impl Published {
     pub(crate) fn round_trip(&self) -> Option<Duration> {
         let mut streams = self.layers.iter().filter_map(|layer| layer.stream.as_ref());
         streams.find_map(|stream| stream.receiver.round_trip())
+    }
+
+    /// What a layer of video is being sent at, if its publisher sends it.
+    pub(crate) fn rate(&self, rung: Layer, now: Instant) -> Option<Bitrate> {
+        let stream = self.stream_of(Some(rung)).filter(|stream| stream.active)?;
+        Some(stream.receiver.rate(now))
     }
 
     pub(crate) fn stats(&self, now: Instant) -> impl Iterator<Item = PublishedStats> {

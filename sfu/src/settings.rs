@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::media::Bitrate;
+
 /// Settings of the media core.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -16,6 +18,9 @@ pub struct Settings {
     pub relay: Relay,
     /// Bitrate the answer lets publishers start with, as a hint (`x-google-start-bitrate`), kbit/s.
     pub start_kbps: u32,
+    /// A viewer whose path carries less than this is sent no picture, so that speech stays clear. The picture comes back at 1.3 times
+    /// of it.
+    pub picture_floor: Bitrate,
 }
 
 /// The embedded TURN relay.
@@ -35,6 +40,7 @@ impl Default for Settings {
             shards: 1,
             relay: Relay::HandOver,
             start_kbps: 1_500,
+            picture_floor: Bitrate::from_kbps(500),
         }
     }
 }

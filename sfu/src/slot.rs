@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use slab::Slab;
 
+use crate::adapt::{Candidate, Controller, Flow, Move, Rates, Sort};
 use crate::api::SlotStats;
 use crate::batch::{Batch, Cargo, Envelope};
 use crate::clock::NtpTime;
@@ -23,6 +24,12 @@ pub(crate) struct Slot {
     pub(crate) sub: Subscription,
     /// Where the track is that `sub` reads.
     pub(crate) source: Option<TrackKey>,
+    /// What was asked for. The ladder may be below it.
+    wish: Target,
+    /// Its place on the ladder.
+    flow: Flow,
+    /// The receiver was told that its picture may stop.
+    warned: bool,
     cname: String,
     /// What was last told of it.
     told: (Target, Option<Layer>),
@@ -34,15 +41,34 @@ pub(crate) struct Way<'a> {
     pub(crate) transport: &'a mut Transport,
     /// The next transport-wide number.
     pub(crate) transport_wide: &'a mut u16,
+    /// Made with the first packet that has a transport-wide number.
+    pub(crate) controller: &'a mut Option<Box<Controller>>,
+    /// When video may go on, if the pace stopped it.
+    pub(crate) paced_until: &'a mut Option<Instant>,
+}
+
+impl Way<'_> {
+    /// A packet is about to leave.
+    fn note(&mut self, written: &Written, sort: Sort, shared: &Shared, now: Instant) {
+        if let Some(number) = written.transport_wide {
+            self.controller
+                .get_or_insert_with(|| Box::new(Controller::new(shared.config.picture_floor, now)))
+                .handle_sent(number, written.len, sort, now);
+        }
+    }
 }
 
 impl Slot {
     pub(crate) fn new(line: &MediaLine, receiving: &Receiving, seed: u64, now: Instant) -> Self {
         let sub = Subscription::new(config(line, receiving), seed, now);
-        let told = (sub.target(), None);
+        let wish = sub.target();
+        let told = (wish, None);
         Self {
             sub,
             source: None,
+            wish,
+            flow: Flow::new(wish),
+            warned: false,
             cname: receiving.stream_id(),
             told,
         }
@@ -77,13 +103,45 @@ impl Slot {
             .set_source(source.and_then(|key| tracks.get(key.0)).map(|track| track.id));
     }
 
-    pub(crate) fn set_target(&mut self, target: Target, now: Instant) {
-        self.sub.set_target(target, now);
+    /// Something else is asked for. What is less is done at once; so is what is more, unless the path is known to have a limit.
+    pub(crate) fn set_target(&mut self, target: Target, path_is_limited: bool, now: Instant) {
+        self.wish = target;
+        self.flow.ask(target, path_is_limited);
+        self.sub.set_target(self.flow.rung(), now);
+    }
+
+    /// The slot as the ladder sees it; `None` for audio and for a slot that shows nothing.
+    pub(crate) fn candidate(&mut self, tracks: &Slab<Published>, now: Instant) -> Option<Candidate<'_>> {
+        let track = self.source.and_then(|key| tracks.get(key.0))?;
+        (self.kind() == Kind::Video).then(|| Candidate {
+            rates: Rates {
+                small: track.rate(Layer::P480, now),
+                large: track.rate(Layer::P720, now),
+            },
+            flow: &mut self.flow,
+            ideal: self.wish,
+        })
+    }
+
+    /// Does what the ladder decided.
+    pub(crate) fn handle_move(&mut self, step: &Move, now: Instant) {
+        self.sub.set_target(step.to, now);
+        if step.urgent {
+            self.sub.hold();
+        }
+    }
+
+    /// Takes over how many temporal layers the ladder leaves out. True if the receiver is to be warned that its picture may stop.
+    pub(crate) fn follow_ladder(&mut self, controller: &Controller, now: Instant) -> bool {
+        self.sub.set_thinning(self.flow.thinning());
+        let is_at_risk = controller.is_about_to_stop(&self.flow, now);
+        let was_warned = std::mem::replace(&mut self.warned, is_at_risk);
+        is_at_risk && !was_warned
     }
 
     /// What is to be told about the slot, if it changed: target and flowing layer.
     pub(crate) fn take_change(&mut self) -> Option<(Target, Option<Layer>)> {
-        let is = (self.sub.target(), self.sub.layer());
+        let is = (self.wish, self.sub.layer());
         (self.kind() == Kind::Video && is != self.told).then(|| {
             self.told = is;
             is
@@ -107,18 +165,24 @@ impl Slot {
             ntp: NtpTime::from_bits(0),
             transport_wide: *way.transport_wide,
         };
-        let cargo = match self.kind() {
-            Kind::Audio => Cargo::Urgent,
-            Kind::Video => Cargo::Video,
-        };
+        let is_video = self.kind() == Kind::Video;
+        let cargo = if is_video { Cargo::Video } else { Cargo::Urgent };
         let filled = loop {
+            if is_video
+                && let Some(controller) = way.controller
+                && let Some(wait) = controller.wait(self.sub.next_arrival(track).unwrap_or(now), now)
+            {
+                *way.paced_until = Some(now + wait);
+                break Filled::All;
+            }
             let Some(space) = batch.space_in(&way.envelope) else {
                 break Filled::Part;
             };
-            let (written, count) = match self.sub.poll_resend(track, &mut stamp, space) {
-                Some(written) => (written, Count::RtxOut),
+            let (written, count, sort) = match self.sub.poll_resend(track, &mut stamp, space) {
+                Some(written) => (written, Count::RtxOut, Sort::Resend),
                 None => match self.sub.poll_packet(track, &mut stamp, space) {
-                    Some(written) => (written, Count::RtpOut),
+                    Some(written) if is_video => (written, Count::RtpOut, Sort::Video),
+                    Some(written) => (written, Count::RtpOut, Sort::Audio),
                     None => break Filled::All,
                 },
             };
@@ -129,6 +193,7 @@ impl Slot {
                 arrival,
                 ..
             } = written;
+            way.note(&written, sort, shared, now);
             match way.transport.seal_rtp(space, len, header_len) {
                 Ok(sealed) => {
                     batch.commit(&mut way.envelope, sealed, cargo);
@@ -138,6 +203,51 @@ impl Slot {
                     if count == Count::RtpOut {
                         shared.samples.note(self.sub.config().kind, arrival);
                     }
+                }
+                Err(_) => shared.counters.add(Count::SealFailed, 1),
+            }
+        };
+        *way.transport_wide = stamp.transport_wide;
+        filled
+    }
+
+    /// Whether probes can be sent here.
+    pub(crate) fn takes_padding(&self) -> bool {
+        self.source.is_some() && self.sub.takes_padding()
+    }
+
+    /// Seals packets of padding into the batch until the probe is as fast as it should be.
+    pub(crate) fn fill_padding(
+        &mut self,
+        way: &mut Way<'_>,
+        batch: &mut Batch,
+        shared: &mut Shared,
+        now: Instant,
+    ) -> Filled {
+        let mut stamp = Stamp {
+            now,
+            ntp: NtpTime::from_bits(0),
+            transport_wide: *way.transport_wide,
+        };
+        let filled = loop {
+            let wanted = way
+                .controller
+                .as_mut()
+                .map_or(0, |controller| controller.wanted_padding(now));
+            if wanted == 0 {
+                break Filled::All;
+            }
+            let Some(space) = batch.space_in(&way.envelope) else {
+                break Filled::Part;
+            };
+            let Some(written) = self.sub.write_padding(&mut stamp, space) else {
+                break Filled::All;
+            };
+            way.note(&written, Sort::Padding, shared, now);
+            match way.transport.seal_rtp(space, written.len, written.header_len) {
+                Ok(sealed) => {
+                    batch.commit(&mut way.envelope, sealed, Cargo::Video);
+                    shared.counters.add(Count::ProbeOut, 1);
                 }
                 Err(_) => shared.counters.add(Count::SealFailed, 1),
             }
@@ -164,7 +274,7 @@ impl Slot {
         SlotStats {
             mid: self.mid(),
             source: self.source.and_then(|key| tracks.get(key.0)).map(|track| track.id),
-            target: self.sub.target(),
+            target: self.wish,
             layer: self.sub.layer(),
             packets: counted.packets,
             bytes: counted.bytes,

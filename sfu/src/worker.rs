@@ -34,7 +34,7 @@ use crate::dtls::Certificate;
 use crate::ids::{Mid, ParticipantId, RoomId, TrackId};
 use crate::limits;
 use crate::load::Load;
-use crate::media::{Kind, Layer, Target};
+use crate::media::{Bitrate, Kind, Layer, Target};
 use crate::member::{Member, MemberKey, Received};
 use crate::path::Path;
 use crate::published::{Published, TrackKey};
@@ -54,6 +54,8 @@ pub(crate) struct WorkerConfig {
     pub(crate) certificate: Arc<Certificate>,
     /// Start bitrate hinted to publishers, kbit/s.
     pub(crate) start_kbps: u32,
+    /// Below this a viewer is sent no picture.
+    pub(crate) picture_floor: Bitrate,
     /// Datagrams one send call can hold.
     pub(crate) max_segments: usize,
     /// Ties `Instant`s to wall-clock time, for sender reports.
@@ -631,8 +633,10 @@ impl Worker {
         let Some(key) = self.find(room, participant) else {
             return;
         };
-        if let Some(slot) = self.members[key.0].slots.iter_mut().find(|slot| slot.mid() == mid) {
-            slot.set_target(target, now);
+        let member = &mut self.members[key.0];
+        let path_is_limited = member.path_is_limited();
+        if let Some(slot) = member.slots.iter_mut().find(|slot| slot.mid() == mid) {
+            slot.set_target(target, path_is_limited, now);
         }
         self.make_pending(key);
     }

@@ -6,7 +6,7 @@ mod support;
 use std::sync::Arc;
 
 use housecall_sfu::ParticipantId;
-use support::peer::{H, Line};
+use support::peer::Line;
 use support::server::{Server, without_faults};
 use tokio::task::JoinSet;
 
@@ -22,8 +22,9 @@ async fn one_publisher_reaches_a_hundred_viewers_without_a_lost_packet() {
     }
     let viewers = joining.join_all().await;
     for viewer in &viewers {
+        // Of either size: a hundred clients on a busy machine may be sent the smaller one.
         viewer
-            .until("1", "ninety frames", |inbox| inbox.viewer.frames_of(H) >= 90)
+            .until("1", "ninety frames", |inbox| inbox.viewer.shown().len() >= 90)
             .await;
         viewer
             .until("0", "a hundred audio packets", |inbox| inbox.listener.packets >= 100)

@@ -434,6 +434,8 @@ async fn route_events<P, M>(shared: Arc<Shared<P, M>>, mut events: mpsc::Receive
             | Event::Closed { room, .. }
             | Event::Track { room, .. }
             | Event::Sending { room, .. }
+            | Event::Quality { room, .. }
+            | Event::PictureAtRisk { room, .. }
             | Event::RoomFailed { room } => room,
         };
         let mut rooms = shared.lock_rooms();

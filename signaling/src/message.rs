@@ -239,6 +239,8 @@ pub enum QualityReason {
     Asked,
     /// The publisher started or stopped sending that layer.
     Publisher,
+    /// This client's own connection carries less than before, or more again. That the picture stops is said before it does.
+    Connection,
 }
 
 /// Why somebody's part in a visit is over.

@@ -286,7 +286,7 @@ impl Visit {
             .flatten()
             .filter_map(|(mid, slot)| {
                 slot.sending
-                    .map(|sending| view::quality(mid.as_str(), slot.sending, sending))
+                    .map(|sending| view::quality(mid.as_str(), slot.sending, sending, slot.limit))
             })
             .collect();
         self.outputs.push_back(Output::Welcome {

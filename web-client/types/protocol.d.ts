@@ -51,7 +51,7 @@ export type Place = { "place": "waiting",
 position: number, }
   | { "place": "admitted", };
 
-export type QualityReason = "asked" | "publisher";
+export type QualityReason = "asked" | "publisher" | "connection";
 
 export type RoleName = "patient" | "guest" | "clinician";
 

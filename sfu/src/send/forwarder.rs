@@ -10,6 +10,8 @@
 
 use std::time::{Duration, Instant};
 
+use arrayvec::ArrayVec;
+
 use crate::limits;
 use crate::media::{Kind, Layer};
 use crate::ntp::{NtpSpan, SrMapping};
@@ -56,6 +58,18 @@ pub(super) enum Alignment {
     Arrival,
 }
 
+/// A run of the publisher's numbers that goes on without a gap in ours. Packets left out in between (of a temporal layer that is
+/// not wanted) separate runs; packets of an earlier run that come late still find their numbers.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    /// From this number of the publisher's ...
+    first_in: u64,
+    /// ... up to before this one. Packets from here to the next run were left out.
+    end_in: u64,
+    first_out: u64,
+    picture_id: u64,
+}
+
 /// Why a packet has no number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Misplaced {
@@ -85,6 +99,10 @@ pub(super) struct Forwarder {
     first_timestamp: u64,
     last: Option<Last>,
     segment: Option<Segment>,
+    /// Runs of the segment before the present one, oldest first.
+    runs: ArrayVec<Run, { limits::REMEMBERED_RUNS }>,
+    /// The publisher's highest number in this segment that was sent or left out.
+    highest_in: u64,
     holes: u64,
 }
 
@@ -106,6 +124,8 @@ impl Forwarder {
             first_timestamp: seed >> 32,
             last: None,
             segment: None,
+            runs: ArrayVec::new(),
+            highest_in: 0,
             holes: 0,
         }
     }
@@ -117,6 +137,8 @@ impl Forwarder {
             Facts::Vp8(vp8) => (vp8.picture_id, vp8.descriptor.tl0.map(|tl0| tl0.value)),
             Facts::Empty | Facts::Opus | Facts::Red(_) | Facts::H264 { .. } => (None, None),
         };
+        self.runs.clear();
+        self.highest_in = first.sequence.saturating_sub(1);
         self.segment = Some(Segment {
             layer,
             first_in: first.sequence,
@@ -169,15 +191,70 @@ impl Forwarder {
     /// [`Misplaced`]. Without a segment every packet is too early.
     pub(super) fn place(&self, packet: &Stored) -> Result<u64, Misplaced> {
         let segment = self.segment.as_ref().ok_or(Misplaced::TooEarly)?;
-        let ahead = packet
-            .sequence
-            .checked_sub(segment.first_in)
-            .ok_or(Misplaced::TooEarly)?;
+        let Some(ahead) = packet.sequence.checked_sub(segment.first_in) else {
+            let run = self.run_of(packet).ok_or(Misplaced::TooEarly)?;
+            return Ok(run.first_out + (packet.sequence - run.first_in));
+        };
         let sequence = segment.first_out + ahead;
         if sequence > self.next_sequence + limits::MAX_HOLE {
             return Err(Misplaced::Gap);
         }
         Ok(sequence)
+    }
+
+    /// The earlier run that a late packet is of.
+    fn run_of(&self, packet: &Stored) -> Option<&Run> {
+        let mut runs = self.runs.iter().rev();
+        runs.find(|run| (run.first_in..run.end_in).contains(&packet.sequence))
+    }
+
+    /// Leaves out a packet of a frame that is not to be sent. `begins`: it is the first of its frame. False if it must be sent after
+    /// all, because a packet before it is missing: that one has its number already.
+    #[must_use]
+    pub(super) fn leave_out(&mut self, packet: &Stored, begins: bool) -> bool {
+        let Some(segment) = &mut self.segment else { return false };
+        if packet.sequence <= self.highest_in {
+            // A straggler of a frame that was left out.
+            return packet.sequence < segment.first_in;
+        }
+        if begins {
+            if packet.sequence != self.highest_in + 1 {
+                return false;
+            }
+            if self.runs.is_full() {
+                self.runs.remove(0);
+            }
+            if packet.sequence > segment.first_in {
+                self.runs.push(Run {
+                    first_in: segment.first_in,
+                    end_in: packet.sequence,
+                    first_out: segment.first_out,
+                    picture_id: segment.picture_id,
+                });
+            }
+            if let Facts::Vp8(_) = packet.facts {
+                segment.picture_id = segment.picture_id.wrapping_sub(1);
+            }
+        }
+        self.highest_in = packet.sequence;
+        segment.first_in = packet.sequence + 1;
+        segment.first_out = self.next_sequence;
+        true
+    }
+
+    /// What is added to the numbers of this packet of the current segment.
+    pub(super) fn offsets_of(&self, packet: &Stored) -> Offsets {
+        let offsets = self.offsets();
+        match self.segment {
+            Some(segment) if packet.sequence < segment.first_in => {
+                let run = self.run_of(packet);
+                Offsets {
+                    picture_id: run.map_or(offsets.picture_id, |run| run.picture_id as u16),
+                    ..offsets
+                }
+            }
+            _ => offsets,
+        }
     }
 
     /// What the current segment adds to a packet's numbers.
@@ -193,6 +270,7 @@ impl Forwarder {
     pub(super) fn note_sent(&mut self, packet: &Stored, sequence: u64) -> bool {
         let Some(segment) = self.segment else { return false };
         let newest = sequence >= self.next_sequence;
+        self.highest_in = self.highest_in.max(packet.sequence);
         if newest {
             self.holes += sequence - self.next_sequence;
             self.next_sequence = sequence + 1;
@@ -223,6 +301,11 @@ impl Forwarder {
             }
         }
         newest
+    }
+
+    /// The timestamp of what was sent last, zero before anything was.
+    pub(super) fn last_timestamp(&self) -> u32 {
+        self.last.map_or(0, |last| last.timestamp as u32)
     }
 
     /// The number after the highest one sent.

@@ -22,6 +22,9 @@ use crate::send::{LayerSource, Outgoing, SlotConfig, Stamp, Written};
 /// Bytes of a retransmission before its payload: the original sequence number (RFC 4588 §4).
 const OSN_LEN: usize = 2;
 
+/// Bytes of a packet of padding: what its last byte can count.
+const PADDING: usize = 255;
+
 /// A NACK for a number that never left looks this many numbers ahead for one that did, to know how old the hole is.
 const HOLE_SCAN: u64 = 32;
 
@@ -36,6 +39,8 @@ pub(crate) struct Counters {
     pub(crate) octets: u64,
     /// Retransmissions sent.
     pub(crate) resent: u64,
+    /// Packets left out because their temporal layer is.
+    pub(crate) thinned: u64,
     /// Packets read but not forwarded: from before a switch, of a codec the receiver does not take, or under a used number.
     pub(crate) skipped: u64,
     /// Times the publisher was faster than this reader, or left a gap too long to be filled.
@@ -109,6 +114,11 @@ struct Flowing {
     /// The packets that are being made equally long.
     run: Option<PaddedRun>,
     next: Next,
+    /// The highest temporal layer seen, and the highest that is let through.
+    top_temporal: u8,
+    through_temporal: u8,
+    /// Timestamp of a frame that is being left out.
+    left_out: Option<u64>,
 }
 
 impl Flowing {
@@ -138,6 +148,36 @@ enum Next {
     Stop { since: Instant },
 }
 
+impl Flowing {
+    /// Whether a packet is of a temporal layer that is left out. Decided at the start of a frame, for all of it.
+    fn is_unwanted(&mut self, stored: &Stored, thinning: u8) -> bool {
+        let Facts::Vp8(vp8) = &stored.facts else { return false };
+        let Some(temporal) = vp8.descriptor.temporal else {
+            return false;
+        };
+        if self.left_out == Some(stored.timestamp) {
+            return true;
+        }
+        self.top_temporal = self.top_temporal.max(temporal.id);
+        let wanted = self.top_temporal.saturating_sub(thinning);
+        if thinning == 0 && self.through_temporal >= self.top_temporal {
+            self.through_temporal = u8::MAX;
+            return false;
+        }
+        // A frame that was begun is finished; one that comes late has its number.
+        if stored.timestamp <= self.frame || !vp8.descriptor.frame_start {
+            return false;
+        }
+        if wanted < self.through_temporal {
+            self.through_temporal = wanted;
+        } else if temporal.id > self.through_temporal && temporal.id <= wanted && temporal.base_only {
+            // Back up only at a frame that refers to nothing that was left out.
+            self.through_temporal = temporal.id;
+        }
+        temporal.id > self.through_temporal
+    }
+}
+
 /// See the module.
 ///
 /// Calling contract: after new packets were stored, or after any `set_*` or `handle_*`, call [`Self::poll_resend`] and
@@ -147,6 +187,10 @@ pub(crate) struct Subscription {
     header: HeaderTemplate,
     source: Option<TrackId>,
     target: Target,
+    /// How many temporal layers are left out, from the top.
+    thinning: u8,
+    /// What flows must not be sent beyond its frame: the path does not carry it, and something smaller is on its way.
+    held: bool,
     flow: Flow,
     forwarder: Forwarder,
     history: History,
@@ -173,6 +217,8 @@ impl Subscription {
             header: HeaderTemplate::new(&config),
             source: None,
             target: Target::Video(Layer::P720),
+            thinning: 0,
+            held: false,
             flow: Flow::Idle,
             history: History::new(history, now),
             resends: Resends::new(),
@@ -222,6 +268,7 @@ impl Subscription {
     /// What a video slot should be sent. Audio slots ignore it.
     pub(crate) fn set_target(&mut self, target: Target, now: Instant) {
         let old = std::mem::replace(&mut self.target, target);
+        self.held = false;
         if self.config.kind == Kind::Audio || self.source.is_none() || old == target {
             return;
         }
@@ -241,6 +288,16 @@ impl Subscription {
             (flow, Target::Video(_)) => *flow = Flow::Starting(None),
         }
         self.requests.reset();
+    }
+
+    /// Does not send what flows beyond the frame it is in: to be called after [`Self::set_target`] with a smaller one.
+    pub(crate) const fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// How many temporal layers are to be left out, from the top: two of three leave a quarter of the frames.
+    pub(crate) const fn set_thinning(&mut self, layers: u8) {
+        self.thinning = layers;
     }
 
     fn wants_anything(&self) -> bool {
@@ -278,6 +335,9 @@ impl Subscription {
                 frame_complete: true,
                 run: None,
                 next: Next::Same,
+                top_temporal: 0,
+                through_temporal: 0,
+                left_out: None,
             });
         }
     }
@@ -318,6 +378,7 @@ impl Subscription {
                             flowing.next = Next::Same;
                             self.requests.reset();
                         }
+                        self.held = false;
                         return;
                     };
                     let awaited = match flowing.next {
@@ -332,8 +393,10 @@ impl Subscription {
                     if let Some((ring, key)) = awaited.find(source) {
                         // What came before the key frame goes first, as if every packet were forwarded on arrival, and so does
                         // the rest of a frame. A frame that came together with the key frame shows the same moment: no need of it.
+                        let held = self.held;
                         let first = |next: &Stored| {
-                            next.arrival < key.arrival || (!flowing.frame_complete && next.timestamp <= flowing.frame)
+                            (next.arrival < key.arrival && !held)
+                                || (!flowing.frame_complete && next.timestamp <= flowing.frame)
                         };
                         let earlier = source.ring(flowing.layer).is_some_and(
                             |ring| matches!(ring.read(flowing.cursor), Read::Packet(next, _) if first(next)),
@@ -376,7 +439,11 @@ impl Subscription {
             frame_complete: false,
             run: None,
             next: Next::Same,
+            top_temporal: 0,
+            through_temporal: u8::MAX,
+            left_out: None,
         });
+        self.held = false;
     }
 
     /// The flow was torn: audio goes on at the next packet, video waits for a key frame.
@@ -422,6 +489,13 @@ impl Subscription {
             match ring.read(place) {
                 Read::Empty => return None,
                 Read::Overtaken(oldest) => self.interrupt(oldest),
+                Read::Packet(stored, _)
+                    if self.held
+                        && matches!(flowing.next, Next::Switch(_))
+                        && (flowing.frame_complete || stored.timestamp > flowing.frame) =>
+                {
+                    return None;
+                }
                 Read::Packet(stored, payload) => {
                     flowing.cursor = place.next();
                     let padding = flowing.padding(ring, place, payload.len());
@@ -431,6 +505,15 @@ impl Subscription {
                         self.forwarder.begin(stored, None, Alignment::SameClock);
                         self.decodable_from = self.forwarder.next_sequence();
                     }
+                    if flowing.is_unwanted(stored, self.thinning)
+                        && self
+                            .forwarder
+                            .leave_out(stored, flowing.left_out != Some(stored.timestamp))
+                    {
+                        flowing.left_out = Some(stored.timestamp);
+                        self.counters.thinned += 1;
+                        continue;
+                    }
                     match self.forward(place, stored, (payload, padding), stamp, out) {
                         Forwarded::Written(written) => return Some(written),
                         Forwarded::Skipped => self.counters.skipped += 1,
@@ -438,6 +521,17 @@ impl Subscription {
                     }
                 }
             }
+        }
+    }
+
+    /// When the packet that is to be sent next arrived here, if there is one.
+    pub(crate) fn next_arrival(&self, source: &impl LayerSource) -> Option<Instant> {
+        match &self.flow {
+            Flow::Flowing(flowing) => match source.ring(flowing.layer)?.read(flowing.cursor) {
+                Read::Packet(stored, _) => Some(stored.arrival),
+                Read::Empty | Read::Overtaken(_) => None,
+            },
+            Flow::Idle | Flow::Starting(_) | Flow::Incompatible => None,
         }
     }
 
@@ -463,7 +557,7 @@ impl Subscription {
         if out.len() < self.header.len() + payload.len() + padding {
             return Forwarded::Skipped;
         }
-        let offsets = self.forwarder.offsets();
+        let offsets = self.forwarder.offsets_of(stored);
         if !self.history.claim(sequence, place, offsets, flowing.layer, stamp.now) {
             return Forwarded::Skipped;
         }
@@ -606,6 +700,52 @@ impl Subscription {
             });
         }
         None
+    }
+
+    /// Writes a packet of padding on the retransmission's SSRC, to measure the path. `None` if the receiver takes none.
+    ///
+    /// Browsers acknowledge it in their feedback and show nothing of it.
+    pub(crate) fn write_padding(&mut self, stamp: &mut Stamp, out: &mut [u8]) -> Option<Written> {
+        let ssrc = self.config.rtx_ssrc?;
+        let payload_type = self.config.payload_types.vp8.or(self.config.payload_types.h264)?.rtx?;
+        let header_len = self.header.len();
+        let len = header_len + PADDING;
+        if out.len() < len {
+            return None;
+        }
+        let sequence = self.next_rtx_sequence;
+        self.next_rtx_sequence += 1;
+        let fields = HeaderFields {
+            ssrc,
+            payload_type,
+            sequence: sequence as u16,
+            timestamp: self.forwarder.last_timestamp(),
+            marker: false,
+            audio_level: None,
+        };
+        let transport_wide = self.header.write(out, fields, stamp);
+        // RFC 3550 §5.1: the P bit, and the count in the last byte.
+        out[0] |= 0x20;
+        out[header_len..len].fill(0);
+        out[len - 1] = PADDING as u8;
+        Some(Written {
+            len,
+            arrival: stamp.now,
+            padding: PADDING,
+            header_len,
+            ssrc,
+            sequence,
+            marker: false,
+            transport_wide,
+        })
+    }
+
+    /// Whether [`Self::write_padding`] can write any.
+    pub(crate) fn takes_padding(&self) -> bool {
+        let types = &self.config.payload_types;
+        self.config.rtx_ssrc.is_some()
+            && self.config.extensions.twcc.is_some()
+            && types.vp8.or(types.h264).is_some_and(|types| types.rtx.is_some())
     }
 
     /// The layer whose publisher is to be asked for a key frame now, if one is needed and the last request is long enough ago.

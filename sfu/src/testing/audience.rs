@@ -81,6 +81,7 @@ impl Audience {
             candidates: vec![([192, 0, 2, 1], 8_080).into()],
             certificate: Arc::new(Certificate::generate().expect("P-256 works")),
             start_kbps: 1_500,
+            picture_floor: crate::media::Bitrate::from_kbps(500),
             max_segments: 64,
             wall: WallClock::new(start, NtpTime::from_bits(0xe000_0000_0000_0000)),
         };

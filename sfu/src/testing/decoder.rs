@@ -117,6 +117,10 @@ impl VideoDecoder {
     pub fn receive_rtx(&mut self, packet: &[u8]) {
         let header = RtpHeader::parse(packet).expect("the server writes RTP");
         let payload = header.payload(packet).expect("the server writes RTP");
+        // Padding that measures the path.
+        if payload.is_empty() {
+            return;
+        }
         let (number, payload) = payload.split_first_chunk::<2>().expect("with the original number");
         self.take(u16::from_be_bytes(*number), header.timestamp, header.marker, payload);
     }

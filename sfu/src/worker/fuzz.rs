@@ -79,6 +79,7 @@ pub(crate) fn drive(data: &[u8]) {
         candidates: vec![([192, 0, 2, 1], 8_080).into()],
         certificate: Arc::clone(certificate),
         start_kbps: 1_500,
+        picture_floor: crate::media::Bitrate::from_kbps(500),
         max_segments: 16,
         wall: WallClock::new(now, NtpTime::from_bits(0xe000_0000_0000_0000)),
     };

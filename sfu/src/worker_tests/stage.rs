@@ -97,6 +97,7 @@ impl Stage {
             candidates: vec![([198, 51, 100, 1], 8_080).into()],
             certificate: Arc::clone(certificate),
             start_kbps: 1_500,
+            picture_floor: crate::media::Bitrate::from_kbps(500),
             max_segments: 16,
             wall: WallClock::new(start, WALL),
         };

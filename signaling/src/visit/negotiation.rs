@@ -1,6 +1,6 @@
 //! Offers and answers, and what the media core tells of its own accord.
 
-use housecall_sfu::{Answer, Event, NegotiateError, ParticipantId, PublishedTrack, TrackChange};
+use housecall_sfu::{Answer, Event, Mid, NegotiateError, ParticipantId, PublishedTrack, Target, TrackChange};
 use std::time::Instant;
 
 use super::stay::{Connection, HttpState, Link, Negotiation, SocketId};
@@ -133,7 +133,10 @@ impl Visit {
     /// Something the media core tells of its own accord.
     pub(crate) fn handle_media_event(&mut self, event: &Event, now: Instant) {
         match *event {
-            Event::Connected { .. } => {}
+            Event::Connected { .. } | Event::PictureAtRisk { .. } => {}
+            Event::Quality {
+                participant, mid, to, ..
+            } => self.line_moved(participant, mid, to),
             Event::Disconnected { participant, .. } => self.http_consent_lost(participant, now),
             Event::Reconnected { participant, .. } => self.http_consent_back(participant),
             Event::Closed { participant, .. } => self.connection_closed(participant),
@@ -157,13 +160,38 @@ impl Visit {
                     return;
                 };
                 let before = slot.sending.replace((target, layer));
-                let message = view::quality(mid.as_str(), before, (target, layer));
+                let message = view::quality(mid.as_str(), before, (target, layer), slot.limit);
+                // Back where it was asked to be: from here on changes have other causes.
+                if slot.limit == Some(target) && layer.map(Target::Video) == Some(target) {
+                    slot.limit = None;
+                }
                 let changed = before != Some((target, layer));
                 if let Some(socket) = self.stays.get(&stay).and_then(|s| s.socket()).filter(|_| changed) {
                     self.send(socket, message);
                 }
             }
             Event::RoomFailed { .. } => self.handle_interruption(Interruption::MediaFailed),
+        }
+    }
+
+    /// A line's path has put it on another rung. That its picture stops is said now, while it still flows; everything else when it
+    /// is seen.
+    fn line_moved(&mut self, participant: ParticipantId, mid: Mid, to: Target) {
+        let Some((stay, connection)) = self.connection_mut(participant) else {
+            return;
+        };
+        let Some(slot) = connection.slots.get_mut(&mid) else {
+            return;
+        };
+        slot.limit = Some(to);
+        let Some((target, _)) = slot.sending.filter(|_| to == Target::AudioOnly) else {
+            return;
+        };
+        let before = slot.sending.replace((target, None));
+        let message = view::quality(mid.as_str(), before, (target, None), slot.limit);
+        let changed = before != Some((target, None));
+        if let Some(socket) = self.stays.get(&stay).and_then(|s| s.socket()).filter(|_| changed) {
+            self.send(socket, message);
         }
     }
 

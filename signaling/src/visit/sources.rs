@@ -107,6 +107,7 @@ impl Visit {
                 }
                 slot.source = source;
                 slot.sending = None;
+                slot.limit = None;
                 let participant: ParticipantId = connection.id;
                 self.outputs.push_back(Output::Media(MediaCommand::SetSource {
                     participant,

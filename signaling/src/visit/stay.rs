@@ -125,6 +125,8 @@ pub(super) struct Slot {
     pub(super) source: Option<TrackId>,
     /// What the media core last said about it.
     pub(super) sending: Option<(Target, Option<Layer>)>,
+    /// Where its path has put it on the ladder, if it has.
+    pub(super) limit: Option<Target>,
 }
 
 impl Connection {
@@ -152,6 +154,7 @@ impl Connection {
                     wish: None,
                     source: None,
                     sending: None,
+                    limit: None,
                 }),
             );
         }

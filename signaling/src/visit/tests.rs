@@ -1,5 +1,7 @@
 //! What people see and what is forwarded, story by story.
 
+mod quality;
+
 use std::time::Duration;
 
 use housecall_sfu::{Event, Kind, Layer, Mid, NegotiateError, ParticipantId, RoomId, Target, TrackId};

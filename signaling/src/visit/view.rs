@@ -199,11 +199,12 @@ fn target_name(target: Target) -> TargetName {
     }
 }
 
-/// The message about what a line is sent, `before` being what was said about it last.
+/// The message about what a line is sent, `before` being what was said about it last, and `limit` where the line's path put it last.
 pub(super) fn quality(
     mid: &str,
     before: Option<(Target, Option<Layer>)>,
     (target, layer): (Target, Option<Layer>),
+    limit: Option<Target>,
 ) -> ServerMessage {
     let flowing = |layer: Option<Layer>| layer.map_or(Target::AudioOnly, Target::Video);
     let earlier = before.map_or(Target::AudioOnly, |(_, layer)| flowing(layer));
@@ -220,6 +221,8 @@ pub(super) fn quality(
         direction,
         reason: if asked {
             QualityReason::Asked
+        } else if limit == Some(flowing(layer)) {
+            QualityReason::Connection
         } else {
             QualityReason::Publisher
         },

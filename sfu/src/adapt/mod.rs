@@ -1,0 +1,327 @@
+//! Adaptation of what one viewer is sent to what its path carries: sent history and transport-wide feedback → estimate → ladder,
+//! probes and pace. Sans-IO; one [`Controller`] for each transport.
+//!
+//! * `sent` remembers what left under which number;
+//! * `signals` turns feedback into queue delay, trend, arrival rate and loss;
+//! * `estimator` makes one capacity of them, by states;
+//! * `probe` sends more for a moment to see whether the next rung fits;
+//! * `ladder` decides what each video flow is sent;
+//! * `pacing` says when video may leave.
+//!
+//! A receiver that sends no feedback is sent what was asked for, at once.
+
+mod estimator;
+mod ladder;
+mod pacing;
+mod probe;
+mod sent;
+mod signals;
+#[cfg(test)]
+mod sim;
+
+use std::time::{Duration, Instant};
+
+use arrayvec::ArrayVec;
+
+use crate::limits;
+use crate::media::{Bitrate, Target};
+use crate::rtcp::TransportFeedback;
+
+pub(crate) use estimator::Estimate;
+use estimator::Estimator;
+use ladder::AUDIO_RESERVE;
+pub(crate) use ladder::{Budget, Cause, Flow, Move, Rates};
+use pacing::Pacing;
+use probe::Prober;
+pub(crate) use probe::{Probed, Verdict};
+use sent::SentHistory;
+pub(crate) use sent::Sort;
+use signals::Signals;
+
+/// Bytes that a packet is longer on the wire than as RTP: SRTP tag, UDP and IPv4 headers.
+const WIRE_OVERHEAD: usize = 16 + 8 + 20;
+/// A packet is given up when one that left so much later has arrived.
+const REORDERING_US: i64 = 30_000;
+/// A probe's packets are sent in steps of this.
+const PROBE_STEP: Duration = Duration::from_millis(5);
+/// A clean probe is evidence for so long.
+const EVIDENCE_US: i64 = 10_000_000;
+/// After a queue has stood the capacity is known, and the pace stays close to it for so long.
+const KNOWN: Duration = Duration::from_secs(30);
+/// With nothing flowing, and so no feedback, the way back is looked for this often.
+const LOOK_US: i64 = 250_000;
+
+/// A video flow as the controller sees it.
+pub(crate) struct Candidate<'a> {
+    pub(crate) flow: &'a mut Flow,
+    /// What was asked for.
+    pub(crate) ideal: Target,
+    pub(crate) rates: Rates,
+}
+
+/// At most one flow for each line.
+pub(crate) type Candidates<'a> = ArrayVec<Candidate<'a>, { limits::MAX_LINES }>;
+
+/// A move of one candidate, by its place.
+pub(crate) type Moves = ArrayVec<(usize, Move), { limits::MAX_LINES }>;
+
+/// See the module.
+pub(crate) struct Controller {
+    epoch: Instant,
+    sent: SentHistory,
+    signals: Signals,
+    estimator: Estimator,
+    prober: Prober,
+    pacing: Pacing,
+    /// Reference time of the last feedback, unwrapped, in units of 64 ms.
+    reference: Option<i64>,
+    /// Rate of the last clean probe and when it ended.
+    clean: Option<(Bitrate, i64)>,
+    probed: Option<Probed>,
+    floor: Bitrate,
+    /// New feedback is there.
+    due: bool,
+    /// A flow waits for a better path, which must be looked for even if nothing else is sent; when it was last looked at.
+    waiting: Option<i64>,
+}
+
+impl Controller {
+    /// `floor`: below this there is no picture.
+    pub(crate) fn new(floor: Bitrate, now: Instant) -> Self {
+        Self {
+            epoch: now,
+            sent: SentHistory::new(),
+            signals: Signals::new(),
+            estimator: Estimator::new(),
+            prober: Prober::new(),
+            pacing: Pacing::new(),
+            reference: None,
+            clean: None,
+            probed: None,
+            floor,
+            due: false,
+            waiting: None,
+        }
+    }
+
+    fn micros(&self, now: Instant) -> i64 {
+        now.saturating_duration_since(self.epoch).as_micros() as i64
+    }
+
+    fn instant(&self, micros: i64) -> Instant {
+        self.epoch + Duration::from_micros(micros.max(0) as u64)
+    }
+
+    /// A packet of `len` RTP bytes left under a transport-wide number.
+    pub(crate) fn handle_sent(&mut self, number: u16, len: usize, sort: Sort, now: Instant) {
+        let now_us = self.micros(now);
+        let size = len + WIRE_OVERHEAD;
+        self.sent.record(number, now_us, size, sort);
+        self.prober.handle_sent(size);
+        if sort != Sort::Padding {
+            self.pacing.handle_sent(size);
+        }
+    }
+
+    /// Takes in a transport-wide feedback.
+    pub(crate) fn handle_feedback(&mut self, feedback: &TransportFeedback<'_>, now: Instant) {
+        let raw = i64::from(feedback.reference_time);
+        let reference = match self.reference {
+            None => raw,
+            Some(last) => {
+                // 24 bits, around the wrap in either direction.
+                let step = ((raw - last) << 40) >> 40;
+                last + step
+            }
+        };
+        self.reference = Some(reference);
+        let start = reference * 64_000;
+        let statuses = feedback.statuses();
+        self.handle_arrivals(
+            statuses.map(|status| (status.sequence, status.arrival.map(|ticks| start + ticks.micros()))),
+            now,
+        );
+    }
+
+    /// Numbers, and when they arrived by the receiver's clock in microseconds.
+    fn handle_arrivals(&mut self, arrivals: impl Iterator<Item = (u16, Option<i64>)>, now: Instant) {
+        let now_us = self.micros(now);
+        for (number, arrival) in arrivals {
+            let Some(number) = self.sent.widen(number) else {
+                continue;
+            };
+            let Some(arrival) = arrival else {
+                self.sent.missing(number);
+                continue;
+            };
+            if let Some((packet, _)) = self.sent.arrived(number, now_us) {
+                self.signals.handle_arrival(&packet, arrival);
+            }
+        }
+        let (signals, sent) = (&mut self.signals, &mut self.sent);
+        let before = signals.newest_sent_us.saturating_sub(REORDERING_US);
+        sent.settle(before, now_us, |packet, is_lost| {
+            signals.handle_fate(&packet, is_lost, now_us);
+        });
+        self.estimator.handle_feedback(signals, now_us);
+        if self.estimator.estimate().is_congested {
+            self.clean = None;
+        }
+        if let Some(probed) = self.prober.handle_feedback(signals, now_us) {
+            self.take_verdict(probed, now_us);
+        }
+        self.set_pace(now_us);
+        self.due = true;
+    }
+
+    fn take_verdict(&mut self, probed: Probed, now_us: i64) {
+        let was_clean = probed.verdict == Verdict::Clean;
+        self.estimator.handle_probed(probed.rate, was_clean, now_us);
+        if was_clean {
+            self.clean = Some((probed.rate, now_us));
+        }
+        self.probed = Some(probed);
+    }
+
+    fn set_pace(&mut self, now_us: i64) {
+        let estimate = self.estimator.estimate();
+        let gain = if estimate.is_congested {
+            1.0
+        } else if self.estimator.congested_within(KNOWN, now_us) {
+            1.25
+        } else {
+            1.5
+        };
+        let rate = estimate.target.map(|target| target.bps() as f64 * gain);
+        let rate = match (rate, self.estimator.hint()) {
+            (Some(rate), Some(hint)) => Some(rate.min(hint)),
+            (rate, hint) => rate.or(hint),
+        };
+        self.pacing.set_rate(rate, now_us);
+    }
+
+    /// Whether [`Self::decide`] has something to go by.
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        let now_us = self.micros(now);
+        self.due || self.waiting.is_some_and(|since| now_us - since >= LOOK_US)
+    }
+
+    /// Decides anew what each flow is sent. Candidates in order of priority, the first is the last to lose its picture.
+    pub(crate) fn decide(&mut self, candidates: &mut Candidates<'_>, can_probe: bool, now: Instant) -> Moves {
+        self.due = false;
+        let now_us = self.micros(now);
+        let estimate = *self.estimator.estimate();
+        let probed = self
+            .clean
+            .filter(|(_, at)| now_us - at <= EVIDENCE_US)
+            .map_or(Bitrate::ZERO, |(rate, _)| rate);
+        let losses = estimate.losses;
+        for candidate in candidates.iter_mut() {
+            candidate.rates = candidate.flow.smooth(candidate.rates, now_us);
+        }
+        let costs: ArrayVec<(f64, f64), { limits::MAX_LINES }> = candidates
+            .iter()
+            .map(|candidate| {
+                let now = candidate.flow.cost(candidate.rates);
+                (now, now.max(Flow::least_cost(candidate.ideal, candidate.rates)))
+            })
+            .collect();
+        let mut moves = Moves::new();
+        let mut aim: Option<Bitrate> = None;
+        let mut before = 0.0;
+        let has_picture = candidates
+            .iter()
+            .any(|candidate| candidate.flow.rung() != Target::AudioOnly);
+        for (place, candidate) in candidates.iter_mut().enumerate() {
+            // What flows: those before take what they have. What is new: those after keep what they have or would be first to get.
+            let after: f64 = costs.iter().skip(place + 1).map(|(_, least)| least).sum();
+            let others = |taken: f64| Bitrate::from_bps(taken as u64);
+            let budget = Budget {
+                target: estimate.target.map(|target| target - others(before)),
+                minimum: estimate.minimum.map(|minimum| minimum - others(before + after)),
+                probed: probed - others(before + after),
+                queue: estimate.queue,
+                is_congested: estimate.is_congested,
+                loses: estimate.loses_more_than_usual,
+                audio_loss: if losses.audio >= 20 {
+                    (losses.audio_share() - self.signals.usual_loss()).max(0.0)
+                } else {
+                    0.0
+                },
+                floor: self.floor,
+            };
+            let step = candidate.flow.step(candidate.ideal, candidate.rates, &budget, now_us);
+            if let Some(step) = step {
+                if step.to < step.from {
+                    self.prober.handle_step_down(now_us);
+                }
+                if step.to > step.from {
+                    // What was probed is used up: the next flow needs its own.
+                    self.clean = None;
+                }
+                let _ = moves.try_push((place, step));
+            } else if aim.is_none()
+                && let Some(own) = candidate.flow.aim(candidate.ideal, candidate.rates, self.floor)
+            {
+                aim = Some(own + others(before + after));
+            }
+            before += candidate.flow.cost(candidate.rates);
+        }
+        let needed = before + AUDIO_RESERVE.bps() as f64;
+        self.pacing.set_needed(estimate.target.map(|_| needed));
+        self.waiting = aim.is_some().then_some(now_us);
+        self.probe_for(aim, probed, can_probe, has_picture, now_us);
+        moves
+    }
+
+    fn probe_for(&mut self, aim: Option<Bitrate>, probed: Bitrate, can_probe: bool, has_picture: bool, now_us: i64) {
+        let estimate = self.estimator.estimate();
+        let (Some(known), Some(aim)) = (estimate.target, aim) else {
+            return;
+        };
+        if estimate.is_congested || probed >= aim {
+            return;
+        }
+        if can_probe {
+            self.prober
+                .start(aim, known.max(estimate.delivered), has_picture, &self.signals, now_us);
+        } else if let Some(blind) = self.prober.blind(aim, now_us) {
+            self.take_verdict(blind, now_us);
+        }
+    }
+
+    /// Bytes of padding that are to be sent now, zero most of the time.
+    pub(crate) fn wanted_padding(&mut self, now: Instant) -> usize {
+        let now_us = self.micros(now);
+        self.prober.wanted(now_us)
+    }
+
+    /// When video that has waited since `arrival` may leave, if not now.
+    pub(crate) fn wait(&mut self, arrival: Instant, now: Instant) -> Option<Duration> {
+        let now_us = self.micros(now);
+        self.pacing.wait(now.saturating_duration_since(arrival), now_us)
+    }
+
+    /// When the controller wants to be asked although nothing came.
+    pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        if self.prober.is_sending() {
+            return Some(now + PROBE_STEP);
+        }
+        self.waiting.map(|since| self.instant(since + LOOK_US))
+    }
+
+    /// Whether a flow's picture will soon be stopped unless the path gets better.
+    pub(crate) fn is_about_to_stop(&self, flow: &Flow, now: Instant) -> bool {
+        flow.is_about_to_stop(self.micros(now))
+    }
+
+    /// What is known of the path.
+    pub(crate) const fn estimate(&self) -> &Estimate {
+        self.estimator.estimate()
+    }
+
+    /// The verdict of a probe that has ended, once.
+    pub(crate) const fn take_probed(&mut self) -> Option<Probed> {
+        self.probed.take()
+    }
+}

@@ -1,0 +1,254 @@
+//! Probing: for a third of a second more is sent than the media needs, as far as the next rung and no further, and what comes of
+//! it decides whether that rung is tried.
+
+use std::time::Duration;
+
+use crate::adapt::signals::{Millis, Signals};
+use crate::media::Bitrate;
+
+/// How long more is sent.
+const LENGTH_US: i64 = 350_000;
+/// A verdict needs the feedback about the last packet; without it for so long there is none.
+const VERDICT_TIMEOUT_US: i64 = 1_500_000;
+/// A queue that rises by so much ends a probe at once: people are talking.
+const TOO_MUCH: Millis = 35.0;
+/// A clean probe leaves no more queue than this.
+const CLEAN: Millis = 20.0;
+/// A failed probe measures the capacity while at least so much queue stands ...
+const QUEUED: Millis = 10.0;
+/// ... for so long.
+const LEAST_FULL_US: i64 = 120_000;
+/// Loss of a clean probe, over the usual.
+const CLEAN_LOSS: f64 = 0.03;
+/// The first probe after the picture stopped or got smaller.
+const FIRST: Duration = Duration::from_secs(2);
+/// From one probe that failed to the next, at first.
+const AGAIN: Duration = Duration::from_secs(3);
+/// Each failure makes it longer by this: little while there is no picture ...
+const LONGER_WITHOUT_PICTURE: f64 = 1.1;
+/// ... more where only a better one is to be had ...
+const LONGER: f64 = 1.4;
+/// ... up to this.
+const LONGEST: Duration = Duration::from_secs(30);
+/// From a clean probe to the next.
+const NEXT: Duration = Duration::from_millis(250);
+/// A probe goes no further above what is known than this: a path that is not better than before would be flooded.
+const LARGEST_STEP: f64 = 1.3;
+/// Or, without picture, than this: small steps take too long at the bottom.
+const LEAST_STEP: Bitrate = Bitrate::from_kbps(300);
+/// Queue that a clean probe may build, as a share of its time: 4 % over the capacity.
+const CLEAN_SLOPE: f64 = 0.04;
+
+/// What came of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It arrived as it was sent.
+    Clean,
+    /// A queue built: the rate that came through is the capacity.
+    Full,
+    /// Nobody knows: too little came back.
+    Unclear,
+}
+
+/// A probe that has ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Probed {
+    /// What came of it.
+    pub(crate) verdict: Verdict,
+    /// What it measured; zero if nothing.
+    pub(crate) rate: Bitrate,
+    /// What it aimed at.
+    pub(crate) aim: Bitrate,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Waiting,
+    Running(Running),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Running {
+    aim: f64,
+    started_us: i64,
+    /// When the last packet left; `None` while more is being sent.
+    ended_us: Option<i64>,
+    /// Everything sent since the start, in bytes.
+    sent: u64,
+    /// The queue there was before.
+    queue: Millis,
+    /// Arrival of the last packet before the probe.
+    since_arrival_us: i64,
+    /// Queue rose too much, or packets were lost.
+    failed: bool,
+    has_picture: bool,
+}
+
+/// See the module.
+pub(crate) struct Prober {
+    state: State,
+    next_us: i64,
+    again: Duration,
+    /// Where the bottleneck was met last.
+    full: Bitrate,
+}
+
+impl Prober {
+    pub(crate) const fn new() -> Self {
+        Self {
+            state: State::Waiting,
+            next_us: 0,
+            again: AGAIN,
+            full: Bitrate::ZERO,
+        }
+    }
+
+    /// A rung was lost: the way back begins.
+    pub(crate) fn handle_step_down(&mut self, now_us: i64) {
+        self.state = State::Waiting;
+        self.again = AGAIN;
+        self.next_us = now_us + micros(FIRST);
+    }
+
+    /// Starts a probe for `aim`, or as far towards it as is decent above `known`, if it is time.
+    pub(crate) fn start(&mut self, aim: Bitrate, known: Bitrate, has_picture: bool, signals: &Signals, now_us: i64) {
+        if !matches!(self.state, State::Waiting) || now_us < self.next_us {
+            return;
+        }
+        let mut furthest = Bitrate::from_bps((known.bps() as f64 * LARGEST_STEP) as u64);
+        if !has_picture {
+            furthest = furthest.max(known + LEAST_STEP);
+        }
+        let aim = aim.min(furthest);
+        self.state = State::Running(Running {
+            aim: aim.bps() as f64,
+            started_us: now_us,
+            ended_us: None,
+            sent: 0,
+            queue: signals.latest().unwrap_or(0.0).max(0.0),
+            since_arrival_us: signals.newest_arrival_us,
+            failed: false,
+            has_picture,
+        });
+    }
+
+    /// Anything was sent.
+    pub(crate) const fn handle_sent(&mut self, size: usize) {
+        if let State::Running(running) = &mut self.state
+            && running.ended_us.is_none()
+        {
+            running.sent += size as u64;
+        }
+    }
+
+    /// Bytes that are to be sent now for the probe to go as fast as it should.
+    pub(crate) fn wanted(&mut self, now_us: i64) -> usize {
+        let State::Running(running) = &mut self.state else {
+            return 0;
+        };
+        if running.ended_us.is_some() {
+            return 0;
+        }
+        let elapsed = now_us - running.started_us;
+        if elapsed >= LENGTH_US {
+            running.ended_us = Some(now_us);
+            return 0;
+        }
+        // A little ahead, so that the first moment counts.
+        let due = running.aim / 8e6 * (elapsed + 5_000) as f64;
+        (due as u64).saturating_sub(running.sent) as usize
+    }
+
+    /// More is being sent right now.
+    pub(crate) const fn is_sending(&self) -> bool {
+        matches!(self.state, State::Running(Running { ended_us: None, .. }))
+    }
+
+    /// For a receiver that takes nothing to probe with: the rung itself is the probe, as often as probes would be.
+    pub(crate) fn blind(&mut self, aim: Bitrate, now_us: i64) -> Option<Probed> {
+        if now_us < self.next_us {
+            return None;
+        }
+        self.next_us = now_us + micros(self.again);
+        self.again = self.again.mul_f64(LONGER).min(LONGEST);
+        Some(Probed {
+            verdict: Verdict::Clean,
+            rate: aim,
+            aim,
+        })
+    }
+
+    /// A feedback was taken in; perhaps it ends the probe.
+    pub(crate) fn handle_feedback(&mut self, signals: &mut Signals, now_us: i64) -> Option<Probed> {
+        let State::Running(running) = &mut self.state else {
+            return None;
+        };
+        // What was sent before is no evidence.
+        if signals.newest_sent_us > running.started_us && running.ended_us.is_none() {
+            let losses = signals.losses(3, now_us);
+            let rose = signals.latest().is_some_and(|queue| queue > running.queue + TOO_MUCH);
+            let lost = losses.packets >= 20 && losses.share() > signals.usual_loss() + 0.10;
+            if rose || lost {
+                running.failed = true;
+                running.ended_us = Some(now_us);
+            }
+        }
+        let ended = running.ended_us?;
+        let heard = signals.newest_sent_us >= ended - 20_000;
+        if !heard && now_us - ended < VERDICT_TIMEOUT_US {
+            return None;
+        }
+        let running = *running;
+        let aim = Bitrate::from_bps(running.aim as u64);
+        let done = |verdict, rate: f64| Probed {
+            verdict,
+            rate: Bitrate::from_bps(rate as u64),
+            aim,
+        };
+        let passage = signals.passage(running.started_us..=ended);
+        let probed = match passage {
+            Some(passage) if heard && passage.span_us >= 50_000 => {
+                let losses = signals.losses(5, now_us);
+                let queue = signals.latest().unwrap_or(0.0);
+                let is_clean = !running.failed
+                    && queue <= running.queue + CLEAN
+                    && passage.slope <= CLEAN_SLOPE
+                    && (losses.lost <= 2 || losses.share() <= 2.0 * signals.usual_loss() + CLEAN_LOSS)
+                    && passage.span_us >= LENGTH_US / 2;
+                if is_clean {
+                    done(Verdict::Clean, passage.rate.clamp(running.aim, running.aim * 1.1))
+                } else {
+                    // Only while a queue stands is what comes through the capacity.
+                    let full = signals.delivered(LENGTH_US, running.since_arrival_us + 1, Some(QUEUED));
+                    let full = full.filter(|(_, span)| *span >= LEAST_FULL_US);
+                    done(Verdict::Full, full.map_or(0.0, |(rate, _)| rate.min(running.aim)))
+                }
+            }
+            _ => done(Verdict::Unclear, 0.0),
+        };
+        self.state = State::Waiting;
+        if probed.verdict == Verdict::Full {
+            self.full = probed.aim;
+        }
+        if probed.verdict == Verdict::Clean {
+            // Only what goes further than the last failure is news.
+            if probed.aim > self.full {
+                self.again = AGAIN;
+            }
+            self.next_us = now_us + micros(NEXT);
+        } else {
+            self.next_us = now_us + micros(self.again);
+            let longer = if running.has_picture {
+                LONGER
+            } else {
+                LONGER_WITHOUT_PICTURE
+            };
+            self.again = self.again.mul_f64(longer).min(LONGEST);
+        }
+        Some(probed)
+    }
+}
+
+const fn micros(time: Duration) -> i64 {
+    time.as_micros() as i64
+}
