@@ -13,6 +13,7 @@ use crate::ids::{ParticipantId, RoomId, Ssrc};
 use crate::limits;
 use crate::media::Kind;
 use crate::ntp::NtpSpan;
+use crate::path::Path;
 use crate::published::{LayerIndex, MediaPacket, Outcome, Published, PublishedLayer, TrackKey};
 use crate::receive::rtx::{self, Retransmission};
 use crate::receive::{Cause, ReportSchedule, TwccRecorder};
@@ -82,6 +83,8 @@ pub(crate) struct Member {
     twcc_out: u16,
     /// Fits what is sent to the path. Made with the first packet that has a transport-wide number.
     controller: Option<Box<Controller>>,
+    /// The path that the controller knows.
+    known_path: Option<Path>,
     /// When video may go on, if the pace stopped it.
     paced_until: Option<Instant>,
     reports: ReportSchedule,
@@ -119,6 +122,7 @@ impl Member {
             twcc_in: None,
             twcc_out: seed as u16,
             controller: None,
+            known_path: None,
             paced_until: None,
             reports: ReportSchedule::new(seed),
             reported: None,
@@ -441,9 +445,17 @@ impl Member {
 
     /// Lets the ladder decide what each video slot is sent, whenever feedback has come.
     fn adapt(&mut self, tracks: &Slab<Published>, shared: &mut Shared, now: Instant) {
-        let Some(controller) = self.controller.as_mut().filter(|controller| controller.is_due(now)) else {
+        let Some(controller) = &mut self.controller else { return };
+        let path = self.transport.selected_path();
+        if path.is_some() && self.known_path != path {
+            if self.known_path.is_some() {
+                controller.handle_new_path();
+            }
+            self.known_path = path;
+        }
+        if !controller.is_due(now) {
             return;
-        };
+        }
         if let Some(probed) = controller.take_probed() {
             shared.counters.add(
                 match probed.verdict {

@@ -112,6 +112,17 @@ impl Controller {
         self.epoch + Duration::from_micros(micros.max(0) as u64)
     }
 
+    /// From here on everything goes another way: nothing is known of it.
+    pub(crate) fn handle_new_path(&mut self) {
+        self.sent.forget();
+        self.signals = Signals::new();
+        self.estimator = Estimator::new();
+        self.prober = Prober::new();
+        self.pacing = Pacing::new();
+        self.clean = None;
+        self.due = true;
+    }
+
     /// A packet of `len` RTP bytes left under a transport-wide number.
     pub(crate) fn handle_sent(&mut self, number: u16, len: usize, sort: Sort, now: Instant) {
         let now_us = self.micros(now);

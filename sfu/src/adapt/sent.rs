@@ -101,6 +101,14 @@ impl SentHistory {
         });
     }
 
+    /// What was sent so far went another way: nothing is learned from its fate.
+    pub(crate) fn forget(&mut self) {
+        for entry in &mut self.entries {
+            entry.fate = Fate::Unused;
+        }
+        self.settled = self.next;
+    }
+
     fn push(&mut self, entry: Entry) {
         let place = self.place(self.next);
         self.entries[place] = entry;
