@@ -219,6 +219,8 @@ fn run(path: Path, seed: u64) {
     let mut layer = receiver();
     let mut arrived = BTreeSet::new();
     let mut highest = None;
+    // Where the stream begins for the receiver. What was sent before may still come late; it is not asked for.
+    let mut begin = None;
     // When each packet was first seen to be missing, and how often it was asked for.
     let mut missing: BTreeMap<u64, u64> = BTreeMap::new();
     let mut requests: BTreeMap<u64, u32> = BTreeMap::new();
@@ -235,6 +237,7 @@ fn run(path: Path, seed: u64) {
             if let Some(since) = missing.remove(&packet) {
                 slowest_repair = slowest_repair.max(ms - since);
             }
+            begin.get_or_insert(packet);
             let before = highest.unwrap_or(packet);
             missing.extend((before + 1..packet).map(|hole| (hole, ms)));
             highest = Some(before.max(packet));
@@ -274,12 +277,11 @@ fn run(path: Path, seed: u64) {
     assert_eq!(layer.poll_timeout(), None, "nothing is asked for forever");
     let never_came = highest.unwrap() + 1 - arrived.first().unwrap() - arrived.len() as u64;
     assert_eq!(layer.counters().lost, never_came);
+    let wanted = begin.unwrap()..=highest.unwrap();
+    let given_up = wanted.filter(|packet| !arrived.contains(packet)).count();
     let gave_up_too_early = u128::from(slowest_repair) >= limits::MAX_HOLE_AGE.as_millis();
-    assert!(broken || never_came == 0, "what is lost for good needs a key frame");
-    assert!(
-        !broken || never_came > 0 || gave_up_too_early,
-        "a key frame nobody needs"
-    );
+    assert!(broken || given_up == 0, "what is lost for good needs a key frame");
+    assert!(!broken || given_up > 0 || gave_up_too_early, "a key frame nobody needs");
 }
 
 proptest! {
@@ -298,4 +300,18 @@ proptest! {
     ) {
         run(Path { loss, burst, reorder, duplicate, round_trip, repair_loss }, seed);
     }
+}
+
+/// The first packet is delayed beyond the second, which is lost: the stream begins at the third.
+#[test]
+fn a_stream_that_begins_out_of_order() {
+    let path = Path {
+        loss: 1,
+        burst: 1,
+        reorder: 5,
+        duplicate: 0,
+        round_trip: 1,
+        repair_loss: 0,
+    };
+    run(path, 1_993_398_885_475_202_956);
 }
