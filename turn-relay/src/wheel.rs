@@ -33,7 +33,7 @@ impl<K> Wheel<K> {
         self.len += 1;
     }
 
-    /// Takes out everything whose time has come, a slot at a time. The slot's memory is given back by [`Self::recycle`].
+    /// Takes out everything whose time has come, a slot at a time.
     pub(crate) fn take_due(&mut self, now: u32) -> Option<Vec<K>> {
         let last = u64::from(now / WHEEL_SECONDS);
         while self.next <= last {
