@@ -96,6 +96,8 @@ pub enum Relay {
     /// For participants of visits, towards this server's own media.
     #[default]
     HandOver,
+    /// The same, and browsers are told of TURN over UDP. Chromium then never takes the direct path.
+    HandOverUdp,
 }
 
 impl From<Relay> for housecall_sfu::Relay {
@@ -103,6 +105,7 @@ impl From<Relay> for housecall_sfu::Relay {
         match relay {
             Relay::Off => Self::Off,
             Relay::HandOver => Self::HandOver,
+            Relay::HandOverUdp => Self::HandOverUdp,
         }
     }
 }

@@ -89,7 +89,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let metrics = Arc::new(Metrics::new());
     let secret = match settings.relay {
         settings::Relay::Off => None,
-        settings::Relay::HandOver => Some(Secret::new(&random_bytes())),
+        settings::Relay::HandOver | settings::Relay::HandOverUdp => Some(Secret::new(&random_bytes())),
     };
     let (event_sender, events) = mpsc::channel(limits::EVENT_QUEUE);
     let mut shards = Vec::with_capacity(settings.shards);
@@ -101,7 +101,10 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         addresses.push(local);
         let wall = clock();
         let candidates = candidates(&settings.public_addresses, local);
-        let relay_urls = relay::urls(&candidates);
+        let relay_urls = match settings.relay {
+            settings::Relay::HandOverUdp => relay::urls(&candidates),
+            settings::Relay::Off | settings::Relay::HandOver => Vec::new(),
+        };
         let relay = secret.as_ref().map(|secret| relay(secret, &candidates));
         let config = WorkerConfig {
             shard: index as u16,
@@ -295,9 +298,12 @@ impl ShardHandle {
         }
     }
 
-    /// Credentials for the relay, good from now on.
+    /// Credentials for the relay, good from now on, if participants are told of it.
     pub(crate) fn relay_access(&self, user: RelayUserId) -> Option<RelayAccess> {
         let (secret, urls) = self.relay.as_ref()?;
+        if urls.is_empty() {
+            return None;
+        }
         let expires = UnixSeconds(unix_now().0 + limits::RELAY_CREDENTIALS_LIFE.as_secs());
         let credentials = secret.mint(&user.to_string(), expires);
         Some(RelayAccess {

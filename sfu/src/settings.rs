@@ -28,8 +28,12 @@ pub struct Settings {
 pub enum Relay {
     /// None.
     Off,
-    /// On the media port, for participants, towards the media core only.
+    /// On the media port, for participants, towards the media core only. Participants are given credentials, and the addresses that
+    /// the composition root adds.
     HandOver,
+    /// The same, and participants are told the address of TURN over UDP on the media port itself. **Chromium then never uses the direct path**
+    /// (`docs/decisions/0003-no-turn-over-udp-for-browsers.md`): for laboratories, and for clients that may use a relay only.
+    HandOverUdp,
 }
 
 impl Default for Settings {

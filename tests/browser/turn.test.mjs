@@ -21,7 +21,7 @@ let browser;
 let people = [];
 
 before(async () => {
-  server = await Server.start({ host: '0.0.0.0' });
+  server = await Server.start({ host: '0.0.0.0', relay: 'hand-over-udp' });
   browser = await launch();
 });
 after(async () => {
@@ -51,6 +51,36 @@ const turnPackets = async () => {
   const text = await (await fetch(`${server.origin}/metrics`)).text();
   return Number(/^housecall_media_packets_total\{kind="turn_in"\} (\d+)/m.exec(text)?.[1] ?? 0);
 };
+
+test('by default the way is direct', async () => {
+  const own = await Server.start();
+  try {
+    const links = await own.visit('patient', 'clinician');
+    const [patient, clinician] = [await person(links.patient), await person(links.clinician)];
+    await meet(patient, clinician);
+    for (const page of [patient, clinician]) {
+      await decodes(page, { frames: 30, audioSeconds: 1, timeout: 30_000 });
+      assert.match((await selected(page)).local.candidateType, /^(host|prflx)$/);
+    }
+  } finally {
+    await own.stop();
+  }
+});
+
+test('a fact of Chromium: told of TURN over UDP at the address of media, it does not take the direct way', async () => {
+  const own = await Server.start({ relay: 'hand-over-udp' });
+  try {
+    const links = await own.visit('patient', 'clinician');
+    const [patient, clinician] = [await person(links.patient), await person(links.clinician)];
+    await meet(patient, clinician);
+    for (const page of [patient, clinician]) {
+      await decodes(page, { frames: 30, audioSeconds: 1, timeout: 30_000 });
+      assert.equal((await selected(page)).local.candidateType, 'relay', 'if this is direct, look at docs/decisions/0003 again');
+    }
+  } finally {
+    await own.stop();
+  }
+});
 
 describe('through the relay alone', () => {
   test('two people see and hear each other, by channels and not by indications', async () => {

@@ -1,7 +1,7 @@
 /** The real program, as a process of its own, on a free port with an empty data directory. */
 
 import { spawn, execFile } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -23,15 +23,21 @@ async function freePort() {
 export class Server {
   /**
    * Starts a server with its own data, or on another's `data` and `port`. `host` 0.0.0.0 offers media on every address of the
-   * machine: Firefox takes no candidate on the loopback interface.
+   * machine: Firefox takes no candidate on the loopback interface. `relay` is the setting `turn.relay`.
    */
-  static async start({ data, port, host = '127.0.0.1' } = {}) {
+  static async start({ data, port, host = '127.0.0.1', relay } = {}) {
     const server = new Server();
     server.data = data ?? (await mkdtemp(join(tmpdir(), 'housecall-test-')));
     server.port = port ?? (await freePort());
     server.origin = `http://localhost:${server.port}`;
     server.log = '';
-    server.process = spawn(binary, ['serve', '--listen', `${host}:${server.port}`, '--data', server.data], {
+    const args = ['serve', '--listen', `${host}:${server.port}`, '--data', server.data];
+    if (relay) {
+      const config = join(server.data, 'housecall.toml');
+      await writeFile(config, `demo = true\n[turn]\nrelay = "${relay}"\n`);
+      args.push('--config', config);
+    }
+    server.process = spawn(binary, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     server.exited = new Promise((resolve) => server.process.once('exit', (code, signal) => resolve(signal ?? code)));
