@@ -42,6 +42,8 @@ impl Announcement<'_> {
                 out,
                 "and let the patient in as the clinician. New links are printed at every start; old ones keep working."
             )?;
+            let data = self.data.display();
+            writeln!(out, "Another visit: housecall visit create --data {data}")?;
         } else {
             writeln!(
                 out,

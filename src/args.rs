@@ -1,12 +1,15 @@
 //! The command line.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use housecall::config::{Config, ConfigError, Written};
+use housecall::config::{Config, ConfigError, Written, listen_address};
+use housecall_portal::VisitStart;
+use jiff::civil::DateTime;
+use jiff::{SignedDuration, Timestamp};
 
 /// Self-hosted video visits between patients and clinicians.
 #[derive(Parser)]
@@ -46,7 +49,7 @@ pub(crate) struct Serve {
     #[command(flatten)]
     place: Place,
     /// Address and port for HTTP (TCP) and media (UDP); beats the configuration file.
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = listen_address)]
     listen: Option<SocketAddr>,
     /// An address at which browsers reach this server, best first; repeatable, beats the configuration file.
     #[arg(long = "public-address", value_name = "IP")]
@@ -67,7 +70,10 @@ pub(crate) struct CreateVisit {
     pub(crate) place: Place,
     /// When it starts, counted from now.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=527_040))]
-    pub(crate) in_minutes: u32,
+    in_minutes: u32,
+    /// When it starts: 2027-03-01T14:30 by the clinic's clocks, or with an offset, 2027-03-01T14:30-07:00.
+    #[arg(long, value_name = "TIME", conflicts_with = "in_minutes", value_parser = start)]
+    at: Option<VisitStart>,
     /// Print a JSON object with the id and the times.
     #[arg(long)]
     pub(crate) json: bool,
@@ -95,9 +101,9 @@ pub(crate) struct Token {
     /// The name the others see.
     #[arg(long, value_name = "TEXT")]
     pub(crate) name: Option<String>,
-    /// How long the token can be used, e.g. 30m, 1h, 12h.
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time_to_live)]
-    pub(crate) ttl: Duration,
+    /// How long the token can be used, e.g. 30m, 1h, 12h [default: until 12 hours after the visit's end].
+    #[arg(long, value_name = "TIME", value_parser = time_to_live)]
+    pub(crate) ttl: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -107,9 +113,29 @@ pub(crate) enum Role {
     Guest,
 }
 
+/// With an offset or Z it is an instant, without one a time on the clinic's wall.
+fn start(text: &str) -> Result<VisitStart, String> {
+    if let Ok(instant) = text.parse::<Timestamp>() {
+        return Ok(VisitStart::At(instant));
+    }
+    // A date alone would be midnight, which nobody means.
+    match text.parse::<DateTime>() {
+        Ok(shown) if text.contains(':') && !text.contains('[') => Ok(VisitStart::OnTheWall(shown)),
+        _ => Err("write it like 2027-03-01T14:30 (by the clinic's clocks) or 2027-03-01T14:30-07:00".to_owned()),
+    }
+}
+
+impl CreateVisit {
+    /// When the visit starts.
+    pub(crate) fn start(&self) -> VisitStart {
+        let wait = VisitStart::In(SignedDuration::from_mins(i64::from(self.in_minutes)));
+        self.at.unwrap_or(wait)
+    }
+}
+
 fn time_to_live(text: &str) -> Result<Duration, String> {
     let help = "write it like 30m, 1h or 12h";
-    let span: jiff::SignedDuration = text.parse().map_err(|_| help.to_owned())?;
+    let span: SignedDuration = text.parse().map_err(|_| help.to_owned())?;
     Duration::try_from(span)
         .ok()
         .filter(|ttl| !ttl.is_zero())
@@ -138,6 +164,15 @@ impl Place {
     pub(crate) fn config(&self) -> Result<Config, ConfigError> {
         self.written()?.check()
     }
+
+    /// These arguments again, as far as they were given.
+    pub(crate) fn arguments(&self) -> Vec<(&'static str, &Path)> {
+        let given = [("--config", &self.config), ("--data", &self.data)];
+        given
+            .into_iter()
+            .filter_map(|(name, path)| Some((name, path.as_deref()?)))
+            .collect()
+    }
 }
 
 impl Serve {
@@ -156,8 +191,6 @@ impl Serve {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     fn parse(line: &str) -> Result<Command, clap::Error> {
@@ -193,6 +226,47 @@ mod tests {
     }
 
     #[test]
+    fn starts() {
+        let read = |line: &str| match parse(line) {
+            Ok(Command::Visit(Visit::Create(create))) => Ok(create.start()),
+            Ok(_) => panic!("{line} makes no visit"),
+            Err(error) => Err(error.to_string()),
+        };
+        let minutes = |n| Ok(VisitStart::In(SignedDuration::from_mins(n)));
+        assert_eq!(read("housecall visit create"), minutes(0));
+        assert_eq!(read("housecall visit create --in-minutes 30"), minutes(30));
+        let wall = VisitStart::OnTheWall(jiff::civil::date(2027, 3, 1).at(14, 30, 0, 0));
+        assert_eq!(read("housecall visit create --at 2027-03-01T14:30"), Ok(wall));
+        assert_eq!(start("2027-03-01 14:30"), Ok(wall));
+        for text in ["2027-03-01T14:30-07:00", "2027-03-01T21:30:00Z"] {
+            let instant = "2027-03-01T21:30:00Z".parse().unwrap();
+            assert_eq!(start(text), Ok(VisitStart::At(instant)), "{text}");
+        }
+        for bad in [
+            "",
+            "2027-03-01",
+            "tomorrow",
+            "14:30",
+            "2027-03-01T25:00",
+            "2027-03-01T14:30[Europe/Berlin]",
+        ] {
+            assert!(
+                start(bad).is_err_and(|help| help.contains("2027-03-01T14:30")),
+                "{bad:?}"
+            );
+        }
+        assert!(read("housecall visit create --at 2027-03-01T14:30 --in-minutes 5").is_err());
+    }
+
+    #[test]
+    fn a_port_alone_is_answered_with_what_to_write() {
+        let Err(refused) = parse("housecall --listen 8092") else {
+            panic!("a port alone is no address");
+        };
+        assert!(refused.to_string().contains("write \"0.0.0.0:8092\""), "{refused}");
+    }
+
+    #[test]
     fn times_to_live() {
         for (text, seconds) in [("1h", 3600), ("30m", 1800), ("90s", 90), ("1h30m", 5400)] {
             assert_eq!(time_to_live(text), Ok(Duration::from_secs(seconds)), "{text}");
@@ -208,10 +282,7 @@ mod tests {
             panic!("a complete token command parses");
         };
         assert_eq!((token.visit.as_str(), token.role), ("7", Role::Guest));
-        assert_eq!(
-            (token.name.as_deref(), token.ttl),
-            (Some("Ann"), Duration::from_secs(3600))
-        );
+        assert_eq!((token.name.as_deref(), token.ttl), (Some("Ann"), None));
         for bad in [
             "housecall token --visit 7",
             "housecall token --role guest",

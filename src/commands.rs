@@ -1,13 +1,16 @@
 //! Commands on the data of a server, running or not.
+//!
+//! What was asked for goes to `out`, alone, for programs to read; what a person may want to know beside it goes to `hints`.
 
 use std::io::Write;
+use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
 use housecall::config::Config;
 use housecall_portal::store::HolderRole;
 use housecall_portal::text::PersonName;
-use housecall_portal::{PortalError, TokenRequest};
-use jiff::SignedDuration;
+use housecall_portal::{MintedToken, PortalError, TokenRequest};
+use jiff::{SignedDuration, Timestamp};
 
 use crate::args::{CreateVisit, RevokeVisit, Role, Token};
 
@@ -15,19 +18,21 @@ use crate::args::{CreateVisit, RevokeVisit, Role, Token};
 #[derive(serde::Serialize)]
 struct VisitJson {
     visit: String,
-    starts_at: jiff::Timestamp,
-    ends_at: jiff::Timestamp,
+    starts_at: Timestamp,
+    ends_at: Timestamp,
     time_zone: String,
 }
 
 /// `housecall visit create`
-pub(crate) async fn create_visit(config: &Config, command: &CreateVisit, out: &mut impl Write) -> anyhow::Result<()> {
-    let portal = housecall::open_portal(config)?;
+pub(crate) async fn create_visit(
+    config: &Config,
+    command: &CreateVisit,
+    out: &mut impl Write,
+    hints: &mut impl Write,
+) -> anyhow::Result<()> {
+    let portal = housecall::open_for_command(config)?;
     let visit = portal
-        .create_visit(
-            SignedDuration::from_mins(i64::from(command.in_minutes)),
-            housecall::clinic_profile(config)?,
-        )
+        .create_visit(command.start(), housecall::clinic_profile(config)?)
         .await
         .context("the visit was not made")?;
     if command.json {
@@ -38,16 +43,30 @@ pub(crate) async fn create_visit(config: &Config, command: &CreateVisit, out: &m
             time_zone: visit.time_zone,
         };
         writeln!(out, "{}", serde_json::to_string(&json)?)?;
-    } else {
-        writeln!(out, "{}", visit.visit)?;
+        return Ok(());
     }
-    Ok(())
+    writeln!(out, "{}", visit.visit)?;
+    out.flush()?;
+
+    let (id, place) = (visit.visit, place(command.place.arguments()));
+    writeln!(
+        hints,
+        "\nThe visit starts {}. Its two links, each {}/join# and a token:",
+        shown(visit.starts_at, &visit.time_zone),
+        origin(config),
+    )?;
+    writeln!(hints, "  housecall token{place} --visit {id} --role clinician")?;
+    writeln!(
+        hints,
+        "  housecall token{place} --visit {id} --role patient --name \"THEIR NAME\""
+    )?;
+    unless_served(&config.data_dir, hints)
 }
 
 /// `housecall visit revoke`
 pub(crate) async fn revoke_visit(config: &Config, command: &RevokeVisit, out: &mut impl Write) -> anyhow::Result<()> {
     let visit = command.visit.parse().map_err(|_| no_visit())?;
-    let revoked = match housecall::open_portal(config)?.revoke_links(visit).await {
+    let revoked = match housecall::open_for_command(config)?.revoke_links(visit).await {
         Ok(revoked) => revoked,
         Err(PortalError::NotFound) => return Err(no_visit()),
         Err(cause) => return Err(cause).context("the links were not taken back"),
@@ -61,7 +80,12 @@ fn no_visit() -> anyhow::Error {
 }
 
 /// `housecall token`
-pub(crate) async fn token(config: &Config, command: &Token, out: &mut impl Write) -> anyhow::Result<()> {
+pub(crate) async fn token(
+    config: &Config,
+    command: &Token,
+    out: &mut impl Write,
+    hints: &mut impl Write,
+) -> anyhow::Result<()> {
     let request = TokenRequest {
         visit: command.visit.parse().map_err(|_| no_visit())?,
         role: match command.role {
@@ -75,9 +99,9 @@ pub(crate) async fn token(config: &Config, command: &Token, out: &mut impl Write
             .map(PersonName::new)
             .transpose()
             .context("--name")?,
-        ttl: SignedDuration::try_from(command.ttl).context("--ttl")?,
+        ttl: command.ttl.map(SignedDuration::try_from).transpose().context("--ttl")?,
     };
-    let minted = match housecall::open_portal(config)?.mint_token(request).await {
+    let minted = match housecall::open_for_command(config)?.mint_token(request).await {
         Ok(minted) => minted,
         Err(PortalError::NotFound) => return Err(no_visit()),
         Err(PortalError::VisitEnded | PortalError::VisitCancelled) => {
@@ -86,5 +110,90 @@ pub(crate) async fn token(config: &Config, command: &Token, out: &mut impl Write
         Err(cause) => return Err(cause).context("the token was not made"),
     };
     writeln!(out, "{}", minted.token.expose())?;
+    out.flush()?;
+
+    writeln!(
+        hints,
+        "\nThe link is {}/join# and this token. {}",
+        origin(config),
+        lifetime(&minted)
+    )?;
+    unless_served(&config.data_dir, hints)
+}
+
+/// Until when, and a warning if that is too soon for the visit.
+fn lifetime(minted: &MintedToken) -> String {
+    let until = shown(minted.expires_at, &minted.time_zone);
+    if minted.expires_at < minted.ends_at {
+        let end = shown(minted.ends_at, &minted.time_zone);
+        return format!(
+            "It works until {until} only, but the visit lasts until {end}: give it a longer --ttl, or none."
+        );
+    }
+    format!("It works until {until}.")
+}
+
+/// An instant by the clinic's clocks, to the minute.
+fn shown(instant: Timestamp, zone: &str) -> String {
+    let tz = jiff::tz::TimeZoneDatabase::bundled().get(zone);
+    let zoned = instant.to_zoned(tz.unwrap_or(jiff::tz::TimeZone::UTC));
+    zoned.strftime("%Y-%m-%d %H:%M (%Q)").to_string()
+}
+
+/// Where people open links, as far as a command can know: a server may have been told another port.
+fn origin(config: &Config) -> String {
+    config
+        .public_url
+        .clone()
+        .unwrap_or_else(|| "http://localhost:PORT".to_owned())
+}
+
+/// The arguments that lead the next command to the same data.
+fn place(arguments: Vec<(&'static str, &Path)>) -> String {
+    let one = |(name, path): (&str, &Path)| {
+        let path = path.display().to_string();
+        match path.contains(|c: char| !c.is_ascii_alphanumeric() && !"/._-".contains(c)) {
+            true => format!(" {name} '{}'", path.replace('\'', r"'\''")),
+            false => format!(" {name} {path}"),
+        }
+    };
+    arguments.into_iter().map(one).collect()
+}
+
+/// A visit on data that no server uses opens for nobody: often it is the wrong directory.
+fn unless_served(directory: &Path, hints: &mut impl Write) -> anyhow::Result<()> {
+    if !housecall::is_served(directory) {
+        let directory = std::path::absolute(directory)?;
+        writeln!(
+            hints,
+            "No server uses {} at the moment. If one runs, its data is elsewhere: use its --data.",
+            directory.display()
+        )?;
+    }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_are_shown_by_the_clinics_clocks() {
+        let instant = "2027-07-01T21:30:00Z".parse().unwrap();
+        assert_eq!(
+            shown(instant, "America/Vancouver"),
+            "2027-07-01 14:30 (America/Vancouver)"
+        );
+        assert_eq!(shown(instant, "Mars/Olympus"), "2027-07-01 21:30 (UTC)");
+    }
+
+    #[test]
+    fn the_next_command_can_be_copied() {
+        let paths = vec![
+            ("--config", Path::new("/etc/housecall.toml")),
+            ("--data", Path::new("it's here")),
+        ];
+        assert_eq!(place(paths), r" --config /etc/housecall.toml --data 'it'\''s here'");
+        assert_eq!(place(Vec::new()), "");
+    }
 }

@@ -2,6 +2,8 @@
 //!
 //! `configs/housecall.toml` shows every key with its default and its reason; a test holds it to this file.
 
+mod words;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -10,7 +12,9 @@ use std::path::{Path, PathBuf};
 use housecall_portal::ClinicProfile;
 use housecall_portal::text::PersonName;
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+
+pub use words::listen_address;
 
 /// People in one visit. One alone is no visit; every participant may receive from every other, so the cost grows with the square.
 const PARTICIPANTS: RangeInclusive<usize> = 2..=64;
@@ -30,6 +34,7 @@ const AUTO: &str = "auto";
 #[serde(deny_unknown_fields, default)]
 pub struct Written {
     /// See [`Config::listen`].
+    #[serde(deserialize_with = "listen")]
     pub listen: SocketAddr,
     /// See [`Config::public_url`]; `"auto"` or an origin.
     pub public_url: String,
@@ -257,6 +262,18 @@ impl ConfigError {
     }
 }
 
+impl Config {
+    /// Whether people come through a proxy (this program speaks no TLS itself) that is not listed as one.
+    #[must_use]
+    pub fn proxies_unnamed(&self) -> bool {
+        let https = self
+            .public_url
+            .as_deref()
+            .is_some_and(|url| url.starts_with("https://"));
+        https && self.trusted_proxies.is_empty() && !self.listen.ip().is_loopback()
+    }
+}
+
 impl Written {
     /// What holds without a configuration file: the defaults, with the demo clinic.
     #[must_use]
@@ -300,7 +317,7 @@ impl Written {
                 .map_or_else(String::new, |line| format!(", line {line}"));
             ConfigError::new(
                 format_args!("{name}{line}"),
-                cause.message().replace('\n', " "),
+                words::plain(cause.message()),
                 "Correct the line; configs/housecall.toml in the source tree shows every key with its default",
             )
         })
@@ -385,6 +402,10 @@ impl Written {
             log_filter: self.log.filter,
         })
     }
+}
+
+fn listen<'de, D: Deserializer<'de>>(value: D) -> Result<SocketAddr, D::Error> {
+    listen_address(&String::deserialize(value)?).map_err(serde::de::Error::custom)
 }
 
 fn in_range<T: PartialOrd + fmt::Display>(key: &str, value: &T, range: &RangeInclusive<T>) -> Result<(), ConfigError> {
@@ -478,13 +499,13 @@ mod tests {
             (
                 "colour = 1",
                 "line 1",
-                "unknown field `colour`",
+                "there is no key `colour`",
                 "configs/housecall.toml",
             ),
             (
                 "demo = true\n[media]\nthreads = 2",
                 "line 3",
-                "unknown field `threads`",
+                "there is no key `threads` here, only `shards`",
                 "every key",
             ),
             (
@@ -502,7 +523,31 @@ mod tests {
             (
                 "listen = \"8080\"",
                 "line 1",
-                "invalid socket address",
+                "\"8080\" is a port without an address: write \"0.0.0.0:8080\"",
+                "Correct the line",
+            ),
+            (
+                "[media]\nshards = \"two\"",
+                "line 2",
+                "it must be a whole number, 0 or more, not the text \"two\"",
+                "Correct the line",
+            ),
+            (
+                "demo = 1",
+                "line 1",
+                "it must be true or false, not the number 1",
+                "Correct the line",
+            ),
+            (
+                "trusted_proxies = \"127.0.0.1\"",
+                "line 1",
+                "it must be a list in [ ], not the text \"127.0.0.1\"",
+                "Correct the line",
+            ),
+            (
+                "public_addresses = [\"here\"]",
+                "line 1",
+                "an IP address",
                 "Correct the line",
             ),
             (
@@ -583,13 +628,13 @@ mod tests {
             (
                 "[turn]\nrelay = \"public\"",
                 "line 2",
-                "unknown variant `public`",
+                "it is `public`, but must be one of `off`, `hand-over`, `hand-over-udp`",
                 "Correct the line",
             ),
             (
                 "[log]\nformat = \"xml\"",
                 "line 2",
-                "unknown variant `xml`",
+                "it is `xml`, but must be `text` or `json`",
                 "Correct the line",
             ),
         ] {
@@ -608,6 +653,20 @@ mod tests {
     fn an_origin_loses_its_last_slash() {
         let config = check("public_url = \"https://visits.example.org/\"").unwrap();
         assert_eq!(config.public_url.as_deref(), Some("https://visits.example.org"));
+    }
+
+    #[test]
+    fn a_proxy_that_is_not_listed_is_noticed() {
+        let https = "public_url = \"https://visits.example.org\"\n";
+        for (text, unnamed) in [
+            (https.to_owned(), true),
+            (format!("{https}trusted_proxies = [\"127.0.0.1\"]"), false),
+            (format!("{https}listen = \"127.0.0.1:8080\""), false),
+            ("public_url = \"http://visits.example.org\"".to_owned(), false),
+            (String::new(), false),
+        ] {
+            assert_eq!(check(&text).unwrap().proxies_unnamed(), unnamed, "{text:?}");
+        }
     }
 
     #[test]

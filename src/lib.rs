@@ -83,6 +83,26 @@ pub enum ServeError {
         #[source]
         cause: OpenError,
     },
+    /// A command was sent to where nothing is stored: most often, it was not told where the server keeps its data.
+    #[error(
+        "nothing is stored in {}. Say where the running server keeps its data: --data DIR (the server prints it at start, after \"Data\"), or --config with the server's file", absolute(directory).display()
+    )]
+    NoData {
+        /// The data directory.
+        directory: PathBuf,
+    },
+    /// The running server is older than this program, and would not know its own database after it was brought up to date.
+    #[error(
+        "the server that uses {} is an older version of Housecall (its data is at version {found}, this program needs {known}). Restart the server with this program first, or use the program that it runs", absolute(directory).display()
+    )]
+    OlderServer {
+        /// The data directory.
+        directory: PathBuf,
+        /// The version of the data.
+        found: i64,
+        /// The version this program needs.
+        known: i64,
+    },
     /// Two servers on the same data would each hold half of a visit.
     #[error("another Housecall serves what is stored in {}. Stop that one, or choose another directory: --data DIR", directory.display())]
     DataInUse {
@@ -116,6 +136,8 @@ pub enum ServeError {
     Runtime(#[source] std::io::Error),
 }
 
+/// The file that a running server holds locked.
+const LOCK: &str = "server.lock";
 /// How long a stop may take: telling everybody, finishing requests. Service managers kill after 90 s; people lose patience before.
 const STOP_TIME: Duration = Duration::from_secs(10);
 
@@ -184,6 +206,12 @@ pub async fn run(config: Config, out: &mut impl Write, shutdown: impl Future<Out
         tracing::warn!(%cause, "what to do next could not be printed");
     }
     drop(links);
+    if config.proxies_unnamed() {
+        tracing::warn!(
+            "public_url is https, so a proxy stands in front, but trusted_proxies is empty: all people count as one, and a stranger can \
+             use up everybody's share of tries. Name the proxy's address in trusted_proxies (docs/configuration.md, Behind a TLS proxy)"
+        );
+    }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), %address, "started");
 
     tokio::select! {
@@ -216,7 +244,7 @@ fn lock(directory: &Path) -> Result<File, ServeError> {
         .mode(0o700)
         .create(directory)
         .map_err(refused)?;
-    let file = File::create(directory.join("server.lock")).map_err(refused)?;
+    let file = File::create(directory.join(LOCK)).map_err(refused)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(ServeError::DataInUse {
@@ -249,13 +277,58 @@ pub fn clinic_profile(config: &Config) -> Result<ClinicProfile, PortalError> {
     })
 }
 
-/// Opens what is stored, for the server and for commands beside it.
+/// Opens what is stored, for the server: makes what is missing and brings it up to date.
 ///
 /// # Errors
 /// [`ServeError::Store`].
-pub fn open_portal(config: &Config) -> Result<Portal, ServeError> {
-    Portal::open(&config.data_dir).map_err(|cause| ServeError::Store {
-        directory: config.data_dir.clone(),
+fn open_portal(config: &Config) -> Result<Portal, ServeError> {
+    Portal::open(&config.data_dir).map_err(|cause| not_opened(&config.data_dir, cause))
+}
+
+/// Opens what is stored, for a command, beside a server or without one. Makes no data directory, and brings nothing up to date
+/// under the feet of a server.
+///
+/// # Errors
+/// [`ServeError::NoData`], [`ServeError::OlderServer`], [`ServeError::Store`].
+pub fn open_for_command(config: &Config) -> Result<Portal, ServeError> {
+    let directory = &config.data_dir;
+    let (found, known) = match Portal::open_as_it_is(directory) {
+        Ok(portal) => return Ok(portal),
+        Err(OpenError::Missing) => {
+            return Err(ServeError::NoData {
+                directory: directory.clone(),
+            });
+        }
+        Err(OpenError::Older { found, known }) => (found, known),
+        Err(cause) => return Err(not_opened(directory, cause)),
+    };
+    // With the lock no server runs, nor starts until this is done.
+    let _lock = lock(directory).map_err(|refused| match refused {
+        ServeError::DataInUse { directory } => ServeError::OlderServer {
+            directory,
+            found,
+            known,
+        },
+        other => other,
+    })?;
+    open_portal(config)
+}
+
+/// Whether a server uses the data in this directory.
+#[must_use]
+pub fn is_served(directory: &Path) -> bool {
+    let lock = File::open(directory.join(LOCK)).map(|file| file.try_lock_shared());
+    matches!(lock, Ok(Err(TryLockError::WouldBlock)))
+}
+
+fn not_opened(directory: &Path, cause: OpenError) -> ServeError {
+    ServeError::Store {
+        directory: directory.to_owned(),
         cause,
-    })
+    }
+}
+
+/// A directory by its whole name: which one it is, is what people get wrong.
+fn absolute(directory: &Path) -> PathBuf {
+    std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned())
 }

@@ -35,14 +35,14 @@ fn execute(command: Command) -> anyhow::Result<()> {
     start_log(&config);
     housecall::log_panics();
 
-    let out = &mut io::stdout().lock();
+    let (out, hints) = (&mut io::stdout().lock(), &mut io::stderr());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {
             Command::Serve(_) => Ok(housecall::run(config, out, stop_signal()?).await?),
-            Command::Visit(Visit::Create(create)) => commands::create_visit(&config, &create, out).await,
+            Command::Visit(Visit::Create(create)) => commands::create_visit(&config, &create, out, hints).await,
             Command::Visit(Visit::Revoke(revoke)) => commands::revoke_visit(&config, &revoke, out).await,
-            Command::Token(token) => commands::token(&config, &token, out).await,
+            Command::Token(token) => commands::token(&config, &token, out, hints).await,
         }
     })?;
     // Whatever still runs by now was given its time already.

@@ -15,5 +15,5 @@ pub mod text;
 pub use http::{Allowance, Peer, Web, WebSettings, router, serve};
 pub use portal::{
     AppointmentRequest, ClinicProfile, CreatedAppointment, CreatedVisit, Day, MintedToken, Portal, PortalError,
-    SessionGrant, StartLinks, TokenRequest,
+    SessionGrant, StartLinks, TokenRequest, VisitStart,
 };

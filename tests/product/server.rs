@@ -95,6 +95,12 @@ impl Server {
         Self::spawn(command.args(arguments).arg(data).stderr(log))
     }
 
+    /// As [`Self::start_with`], with its log in a file.
+    pub(crate) fn start_logged_with(data: &Path, arguments: &[&str], log: File) -> Self {
+        let mut command = housecall();
+        Self::spawn(command.arg("serve").args(arguments).arg("--data").arg(data).stderr(log))
+    }
+
     fn spawn(command: &mut Command) -> Self {
         let mut child = command
             .stdout(Stdio::piped())

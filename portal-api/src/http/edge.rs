@@ -33,6 +33,32 @@ const SECURITY_HEADERS: [(HeaderName, &str); 7] = [
 ];
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// What an error looks like to whoever asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// `application/problem+json`, for programs: the form for all who don't ask for pages.
+    Json,
+    /// A small page, for people who typed an address into a browser.
+    Page,
+}
+
+impl Form {
+    /// Browsers name `text/html` when a person goes somewhere, and neither in `fetch` nor for scripts and pictures.
+    fn wanted(headers: &HeaderMap) -> Self {
+        let mut named = headers
+            .get_all(header::ACCEPT)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|item| item.split(';').next())
+            .map(str::trim);
+        match named.any(|kind| kind.eq_ignore_ascii_case("text/html")) {
+            true => Self::Page,
+            false => Self::Json,
+        }
+    }
+}
+
 /// The outermost middleware.
 pub(super) async fn finish(State(edge): State<Edge>, mut request: Request, next: Next) -> Response {
     let id = RequestId::random();
@@ -47,11 +73,12 @@ pub(super) async fn finish(State(edge): State<Edge>, mut request: Request, next:
         .get::<MatchedPath>()
         .map_or("unmatched", MatchedPath::as_str)
         .to_owned();
+    let form = Form::wanted(request.headers());
     let start = Instant::now();
 
     let mut response = next.run(request).await;
 
-    write_problem(&mut response, id);
+    write_problem(&mut response, id, form);
     secure(response.headers_mut(), edge.settings.tls);
     response.headers_mut().insert(REQUEST_ID, header_value(&id.to_string()));
 
@@ -68,7 +95,7 @@ pub(super) async fn finish(State(edge): State<Edge>, mut request: Request, next:
 }
 
 /// Gives every error the one form, those of axum itself included.
-fn write_problem(response: &mut Response, id: RequestId) {
+fn write_problem(response: &mut Response, id: RequestId, form: Form) {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
         return;
@@ -83,16 +110,18 @@ fn write_problem(response: &mut Response, id: RequestId) {
     };
     let headers = response.headers_mut();
     headers.remove(header::CONTENT_LENGTH);
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/problem+json"),
-    );
+    let (content_type, body) = match form {
+        Form::Json => ("application/problem+json", problem.body(id)),
+        Form::Page => ("text/html; charset=utf-8", problem.page(id)),
+    };
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::VARY, HeaderValue::from_static("accept"));
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers
             .entry(header::RETRY_AFTER)
             .or_insert(HeaderValue::from_static("2"));
     }
-    *response.body_mut() = Body::from(problem.body(id));
+    *response.body_mut() = Body::from(body);
 }
 
 fn secure(headers: &mut HeaderMap, tls: bool) {

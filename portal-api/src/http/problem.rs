@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use housecall_sfu::NegotiateError;
 use housecall_signaling::{HttpError, JoinError};
 
+use super::assets::ASSETS;
 use crate::PortalError;
 use crate::ids::RequestId;
 
@@ -108,6 +109,32 @@ impl Problem {
             "request_id": request,
         })
         .to_string()
+    }
+
+    /// The body, for people: a page that loads nothing but our own style. The texts are ours and hold nothing that was sent.
+    pub(super) fn page(&self, request: RequestId) -> String {
+        let style = ASSETS.iter().find(|asset| asset.path.ends_with("/styles/main.css"));
+        let style = style.map_or_else(String::new, |style| {
+            format!("<link rel=\"stylesheet\" href=\"{}\">", style.path)
+        });
+        // A visit is opened by its link; what else a person may want in a browser is the start page.
+        let action = match self.status {
+            StatusCode::NOT_FOUND => "Open the link from your clinic’s message again, whole, or go to the start page.",
+            _ => self.action,
+        };
+        format!(
+            "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+            <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><meta name=\"robots\" content=\"noindex\">\
+            <title>{title} · Housecall</title>{style}</head>\n<body><div class=\"page narrow\"><main class=\"page-main\">\
+            <section class=\"card message\"><h1>{title}</h1><p>{action}</p>\
+            <a class=\"button primary big\" href=\"/\">Start page</a>\
+            <p class=\"fine\">{status} · {request}</p></section></main></div></body></html>\n",
+            title = match self.status {
+                StatusCode::NOT_FOUND => "There is no page at this address",
+                _ => self.title,
+            },
+            status = self.status.as_u16(),
+        )
     }
 }
 

@@ -1,10 +1,11 @@
 //! Setting up: the first clinic, its links at every start, and what the command line makes.
 
+use jiff::civil::DateTime;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Portal, PortalError, time_zone};
 use crate::ids::{ClinicId, PersonId, RequestId, VisitId};
-use crate::limits::{APPOINTMENT_AHEAD, LINK_AFTER_END, TOKEN_LIFE};
+use crate::limits::{APPOINTMENT_AHEAD, APPOINTMENT_PAST, LINK_AFTER_END, TOKEN_LIFE};
 use crate::secret::{Token, TokenKind};
 use crate::store::{Ctx, HolderRole, NewClinic, NewVisit, PersonKind, Purpose, StoreError, Tx, VisitStatus};
 use crate::text::PersonName;
@@ -61,6 +62,17 @@ pub struct CreatedVisit {
     pub time_zone: String,
 }
 
+/// When a visit from the command line starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VisitStart {
+    /// In so long, from now.
+    In(SignedDuration),
+    /// At this instant.
+    At(Timestamp),
+    /// When the clinic's clock on the wall shows this.
+    OnTheWall(DateTime),
+}
+
 /// A token wanted from the command line.
 pub struct TokenRequest {
     /// For which visit.
@@ -69,8 +81,8 @@ pub struct TokenRequest {
     pub role: HolderRole,
     /// Makes a new person of this name.
     pub name: Option<PersonName>,
-    /// How long it works; at most [`TOKEN_LIFE`].
-    pub ttl: SignedDuration,
+    /// How long it works, at most [`TOKEN_LIFE`]. `None`: as long as the links of an appointment do, and an hour at least.
+    pub ttl: Option<SignedDuration>,
 }
 
 /// A token made from the command line: a bearer for WHIP and WHEP, and good behind `{origin}/join#`.
@@ -81,16 +93,22 @@ pub struct MintedToken {
     pub person: PersonId,
     /// Until when it works.
     pub expires_at: Timestamp,
+    /// Until when the visit is planned.
+    pub ends_at: Timestamp,
+    /// IANA name of the zone the visit's time was agreed in.
+    pub time_zone: String,
 }
 
 /// How long an appointment made here lasts: long enough to try everything out.
 const START_MINUTES: SignedDuration = SignedDuration::from_mins(60);
+/// A token without a wish lives at least this long: also for a visit that should be over by now.
+const TOKEN_AT_LEAST: SignedDuration = SignedDuration::from_hours(1);
 /// How long a visit from the command line lasts.
 const VISIT_MINUTES: SignedDuration = SignedDuration::from_mins(30);
 
 impl Portal {
-    /// Makes sure that the clinic is there, with a clinician and an appointment now, and mints new links to it. Links of earlier
-    /// starts go on working: somebody may have the page open.
+    /// Makes sure that the clinic is there, with a clinician and an appointment of the profile's patient now, and mints new links to
+    /// it. Other people's appointments are left alone. Links of earlier starts go on working: somebody may have the page open.
     ///
     /// # Errors
     /// See [`PortalError`].
@@ -99,32 +117,22 @@ impl Portal {
         let ctx = Ctx::system("start", Purpose::Administration, RequestId::random());
         let links = self.store.tx(&ctx, move |tx| {
             let (clinic, clinician) = ensure_clinic(tx, &profile)?;
-            let visit = match tx.visit_current(clinic)? {
+            let patient = match tx.person_named(clinic, PersonKind::Patient, &profile.patient)? {
+                Some(person) => person,
+                None => tx.person_create(clinic, PersonKind::Patient, &profile.patient)?,
+            };
+            let visit = match tx.visit_current(patient)? {
                 Some(visit) => visit,
-                None => {
-                    let patient = match tx.person_first(clinic, PersonKind::Patient)? {
-                        Some(person) => person,
-                        None => tx.person_create(clinic, PersonKind::Patient, &profile.patient)?,
-                    };
-                    tx.visit_create(&NewVisit {
-                        clinic,
-                        clinician,
-                        patient: Some(patient),
-                        starts_at: tx.now(),
-                        ends_at: after(tx.now(), START_MINUTES),
-                        time_zone: profile.time_zone.clone(),
-                    })?
-                }
+                None => tx.visit_create(&NewVisit {
+                    clinic,
+                    clinician,
+                    patient: Some(patient),
+                    starts_at: tx.now(),
+                    ends_at: after(tx.now(), START_MINUTES),
+                    time_zone: profile.time_zone.clone(),
+                })?,
             };
             let outline = tx.visit_outline(visit)?;
-            let patient = match outline.patient {
-                Some(person) => person,
-                None => {
-                    let person = tx.person_create(clinic, PersonKind::Patient, &profile.patient)?;
-                    tx.visit_join(visit, person, PersonKind::Patient)?;
-                    person
-                }
-            };
             let expires_at = after(outline.ends_at, LINK_AFTER_END);
             let link = |person| {
                 let token = Token::mint(TokenKind::Link);
@@ -140,19 +148,12 @@ impl Portal {
         Ok(links.await?)
     }
 
-    /// Makes a visit that starts in a while, with the clinic's first clinician. In an empty data directory the clinic is made
-    /// first, from its profile.
+    /// Makes a visit with the clinic's first clinician. In an empty data directory the clinic is made first, from its profile.
     ///
     /// # Errors
-    /// See [`PortalError`].
-    pub async fn create_visit(
-        &self,
-        starts_in: SignedDuration,
-        profile: ClinicProfile,
-    ) -> Result<CreatedVisit, PortalError> {
-        if starts_in.abs() > APPOINTMENT_AHEAD {
-            return Err(PortalError::Invalid("the visit would start too far from now"));
-        }
+    /// [`PortalError::Invalid`] for a start that is too far away, or that the clinic's clocks don't show exactly once; see
+    /// [`PortalError`].
+    pub async fn create_visit(&self, start: VisitStart, profile: ClinicProfile) -> Result<CreatedVisit, PortalError> {
         time_zone(&profile.time_zone)?;
         let ctx = Ctx::system("command-line", Purpose::Administration, RequestId::random());
         let created = self.store.tx(&ctx, move |tx| {
@@ -167,7 +168,10 @@ impl Portal {
                 }
                 Err(other) => return Err(other),
             };
-            let starts_at = after(tx.now(), starts_in);
+            let starts_at = match start.instant(tx.now(), &time_zone) {
+                Ok(instant) => instant,
+                Err(refused) => return Ok(Err(refused)),
+            };
             let ends_at = after(starts_at, VISIT_MINUTES);
             let visit = tx.visit_create(&NewVisit {
                 clinic,
@@ -177,14 +181,14 @@ impl Portal {
                 ends_at,
                 time_zone: time_zone.clone(),
             })?;
-            Ok(CreatedVisit {
+            Ok(Ok(CreatedVisit {
                 visit,
                 starts_at,
                 ends_at,
                 time_zone,
-            })
+            }))
         });
-        Ok(created.await?)
+        created.await?
     }
 
     /// Mints a token for a visit.
@@ -193,7 +197,7 @@ impl Portal {
     /// [`PortalError::NotFound`] without such a visit, [`PortalError::VisitEnded`], [`PortalError::VisitCancelled`]; see [`PortalError`].
     pub async fn mint_token(&self, request: TokenRequest) -> Result<MintedToken, PortalError> {
         let TokenRequest { visit, role, name, ttl } = request;
-        if !ttl.is_positive() || ttl > TOKEN_LIFE {
+        if ttl.is_some_and(|ttl| !ttl.is_positive() || ttl > TOKEN_LIFE) {
             return Err(PortalError::Invalid(
                 "the time to live must be more than zero and at most 31 days",
             ));
@@ -219,12 +223,17 @@ impl Portal {
                 }
             };
             let token = Token::mint(TokenKind::Link);
-            let expires_at = after(tx.now(), ttl);
+            let expires_at = match ttl {
+                Some(ttl) => after(tx.now(), ttl),
+                None => after(outline.ends_at, LINK_AFTER_END).max(after(tx.now(), TOKEN_AT_LEAST)),
+            };
             tx.link_create(visit, person, &token.hash(), expires_at)?;
             Ok(Ok(MintedToken {
                 token,
                 person,
                 expires_at,
+                ends_at: outline.ends_at,
+                time_zone: outline.time_zone,
             }))
         });
         minted.await?
@@ -242,6 +251,31 @@ impl Portal {
             tx.link_revoke(visit)
         });
         Ok(revoked.await?)
+    }
+}
+
+impl VisitStart {
+    /// The instant, for a clinic in this zone.
+    fn instant(self, now: Timestamp, zone: &str) -> Result<Timestamp, PortalError> {
+        let instant = match self {
+            Self::In(wait) => now.saturating_add(wait).unwrap_or(Timestamp::MAX),
+            Self::At(instant) => instant,
+            Self::OnTheWall(shown) => {
+                let zoned = time_zone(zone)?.into_ambiguous_zoned(shown).unambiguous();
+                let zoned = zoned.map_err(|_| {
+                    PortalError::Invalid(
+                        "the clinic's clocks change then, and show that time twice or never: add the offset from UTC",
+                    )
+                })?;
+                zoned.timestamp()
+            }
+        };
+        if instant < after(now, -APPOINTMENT_PAST) || instant > after(now, APPOINTMENT_AHEAD) {
+            return Err(PortalError::Invalid(
+                "a visit must start between yesterday and two years from now",
+            ));
+        }
+        Ok(instant)
     }
 }
 

@@ -45,7 +45,7 @@ impl From<StoreError> for PortalError {
             StoreError::Conflict(conflict) => Self::Conflict(conflict),
             StoreError::Stale(Stale::Expired) => Self::LinkExpired,
             StoreError::Stale(Stale::Revoked) => Self::LinkInvalid,
-            StoreError::Unavailable | StoreError::Database(_) => Self::Unavailable(cause),
+            StoreError::Panicked | StoreError::Unavailable | StoreError::Database(_) => Self::Unavailable(cause),
         }
     }
 }

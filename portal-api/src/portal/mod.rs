@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use appointments::{AppointmentRequest, CreatedAppointment, Day};
-pub use clinic::{ClinicProfile, CreatedVisit, MintedToken, StartLinks, TokenRequest};
+pub use clinic::{ClinicProfile, CreatedVisit, MintedToken, StartLinks, TokenRequest, VisitStart};
 pub use error::PortalError;
 pub use sessions::SessionGrant;
 
@@ -45,15 +45,29 @@ impl Portal {
     /// See [`OpenError`].
     pub fn open_with_clock(directory: &Path, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let store = Store::open(directory, Arc::clone(&clock))?;
+        Ok(Self::over(store, clock))
+    }
+
+    /// Opens what is stored in `directory` as it is: makes nothing, and brings nothing up to date.
+    ///
+    /// # Errors
+    /// [`OpenError::Missing`], [`OpenError::Older`]; see [`OpenError`].
+    pub fn open_as_it_is(directory: &Path) -> Result<Self, OpenError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let store = Store::open_as_it_is(directory, Arc::clone(&clock))?;
+        Ok(Self::over(store, clock))
+    }
+
+    fn over(store: Store, clock: Arc<dyn Clock>) -> Self {
         let unknown_secrets = IntCounter::new(
             "housecall_unknown_secrets_total",
             "Well-formed links and sessions presented that nobody holds: wrong guesses, and sessions long gone.",
         );
-        Ok(Self {
+        Self {
             store,
             clock,
             unknown_secrets: unknown_secrets.expect("a constant name that is valid"),
-        })
+        }
     }
 
     /// Registers the portal's metrics.

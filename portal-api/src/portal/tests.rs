@@ -6,8 +6,10 @@ use housecall_signaling::message::{EndReason, RoleName};
 use housecall_signaling::{AuthError, Change, Interruption, Leaving, Portal as _, Via, VisitEvent, Who};
 use jiff::{SignedDuration, Timestamp};
 
+mod command_line;
+
 use super::live::live_visit;
-use super::{AppointmentRequest, ClinicProfile, Portal, PortalError, SessionGrant, TokenRequest};
+use super::{AppointmentRequest, ClinicProfile, Portal, PortalError, SessionGrant, TokenRequest, VisitStart};
 use crate::clock::ManualClock;
 use crate::ids::{PersonId, RequestId, VisitId};
 use crate::limits::{LINK_AFTER_END, SESSION_LIFE, SESSIONS_PER_LINK, TOKEN_LIFE};
@@ -57,7 +59,7 @@ impl Fixture {
             visit,
             role,
             name,
-            ttl: SignedDuration::from_hours(1),
+            ttl: Some(SignedDuration::from_hours(1)),
         };
         self.portal
             .mint_token(wanted)
@@ -211,69 +213,6 @@ async fn one_link_holds_a_bounded_number_of_sessions() {
                 .is_ok()
         );
     }
-}
-
-#[tokio::test]
-async fn command_line_tokens_know_whose_they_are() {
-    let f = fixture();
-    let visit = f
-        .portal
-        .create_visit(SignedDuration::from_mins(10), ClinicProfile::demo())
-        .await
-        .expect("made");
-    assert_eq!(visit.starts_at, start() + SignedDuration::from_mins(10));
-    let visit = visit.visit;
-    let clinician = f.token(visit, HolderRole::Clinician, None).await;
-    assert_eq!(
-        f.token(visit, HolderRole::Clinician, None).await.person,
-        clinician.person
-    );
-    let patient = f.token(visit, HolderRole::Patient, None).await;
-    assert_eq!(f.token(visit, HolderRole::Patient, None).await.person, patient.person);
-    assert_ne!(
-        f.token(visit, HolderRole::Patient, Some("Bo")).await.person,
-        patient.person
-    );
-    let guests = [
-        f.token(visit, HolderRole::Guest, None).await,
-        f.token(visit, HolderRole::Guest, None).await,
-    ];
-    assert_ne!(guests[0].person, guests[1].person);
-    let session = f.session(&guests[0].token).await;
-    assert_eq!((session.role, session.name.expose()), (HolderRole::Guest, "Guest"));
-
-    f.clock.advance(SignedDuration::from_hours(1));
-    assert!(matches!(
-        err(f.portal.exchange(clinician.token.expose(), request()).await),
-        PortalError::LinkExpired
-    ));
-    for ttl in [
-        SignedDuration::ZERO,
-        -SignedDuration::from_secs(1),
-        TOKEN_LIFE + SignedDuration::from_secs(1),
-    ] {
-        let wanted = TokenRequest {
-            visit,
-            role: HolderRole::Guest,
-            name: None,
-            ttl,
-        };
-        assert!(matches!(
-            err(f.portal.mint_token(wanted).await),
-            PortalError::Invalid(_)
-        ));
-    }
-    let wanted = TokenRequest {
-        visit: VisitId::random(),
-        role: HolderRole::Guest,
-        name: None,
-        ttl: SignedDuration::from_hours(1),
-    };
-    assert!(matches!(err(f.portal.mint_token(wanted).await), PortalError::NotFound));
-    assert!(matches!(
-        err(f.portal.create_visit(SignedDuration::MAX, ClinicProfile::demo()).await),
-        PortalError::Invalid(_)
-    ));
 }
 
 #[tokio::test]

@@ -15,6 +15,9 @@ pub enum StoreError {
     /// The token was known, but is good no more.
     #[error("the token is good no more: {0}")]
     Stale(Stale),
+    /// The work panicked: a bug. All of it was undone; the panic is in the server's log, what it touched in the audit log.
+    #[error("a bug: the work panicked")]
+    Panicked,
     /// Not done: too many requests wait, another process holds the database, or it did not take the commit.
     #[error("the store cannot take this at the moment")]
     Unavailable,
@@ -48,6 +51,17 @@ pub enum OpenError {
     /// The directory or file could not be made or read.
     #[error("cannot use the data directory")]
     Directory(#[source] std::io::Error),
+    /// There is no database, and none was to be made.
+    #[error("nothing is stored there")]
+    Missing,
+    /// The database was last used by an older program, and was not to be brought up to date.
+    #[error("the database is at version {found}, this program needs {known}")]
+    Older {
+        /// The database's version.
+        found: i64,
+        /// This program's version.
+        known: i64,
+    },
     /// Not a database, damaged, or locked.
     #[error("cannot open the database")]
     Database(#[from] rusqlite::Error),

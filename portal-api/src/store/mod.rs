@@ -1,7 +1,7 @@
 //! Everything that is stored, behind one door: [`Store::tx`].
 //!
 //! A transaction needs a [`Ctx`]. Inside it, the only way to the database is `Tx::access`, which asks the permission table, and
-//! writes the audit row in the same transaction, whatever comes of it (but for secrets that nobody holds). The connection lives on one thread; transactions that
+//! writes the audit row in the same transaction, whatever comes of it (docs/decisions/0005 has the exceptions). The connection lives on one thread; transactions that
 //! arrive together share one commit, and none is answered before that commit is on disk (WAL, `synchronous=FULL`).
 //!
 //! SQL stands in the common subset of SQLite and PostgreSQL, one constant per query beside the method that uses it, with `$n`
@@ -21,6 +21,7 @@ mod visits;
 mod tests;
 
 use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -53,6 +54,18 @@ impl Store {
     pub fn open(directory: &Path, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let mut db = thread::connect(directory)?;
         migrate::migrate(&mut db, clock.now())?;
+        Ok(Self {
+            thread: thread::start(db, clock)?,
+        })
+    }
+
+    /// Opens the database in `directory` as it is: makes nothing, and brings nothing up to date.
+    ///
+    /// # Errors
+    /// [`OpenError::Missing`], [`OpenError::Older`]; see [`OpenError`].
+    pub fn open_as_it_is(directory: &Path, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        let db = thread::connect_existing(directory)?;
+        migrate::check(&db)?;
         Ok(Self {
             thread: thread::start(db, clock)?,
         })
@@ -97,7 +110,7 @@ impl Store {
 
 const PROBE: &str = "UPDATE probe SET at = $1 WHERE id = 1";
 
-/// One job: the work inside a savepoint of its own, then its audit rows, kept even if the work is undone.
+/// One job: the work inside a savepoint of its own, then its audit rows, kept even if the work is undone or panicked.
 fn run<T>(
     db: &Connection,
     ctx: &Ctx,
@@ -111,7 +124,8 @@ fn run<T>(
         entries: RefCell::default(),
     };
     db.execute_batch("SAVEPOINT work")?;
-    let result = work(&tx);
+    // A panic is a bug in one query. What it had begun to look at is known, and belongs into the log as much as any other failure.
+    let result = catch_unwind(AssertUnwindSafe(|| work(&tx))).unwrap_or(Err(StoreError::Panicked));
     if result.is_err() {
         db.execute_batch("ROLLBACK TO work")?;
     }

@@ -15,6 +15,9 @@ const PERSON_INSERT: &str =
     "INSERT INTO people (id, clinic, kind, display_name, created_at) VALUES ($1, $2, $3, $4, $5)";
 const PERSON_FIRST: &str = "SELECT id FROM people WHERE clinic = $1 AND kind = $2 ORDER BY created_at, id LIMIT 1";
 
+const PERSON_NAMED: &str = "SELECT id FROM people \
+    WHERE clinic = $1 AND kind = $2 AND display_name = $3 ORDER BY created_at, id LIMIT 1";
+
 /// What a person is to the clinic, for good. The role in one visit has the same words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PersonKind {
@@ -125,6 +128,28 @@ impl Tx<'_> {
             .db()
             .prepare_cached(PERSON_FIRST)?
             .query_row(params![clinic, kind], |row| row.get(0))
+            .optional()?;
+        if let Some(person) = person {
+            access.object(PersonId::KIND, person);
+        }
+        Ok(person)
+    }
+
+    /// The person of this kind and name who was entered first, by id.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn person_named(
+        &self,
+        clinic: ClinicId,
+        kind: PersonKind,
+        name: &PersonName,
+    ) -> Result<Option<PersonId>, StoreError> {
+        let mut access = self.access(Action::PersonFind)?;
+        let person: Option<PersonId> = access
+            .db()
+            .prepare_cached(PERSON_NAMED)?
+            .query_row(params![clinic, kind, name], |row| row.get(0))
             .optional()?;
         if let Some(person) = person {
             access.object(PersonId::KIND, person);

@@ -1,12 +1,13 @@
 //! The thread that owns the connection: jobs in, one commit for all that arrived together, answers out after it.
 
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::mpsc;
 
 use super::error::{OpenError, StoreError};
@@ -43,7 +44,28 @@ impl Handle {
 /// Opens the database file, readable by its owner alone.
 pub(super) fn connect(directory: &Path) -> Result<Connection, OpenError> {
     create_private(directory).map_err(OpenError::Directory)?;
-    let db = Connection::open(directory.join(FILE))?;
+    prepare(Connection::open(directory.join(FILE))?)
+}
+
+/// As [`connect`], but makes nothing: neither a directory nor a file.
+pub(super) fn connect_existing(directory: &Path) -> Result<Connection, OpenError> {
+    let file = directory.join(FILE);
+    // The server makes the file before it writes the first page.
+    match std::fs::metadata(&file) {
+        Ok(found) if found.len() > 0 => {}
+        Ok(_) => return Err(OpenError::Missing),
+        Err(cause) if matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Err(OpenError::Missing);
+        }
+        Err(cause) => return Err(OpenError::Directory(cause)),
+    }
+    prepare(Connection::open_with_flags(
+        file,
+        OpenFlags::default() - OpenFlags::SQLITE_OPEN_CREATE,
+    )?)
+}
+
+fn prepare(db: Connection) -> Result<Connection, OpenError> {
     db.busy_timeout(STORE_BUSY)?;
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     db.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
@@ -104,7 +126,8 @@ fn commit(db: &Connection, clock: &dyn Clock, jobs: &mut Vec<Job>) -> rusqlite::
     let mut replies = Vec::with_capacity(jobs.len());
     let tx = rusqlite::Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
     for job in jobs.drain(..) {
-        // A panic is a bug in one query; its savepoint is undone, and the thread goes on serving the others.
+        // A panic outside of the work itself, which has a net of its own: in the audit log's code, say. Its savepoint is undone, for
+        // what cannot be audited does not happen, and the thread goes on serving the others.
         match catch_unwind(AssertUnwindSafe(|| job(&tx, clock.now()))) {
             Ok(reply) => replies.push(reply),
             Err(_) => tx.execute_batch("ROLLBACK TO work; RELEASE work")?,

@@ -36,9 +36,12 @@ const OUTLINE: &str = "SELECT v.clinic, v.status, a.clinician, a.starts_at, a.en
     JOIN appointments a ON a.id = v.appointment WHERE v.id = $1";
 const OUTLINE_PATIENT: &str = "SELECT m.person FROM visit_people m JOIN people p ON p.id = m.person \
     WHERE m.visit = $1 AND m.role = 'patient' ORDER BY p.created_at, p.id LIMIT 1";
-/// The newest visit of a clinic that is not over, among those whose appointment lasts at a moment.
-const CURRENT: &str = "SELECT v.id FROM visits v JOIN appointments a ON a.id = v.appointment \
-    WHERE v.clinic = $1 AND v.status IN ('scheduled', 'in_progress') AND a.starts_at <= $2 AND a.ends_at > $3 \
+/// The newest visit of a patient that is not over, among those whose appointment lasts at a moment.
+const CURRENT: &str = "SELECT v.id FROM visits v \
+    JOIN visit_people m ON m.visit = v.id \
+    JOIN appointments a ON a.id = v.appointment \
+    WHERE m.person = $1 AND m.role = 'patient' AND v.status IN ('scheduled', 'in_progress') \
+    AND a.starts_at <= $2 AND a.ends_at > $3 \
     ORDER BY a.created_at DESC, v.id LIMIT 1";
 const STATUS_OWN: &str = "SELECT v.status FROM visits v JOIN visit_people me ON me.visit = v.id \
     WHERE v.id = $1 AND v.clinic = $2 AND me.person = $3 AND me.role = 'clinician'";
@@ -292,17 +295,17 @@ impl Tx<'_> {
             .ok_or(StoreError::NotFound)
     }
 
-    /// The newest visit of a clinic that is not over and whose appointment lasts at this moment.
+    /// The newest visit of a patient that is not over and whose appointment lasts at this moment.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub fn visit_current(&self, clinic: ClinicId) -> Result<Option<VisitId>, StoreError> {
+    pub fn visit_current(&self, patient: PersonId) -> Result<Option<VisitId>, StoreError> {
         let mut access = self.access(Action::VisitOutline)?;
         let now = self.now.as_microsecond();
         let visit: Option<VisitId> = access
             .db()
             .prepare_cached(CURRENT)?
-            .query_row(params![clinic, now, now], |row| row.get(0))
+            .query_row(params![patient, now, now], |row| row.get(0))
             .optional()?;
         if let Some(visit) = visit {
             access.object(VisitId::KIND, visit);

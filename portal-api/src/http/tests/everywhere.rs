@@ -61,6 +61,48 @@ async fn security_headers_are_on_every_answer() {
     }
 }
 
+/// What Chromium and Firefox send when a person goes to an address.
+const BY_A_PERSON: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+
+#[tokio::test]
+async fn people_read_errors_as_a_page_and_programs_as_json() {
+    let f = Fixture::new().await;
+    for path in ["/visit/alert(1)", "/api/today", "/assets/x", "/ws"] {
+        let asked = |accept: &'static str| {
+            let request = ask(Method::GET, path).header("accept", accept).body(Body::empty());
+            f.send(request.expect("a request"))
+        };
+        let page = asked(BY_A_PERSON).await;
+        assert_eq!(page.header("content-type"), "text/html; charset=utf-8", "{path}");
+        assert_eq!(page.header("vary"), "accept", "{path}");
+        for (name, value) in EVERYWHERE {
+            assert_eq!(page.header(name), value, "{path}");
+        }
+        let html = page.text();
+        for part in [
+            "<!doctype html>",
+            "<h1>",
+            "href=\"/\"",
+            "/styles/main.css",
+            page.header("x-request-id"),
+        ] {
+            assert!(html.contains(part), "{path} lacks {part}: {html}");
+        }
+        assert!(!html.contains("alert(1)"), "nothing that was sent comes back");
+
+        for accept in ["*/*", "application/json", "text/plain, text/htmlx"] {
+            let problem = asked(accept).await;
+            assert_eq!(
+                problem.header("content-type"),
+                "application/problem+json",
+                "{path} for {accept}"
+            );
+            assert_eq!(problem.status, page.status, "{path}");
+            assert_eq!(problem.json()["request_id"], problem.header("x-request-id"));
+        }
+    }
+}
+
 #[tokio::test]
 async fn ids_of_requests_are_ours_and_never_the_same() {
     let f = Fixture::new().await;

@@ -5,9 +5,9 @@ use axum::http::{Method, StatusCode};
 use jiff::SignedDuration;
 
 use super::fixture::{Fixture, OFFER, Reply, ask};
-use crate::TokenRequest;
 use crate::limits::SDP_BYTES;
 use crate::store::HolderRole;
+use crate::{TokenRequest, VisitStart};
 
 struct Call<'a> {
     method: Method,
@@ -57,12 +57,11 @@ impl Fixture {
     }
 
     async fn guest(&self) -> String {
-        let ttl = SignedDuration::from_hours(1);
         let wanted = TokenRequest {
             visit: self.visit,
             role: HolderRole::Guest,
             name: None,
-            ttl,
+            ttl: None,
         };
         let minted = self
             .portal
@@ -186,7 +185,7 @@ async fn what_endpoints_refuse() {
     let f = Fixture::new().await;
     let other = f
         .portal
-        .create_visit(SignedDuration::ZERO, crate::ClinicProfile::demo())
+        .create_visit(VisitStart::In(SignedDuration::ZERO), crate::ClinicProfile::demo())
         .await
         .expect("made")
         .visit;

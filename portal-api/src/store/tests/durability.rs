@@ -38,10 +38,22 @@ async fn one_failure_does_not_undo_its_neighbours() {
         tx.visit_event(a.visit, VisitProgress::Over(VisitStatus::Cancelled), &[])?;
         panic!("a bug in one query")
     });
+    let before = fixture.log().len();
     let (first, failed, panicked, last) = tokio::join!(end(b.visit), failing, panicking, end(a.visit));
     assert!(first.is_ok() && last.is_ok());
     assert!(matches!(failed, Err(StoreError::NotFound)));
-    assert!(matches!(panicked, Err(StoreError::Unavailable)));
+    assert!(matches!(panicked, Err(StoreError::Panicked)));
+    let left: Vec<_> = fixture.log().split_off(before);
+    let left: Vec<_> = left
+        .iter()
+        .map(|row| (row.action.as_str(), row.outcome.as_str()))
+        .collect();
+    let row = |outcome| ("visit.event", outcome);
+    assert_eq!(
+        left,
+        [row("ok"), row("failed"), row("failed"), row("ok")],
+        "a panic leaves its row too"
+    );
     let outline = fixture.store.tx(&ctx, move |tx| tx.visit_outline(a.visit)).await;
     assert_eq!(outline.expect("there").status, VisitStatus::Ended);
 }

@@ -54,6 +54,11 @@ async fn every_access_leaves_its_row() {
             access(move |tx| tx.person_first(a.clinic, PersonKind::Patient)),
         ),
         (
+            Action::PersonFind,
+            system(),
+            access(move |tx| tx.person_named(a.clinic, PersonKind::Patient, &name(NAMES[0]))),
+        ),
+        (
             Action::VisitCreate,
             fixture.clinician(),
             access(move |tx| tx.visit_create(&visit(a.clinic, a.clinician, a.patient))),
@@ -76,7 +81,7 @@ async fn every_access_leaves_its_row() {
         (
             Action::VisitOutline,
             system(),
-            access(move |tx| tx.visit_current(a.clinic)),
+            access(move |tx| tx.visit_current(a.patient)),
         ),
         (
             Action::LinkCreate,
