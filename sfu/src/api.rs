@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::ids::{Mid, ParticipantId, RoomId, TrackId};
+use crate::ids::{Mid, ParticipantId, Rid, RoomId, TrackId};
 use crate::media::{Bitrate, Kind, Layer, Target};
 
 /// The server's answer to an offer.
@@ -197,6 +197,30 @@ pub enum Event {
         participant: ParticipantId,
         /// The receiver's line.
         mid: Mid,
+        /// It has got better, or the picture has stopped: there is nothing to fear any more.
+        is_over: bool,
+    },
+    /// What a publisher should send on a camera's line has changed: layers that nobody watches are to be switched off, and those its
+    /// uplink does not carry. To be passed on to the publisher, before it counts; one that cannot be told goes on as it is.
+    Uplink {
+        /// The room.
+        room: RoomId,
+        /// The publisher.
+        participant: ParticipantId,
+        /// The publisher's line.
+        mid: Mid,
+        /// The track.
+        track: TrackId,
+        /// Its layers, in the order of its offer.
+        layers: [UplinkLayer; 2],
+        /// The most its uplink carries, before.
+        from: Target,
+        /// The most its uplink carries.
+        to: Target,
+        /// Why.
+        change: UplinkChange,
+        /// What was known of the path from the publisher.
+        evidence: Evidence,
     },
     /// A broken invariant ended this room. All its participants are gone.
     RoomFailed {
@@ -205,20 +229,40 @@ pub enum Event {
     },
 }
 
-/// Why the ladder moved a slot.
+/// Why the ladder moved a slot, or a publisher's limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QualityChange {
-    /// The receiver's path carries less than the picture needs.
+    /// The path carries less than the picture needs.
     Capacity,
-    /// Packets queued up before the receiver.
+    /// Packets queued up on the way.
     Queue,
-    /// Packets were lost on the way to the receiver.
+    /// Packets were lost on the way.
     Loss,
     /// The path carries more again.
     Recovered,
 }
 
-/// What was known of a receiver's path when something was decided.
+/// One layer as its publisher should send it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UplinkLayer {
+    /// Its name in the offer.
+    pub rid: Rid,
+    /// Whether it is to be sent.
+    pub active: bool,
+    /// The most it may take.
+    pub max: Bitrate,
+}
+
+/// Why a publisher should send something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UplinkChange {
+    /// Somebody began to watch a layer, or nobody does any more.
+    Demand,
+    /// Its uplink carries less, or more again.
+    Path(QualityChange),
+}
+
+/// What was known of a path when something was decided.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Evidence {
     /// What it can carry; `None` as long as nothing has shown a limit.
@@ -229,6 +273,8 @@ pub struct Evidence {
     pub queue: Duration,
     /// The share of packets lost over the last second, 0.0..=1.0.
     pub loss: f32,
+    /// The round trip, if one was measured.
+    pub rtt: Option<Duration>,
 }
 
 /// What happened to a published track.
@@ -249,6 +295,8 @@ pub struct ParticipantStats {
     pub rtt: Option<Duration>,
     /// What its path can carry, as far as that has shown.
     pub estimate: Option<Bitrate>,
+    /// What its own uplink can carry, as far as that has shown.
+    pub uplink_estimate: Option<Bitrate>,
     /// From a repair request to the repaired packet, smoothed, if that was measured: a round trip and the publisher's time to answer.
     pub uplink_rtt: Option<Duration>,
     /// What it publishes.

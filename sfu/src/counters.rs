@@ -115,13 +115,19 @@ pub(crate) enum Count {
     DownLoss,
     /// Steps up.
     Up,
+    /// Publishers told to switch a layer off or on because of who watches.
+    UplinkDemand,
+    /// Publishers told to send less because of their own path.
+    UplinkDown,
+    /// Publishers told that they may send more again.
+    UplinkUp,
 }
 
 /// How many kinds of [`Count`] there are.
 pub(crate) const COUNTS: usize = TABLE.len();
 
 /// (count, metric family, label value). All families have the one label `kind`.
-const TABLE: [(Count, Family, &str); 53] = [
+const TABLE: [(Count, Family, &str); 56] = [
     (Count::RtpIn, Family::Packets, "rtp_in"),
     (Count::RtpBytesIn, Family::Bytes, "rtp_in"),
     (Count::RtpOut, Family::Packets, "rtp_out"),
@@ -175,6 +181,9 @@ const TABLE: [(Count, Family, &str); 53] = [
     (Count::DownQueue, Family::Adaptation, "down_queue"),
     (Count::DownLoss, Family::Adaptation, "down_loss"),
     (Count::Up, Family::Adaptation, "up"),
+    (Count::UplinkDemand, Family::Adaptation, "uplink_demand"),
+    (Count::UplinkDown, Family::Adaptation, "uplink_down"),
+    (Count::UplinkUp, Family::Adaptation, "uplink_up"),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -54,7 +54,7 @@ mod worker_tests;
 
 pub use api::{
     Answer, Event, Evidence, IceCredentials, NegotiateError, ParticipantStats, PublishedStats, PublishedTrack,
-    QualityChange, RelayAccess, Slot, SlotStats, TrackChange,
+    QualityChange, RelayAccess, Slot, SlotStats, TrackChange, UplinkChange, UplinkLayer,
 };
 pub use counters::Metrics;
 pub use driver::{Running, StartError, start};

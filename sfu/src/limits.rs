@@ -235,6 +235,10 @@ pub(crate) const MAX_PACKET: usize = crate::send::MAX_HEADER + 2 + MAX_PAYLOAD +
 /// slowest that Chromium lets one become, is still on.
 pub(crate) const LAYER_INACTIVE: Duration = Duration::from_millis(1_200);
 
+/// How often a publisher of a camera with two layers is looked at if nothing calls for it: what nobody watches is switched off within
+/// 2 s, with a second of patience and the way to the browser in it. A look costs a microsecond and one for each ten viewers.
+pub(crate) const UPLINK_LOOK: Duration = Duration::from_millis(250);
+
 /// Report blocks in one compound: all streams of a publisher with three cameras. The count field ends at 31.
 pub(crate) const REPORT_BLOCKS: usize = 16;
 

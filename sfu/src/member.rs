@@ -5,8 +5,8 @@ use std::time::Instant;
 use arrayvec::ArrayVec;
 use slab::Slab;
 
-use crate::adapt::{Candidates, Cause as MoveCause, Controller, Verdict};
-use crate::api::{Event, Evidence, IceCredentials, ParticipantStats, QualityChange};
+use crate::adapt::{Candidates, Cause as MoveCause, Controller, Uplink, Verdict};
+use crate::api::{Event, IceCredentials, ParticipantStats};
 use crate::batch::{Batch, Cargo, Envelope};
 use crate::counters::Count;
 use crate::ids::{ParticipantId, RoomId, Ssrc};
@@ -83,6 +83,8 @@ pub(crate) struct Member {
     twcc_out: u16,
     /// Fits what is sent to the path. Made with the first packet that has a transport-wide number.
     controller: Option<Box<Controller>>,
+    /// What its own uplink carries. Made with its first camera of two layers.
+    pub(crate) uplink: Option<Box<Uplink>>,
     /// The path that the controller knows.
     known_path: Option<Path>,
     /// When video may go on, if the pace stopped it.
@@ -122,6 +124,7 @@ impl Member {
             twcc_in: None,
             twcc_out: seed as u16,
             controller: None,
+            uplink: None,
             known_path: None,
             paced_until: None,
             reports: ReportSchedule::new(seed),
@@ -243,6 +246,9 @@ impl Member {
             self.twcc_in
                 .get_or_insert_with(|| TwccRecorder::new(sender))
                 .record(number, now);
+            if let Some(uplink) = &mut self.uplink {
+                uplink.handle_arrival(number, extensions.abs_send_time, len, now);
+            }
         }
         match outcome {
             Ok(Outcome::Stored) => {
@@ -369,6 +375,7 @@ impl Member {
             if let Some(controller) = &self.controller {
                 consider(controller.poll_timeout(now), "probe");
             }
+            consider(self.uplink.as_ref().map(|uplink| uplink.poll_timeout()), "uplink");
             consider(self.paced_until, "pace");
             // Video that waits is looked at with the tick.
             let awake = |slot: &&Slot| !(self.waits && slot.kind() == Kind::Video);
@@ -418,7 +425,7 @@ impl Member {
             if slot.fill(&mut way, batch, tracks, shared, now) == Filled::Part {
                 return Filled::Part;
             }
-            if let Some(target) = slot.take_change() {
+            if let Some(target) = slot.take_change(tracks) {
                 // At a switch the outgoing clock may have had to be pushed forward: lips are in sync again with the next report.
                 self.reports.handle_new_stream(now);
                 shared.events.push_back(Event::Sending {
@@ -445,14 +452,17 @@ impl Member {
 
     /// Lets the ladder decide what each video slot is sent, whenever feedback has come.
     fn adapt(&mut self, tracks: &Slab<Published>, shared: &mut Shared, now: Instant) {
-        let Some(controller) = &mut self.controller else { return };
         let path = self.transport.selected_path();
         if path.is_some() && self.known_path != path {
             if self.known_path.is_some() {
-                controller.handle_new_path();
+                self.controller
+                    .iter_mut()
+                    .for_each(|controller| controller.handle_new_path());
+                self.uplink.iter_mut().for_each(|uplink| uplink.handle_new_path());
             }
             self.known_path = path;
         }
+        let Some(controller) = &mut self.controller else { return };
         if !controller.is_due(now) {
             return;
         }
@@ -479,6 +489,7 @@ impl Member {
         let moves = controller.decide(&mut candidates, can_probe, now);
         drop(candidates);
         let estimate = *controller.estimate();
+        let rtt = self.slots.iter().find_map(|slot| slot.sub.round_trip());
         for (which, step) in &moves {
             let slot = &mut self.slots[places[*which]];
             slot.handle_move(step, now);
@@ -497,30 +508,30 @@ impl Member {
                 mid: slot.mid(),
                 from: step.from,
                 to: step.to,
-                change: match step.cause {
-                    MoveCause::Capacity => QualityChange::Capacity,
-                    MoveCause::Queue => QualityChange::Queue,
-                    MoveCause::Loss => QualityChange::Loss,
-                    MoveCause::Recovered => QualityChange::Recovered,
-                },
-                evidence: Evidence {
-                    estimate: estimate.target,
-                    delivered: estimate.delivered,
-                    queue: std::time::Duration::from_micros((estimate.queue.max(0.0) * 1_000.0) as u64),
-                    loss: estimate.losses.share() as f32,
-                },
+                change: step.cause.into(),
+                evidence: estimate.evidence(rtt),
             });
         }
         for place in places {
             let slot = &mut self.slots[place];
-            if slot.follow_ladder(controller, now) {
+            if let Some(is_at_risk) = slot.follow_ladder(controller, now) {
                 shared.events.push_back(Event::PictureAtRisk {
                     room: self.room,
                     participant: self.id,
                     mid: slot.mid(),
+                    is_over: !is_at_risk,
                 });
             }
         }
+    }
+
+    /// The round trip, by whatever has measured it.
+    pub(crate) fn round_trip(&self, tracks: &Slab<Published>) -> Option<std::time::Duration> {
+        let by_reports = self.slots.iter().find_map(|slot| slot.sub.round_trip());
+        by_reports.or_else(|| {
+            let mut mine = self.tracks.iter().filter_map(|key| tracks.get(key.0));
+            mine.find_map(Published::round_trip)
+        })
     }
 
     /// The path has shown that it has a limit.
@@ -677,6 +688,7 @@ impl Member {
                 .controller
                 .as_ref()
                 .and_then(|controller| controller.estimate().target),
+            uplink_estimate: self.uplink.as_ref().and_then(|uplink| uplink.estimate().target),
             uplink_rtt: mine().find_map(Published::round_trip),
             published: mine().flat_map(|track| track.stats(now)).collect(),
             slots: self.slots.iter().map(|slot| slot.stats(tracks)).collect(),

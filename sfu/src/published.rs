@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 
+use crate::adapt::{Plan, nominal};
 use crate::api::{Event, PublishedStats, PublishedTrack, TrackChange};
 use crate::counters::{Count, Counters};
 use crate::ext::AudioLevel;
-use crate::ids::{Mid, ParticipantId, PayloadType, RoomId, Ssrc, TrackId};
+use crate::ids::{Mid, ParticipantId, PayloadType, Rid, RoomId, Ssrc, TrackId};
 use crate::limits;
 use crate::media::{Bitrate, Codec, Kind, Layer};
 use crate::member::MemberKey;
@@ -58,6 +59,8 @@ pub(crate) struct Published {
     /// Members with a slot that points here.
     pub(crate) viewers: Vec<MemberKey>,
     pub(crate) key_frames: KeyFrameRequests,
+    /// Which layers its publisher is asked to send.
+    pub(crate) plan: Plan,
     /// From the publisher's clock to ours, the same for all its tracks.
     pub(crate) clock_offset: Option<NtpSpan>,
     /// The first packet has come and was announced.
@@ -115,6 +118,7 @@ impl Published {
             reorders: 0,
             viewers: Vec::new(),
             key_frames: KeyFrameRequests::default(),
+            plan: Plan::default(),
             clock_offset: None,
             started: false,
             dirty: false,
@@ -307,10 +311,32 @@ impl Published {
         streams.find_map(|stream| stream.receiver.round_trip())
     }
 
-    /// What a layer of video is being sent at, if its publisher sends it.
+    /// What a layer of video is being sent at, if its publisher sends it, or would be if it were asked for.
     pub(crate) fn rate(&self, rung: Layer, now: Instant) -> Option<Bitrate> {
-        let stream = self.stream_of(Some(rung)).filter(|stream| stream.active)?;
-        Some(stream.receiver.rate(now))
+        let measured = self.stream_of(Some(rung)).filter(|stream| stream.active);
+        let measured = measured.map(|stream| stream.receiver.rate(now));
+        measured.or_else(|| self.plan.comes(rung).then(|| nominal(rung)))
+    }
+
+    /// Audio: packets that came, and that did not.
+    pub(crate) fn audio_account(&self) -> Option<(u64, u64)> {
+        let counted = self.stream_of(None)?.receiver.counters();
+        Some((counted.packets, counted.lost))
+    }
+
+    /// Whether packets of a layer come.
+    pub(crate) fn arrives(&self, rung: Layer) -> bool {
+        self.stream_of(Some(rung)).is_some_and(|stream| stream.active)
+    }
+
+    /// The names of a camera's two layers, if it has two, as their publisher lists them. One with a single layer is never told what
+    /// to send.
+    pub(crate) fn two_layers(&self) -> Option<[(Rid, Layer); 2]> {
+        let named = |layer: &PublishedLayer| Some((layer.encoding.rid?, layer.encoding.layer?));
+        match self.layers.as_slice() {
+            [one, other] if self.started => Some([named(one)?, named(other)?]),
+            _ => None,
+        }
     }
 
     pub(crate) fn stats(&self, now: Instant) -> impl Iterator<Item = PublishedStats> {
@@ -429,6 +455,6 @@ impl LayerSource for Published {
     }
 
     fn is_active(&self, layer: Layer) -> bool {
-        self.stream_of(Some(layer)).is_some_and(|stream| stream.active)
+        self.arrives(layer) || self.plan.comes(layer)
     }
 }

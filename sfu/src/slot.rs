@@ -131,17 +131,24 @@ impl Slot {
         }
     }
 
-    /// Takes over how many temporal layers the ladder leaves out. True if the receiver is to be warned that its picture may stop.
-    pub(crate) fn follow_ladder(&mut self, controller: &Controller, now: Instant) -> bool {
+    /// Takes over how many temporal layers the ladder leaves out. Says whether the picture may soon stop, if that is news.
+    pub(crate) fn follow_ladder(&mut self, controller: &Controller, now: Instant) -> Option<bool> {
         self.sub.set_thinning(self.flow.thinning());
         let is_at_risk = controller.is_about_to_stop(&self.flow, now);
         let was_warned = std::mem::replace(&mut self.warned, is_at_risk);
-        is_at_risk && !was_warned
+        (is_at_risk != was_warned).then_some(is_at_risk)
+    }
+
+    /// What the slot needs of its track: the rung it is on, and the layer that flows.
+    pub(crate) fn demand(&self) -> (Target, Option<Layer>) {
+        (self.flow.rung(), self.sub.layer())
     }
 
     /// What is to be told about the slot, if it changed: target and flowing layer.
-    pub(crate) fn take_change(&mut self) -> Option<(Target, Option<Layer>)> {
-        let is = (self.wish, self.sub.layer());
+    pub(crate) fn take_change(&mut self, tracks: &Slab<Published>) -> Option<(Target, Option<Layer>)> {
+        let track = self.source.and_then(|key| tracks.get(key.0));
+        let is_paused = track.is_some_and(|track| track.plan.is_paused());
+        let is = (self.wish, self.sub.layer().filter(|_| !is_paused));
         (self.kind() == Kind::Video && is != self.told).then(|| {
             self.told = is;
             is

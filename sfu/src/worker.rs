@@ -12,6 +12,7 @@
 mod check;
 pub(crate) mod fuzz;
 mod output;
+mod uplink;
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -295,6 +296,13 @@ impl Worker {
             Received::Nothing => {}
             Received::Dropped(cause) => self.count(cause, 1),
         }
+        if self.members[key.0]
+            .uplink
+            .as_ref()
+            .is_some_and(|uplink| uplink.is_due(now))
+        {
+            self.steer_uplink(key, now);
+        }
         self.make_pending(key);
     }
 
@@ -556,6 +564,7 @@ impl Worker {
                 self.dirty.push(*track);
             }
         }
+        self.look_at_uplink(key, now);
     }
 
     /// Takes a member that left out of the path index.

@@ -436,6 +436,7 @@ async fn route_events<P, M>(shared: Arc<Shared<P, M>>, mut events: mpsc::Receive
             | Event::Sending { room, .. }
             | Event::Quality { room, .. }
             | Event::PictureAtRisk { room, .. }
+            | Event::Uplink { room, .. }
             | Event::RoomFailed { room } => room,
         };
         let mut rooms = shared.lock_rooms();

@@ -79,6 +79,19 @@ pub enum ServerMessage {
         direction: Direction,
         reason: QualityReason,
     },
+    /// This client's own connection has become so thin that the picture on a receiving line may be stopped within a second;
+    /// `over`: not any more, or it has been.
+    PictureAtRisk { mid: String, over: bool },
+    /// What the sending camera line `mid` is to send from now on, whole: what nobody watches is off, and what this client's uplink
+    /// does not carry. Said again on `resumed: true`. A client that has lost its socket sends everything.
+    Uplink {
+        mid: String,
+        /// All layers of the line, in the order of the offer.
+        layers: Vec<UplinkLayerInfo>,
+        /// The most that this client's uplink carries: `audio_only` if no picture is to be sent.
+        carries: TargetName,
+        reason: UplinkReason,
+    },
     /// The server has lost this client's media connection: make a new `RTCPeerConnection` and offer with `fresh`. The place
     /// in the visit is kept.
     ConnectionLost {},
@@ -187,6 +200,16 @@ pub struct SlotInfo {
     pub kind: KindName,
 }
 
+/// One layer of a camera as it is to be sent.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(deny_unknown_fields)]
+pub struct UplinkLayerInfo {
+    pub rid: String,
+    pub active: bool,
+    /// Kilobits per second.
+    pub max_kbps: u32,
+}
+
 /// An entry of `RTCConfiguration.iceServers`.
 #[derive(Clone, PartialEq, Serialize, Deserialize, TS)]
 #[serde(deny_unknown_fields)]
@@ -240,6 +263,16 @@ pub enum QualityReason {
     /// The publisher started or stopped sending that layer.
     Publisher,
     /// This client's own connection carries less than before, or more again. That the picture stops is said before it does.
+    Connection,
+}
+
+/// Why a client is to send something else.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum UplinkReason {
+    /// Somebody began to watch a layer, or nobody does any more.
+    Demand,
+    /// This client's uplink carries less than before, or more again.
     Connection,
 }
 

@@ -275,12 +275,12 @@ impl Visit {
             resumed,
             ice_servers: Vec::new(),
         };
-        let slots = stay
-            .connection
-            .as_ref()
-            .filter(|_| resumed)
-            .map(|connection| &connection.slots);
+        let connection = stay.connection.as_ref().filter(|_| resumed);
+        let slots = connection.map(|connection| &connection.slots);
         // What was said about quality while the socket was gone is said again.
+        let uplinks = connection
+            .into_iter()
+            .flat_map(|connection| connection.uplinks.values());
         let qualities: Vec<_> = slots
             .into_iter()
             .flatten()
@@ -288,6 +288,7 @@ impl Visit {
                 slot.sending
                     .map(|sending| view::quality(mid.as_str(), slot.sending, sending, slot.limit))
             })
+            .chain(uplinks.cloned())
             .collect();
         self.outputs.push_back(Output::Welcome {
             socket,

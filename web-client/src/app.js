@@ -257,7 +257,10 @@ export class App {
         connect: () => new WebSocket(new URL('/ws', location.href.replace(/^http/, 'ws'))),
         session: (renew) => this.#sessionFor(renew),
         onMessage: (message) => this.#message(message),
-        onLost: () => this.dispatch({ type: 'link_lost', now: performance.now() }),
+        onLost: () => {
+          this.call?.serverLost();
+          this.dispatch({ type: 'link_lost', now: performance.now() });
+        },
         onGivenUp: (cause) => this.dispatch({ type: 'open_failed', problem: api.problemOf(cause) }),
       },
       {

@@ -60,6 +60,10 @@ export class Call {
   #pinned = new Set();
   /** @type {Map<string, TargetName>} */
   #sending = new Map();
+  /** What this client's own uplink carries, as far as the server said. @type {TargetName} */
+  carries = 'p720';
+  /** Not needed before there is a call. @type {Promise<import('./uplink.js').Uplink>} */
+  #uplink;
   #closed = false;
 
   /**
@@ -75,6 +79,7 @@ export class Call {
     const streams = [new MediaStream()];
     this.#microphone = pc.addTransceiver(tracks.audio ?? 'audio', { direction: 'sendonly', streams });
     this.#camera = pc.addTransceiver(tracks.video ?? 'video', { direction: 'sendonly', streams, sendEncodings: cameraEncodings() });
+    this.#uplink = import('./uplink.js').then(({ Uplink }) => new Uplink(this.#camera.sender));
     pc.addTransceiver('audio', { direction: 'recvonly' });
     pc.addTransceiver('video', { direction: 'recvonly' });
     pc.onconnectionstatechange = () => this.#connectionChanged();
@@ -114,7 +119,18 @@ export class Call {
         this.#sending.set(message.mid, message.sending);
         this.#hooks.onChange();
         break;
+      case 'uplink':
+        if (message.mid !== this.#camera.mid) break;
+        this.carries = message.carries;
+        void this.#uplink.then((uplink) => uplink.obey(message));
+        this.#hooks.onChange();
+        break;
     }
+  }
+
+  /** The connection to the server is gone. */
+  serverLost() {
+    void this.#uplink.then((uplink) => uplink.serverLost());
   }
 
   /**
@@ -129,6 +145,7 @@ export class Call {
     }
     for (const { mid, track } of this.#assignments) this.#hooks.send({ type: 'subscribe', mid, track });
     for (const [mid, target] of this.#targets) this.#hooks.send({ type: 'target', mid, target });
+    void this.#uplink.then((uplink) => uplink.serverBack());
     if (this.connection === 'interrupted') this.#restartIce();
     else if (this.#stale) this.#negotiate();
   }
@@ -172,6 +189,7 @@ export class Call {
 
   close() {
     this.#closed = true;
+    void this.#uplink.then((uplink) => uplink.close());
     this.peerConnection.onconnectionstatechange = null;
     this.peerConnection.oniceconnectionstatechange = null;
     this.peerConnection.close();
@@ -263,8 +281,7 @@ export class Call {
     if (this.#closed) return;
     this.#slots = slots;
     this.#negotiation = { name: 'idle' };
-    await keepResolution(this.#camera.sender);
-    if (this.#closed) return;
+    void this.#uplink.then((uplink) => uplink.keepResolution());
     this.#subscribe();
     this.#hooks.onChange();
     if (this.#stale) this.#negotiate();
@@ -338,19 +355,4 @@ function count(slots, kind) {
 async function replace(sender, track) {
   if (sender.track === track) return;
   await sender.replaceTrack(track);
-}
-
-/**
- * Left alone, Chromium scales a layer down when it is the only one: the 480p layer must stay 480p and lose frames instead.
- * @param {RTCRtpSender} sender
- */
-async function keepResolution(sender) {
-  const parameters = sender.getParameters();
-  if (parameters.degradationPreference === 'maintain-resolution') return;
-  parameters.degradationPreference = 'maintain-resolution';
-  try {
-    await sender.setParameters(parameters);
-  } catch {
-    // A browser without the setting: the server reads the real size from the key frames anyway.
-  }
 }

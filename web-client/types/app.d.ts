@@ -9,6 +9,7 @@ import type {
   KindName,
   ParticipantRef,
   RoleName,
+  ServerMessage,
   TargetName,
   TrackRef,
   VisitState,
@@ -160,6 +161,9 @@ export type Remote = {
 };
 
 export type Assignment = { mid: string; kind: KindName; participant: ParticipantRef; track: TrackRef };
+
+/** What the server wants of the camera. */
+export type UplinkOrder = Extract<ServerMessage, { type: "uplink" }>;
 
 export type QualityLevel = "connecting" | "good" | "fair" | "poor" | "sound_only" | "interrupted" | "failed";
 

@@ -68,6 +68,16 @@ ice_servers: Array<IceServer>, }
  * What flows, `audio_only` if no picture does.
  */
 sending: TargetName, direction: Direction, reason: QualityReason, }
+  | { "type": "picture_at_risk", mid: string, over: boolean, }
+  | { "type": "uplink", mid: string, 
+/**
+ * All layers of the line, in the order of the offer.
+ */
+layers: Array<UplinkLayerInfo>, 
+/**
+ * The most that this client's uplink carries: `audio_only` if no picture is to be sent.
+ */
+carries: TargetName, reason: UplinkReason, }
   | { "type": "connection_lost", }
   | { "type": "ended", reason: EndReason, message: string, }
   | { "type": "error", code: ErrorCode, message: string, }
@@ -78,6 +88,14 @@ export type SlotInfo = { mid: string, kind: KindName, };
 export type TargetName = "audio_only" | "p480" | "p720";
 
 export type TrackInfo = { track: string, kind: KindName, };
+
+export type UplinkLayerInfo = { rid: string, active: boolean, 
+/**
+ * Kilobits per second.
+ */
+max_kbps: number, };
+
+export type UplinkReason = "demand" | "connection";
 
 export type VisitState = { 
 /**

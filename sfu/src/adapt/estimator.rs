@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use crate::adapt::signals::{Losses, Millis, Signals};
+use crate::api::Evidence;
 use crate::media::Bitrate;
 
 /// Share of the measured capacity that is used: what is left drains the queue.
@@ -118,6 +119,17 @@ impl Estimate {
         loses_more_than_usual: false,
         is_congested: false,
     };
+
+    /// For records of what was decided.
+    pub(crate) fn evidence(&self, rtt: Option<Duration>) -> Evidence {
+        Evidence {
+            estimate: self.target,
+            delivered: self.delivered,
+            queue: Duration::from_micros((self.queue.max(0.0) * 1_000.0) as u64),
+            loss: self.losses.share() as f32,
+            rtt,
+        }
+    }
 }
 
 /// See the module.
@@ -305,6 +317,14 @@ impl Estimator {
         if was_clean {
             self.minima = [f64::INFINITY; MINIMA];
         }
+        self.note_minimum(now_us);
+        self.estimate.target = self.target.map(bitrate);
+        self.estimate.minimum = Some(bitrate(self.minimum()));
+    }
+
+    /// The sender shows that it cannot send more than this, though no queue was seen.
+    pub(crate) fn handle_ceiling(&mut self, rate: f64, now_us: i64) {
+        self.target = Some(self.target.map_or(rate, |target| target.min(rate)));
         self.note_minimum(now_us);
         self.estimate.target = self.target.map(bitrate);
         self.estimate.minimum = Some(bitrate(self.minimum()));

@@ -5,13 +5,14 @@
 //! and have been probed.
 
 use crate::adapt::signals::Millis;
+use crate::api::QualityChange;
 use crate::media::{Bitrate, Layer, Target};
 
 /// What is set aside for audio: Opus with redundancy is 50 kbit/s, headers of 50 packets a second 20 more.
 pub(crate) const AUDIO_RESERVE: Bitrate = Bitrate::from_kbps(80);
 /// What our own client limits 480p and 720p to: no more is believed of a layer that has just begun, with a key frame.
-const SMALL: Bitrate = Bitrate::from_kbps(600);
-const LARGE: Bitrate = Bitrate::from_kbps(1_500);
+pub(crate) const SMALL: Bitrate = Bitrate::from_kbps(600);
+pub(crate) const LARGE: Bitrate = Bitrate::from_kbps(1_500);
 /// Headers below RTP and the SRTP tag, as a share of a video layer's rate: 44 bytes on 1,100.
 const OVERHEAD: f64 = 1.04;
 
@@ -69,6 +70,17 @@ pub(crate) enum Cause {
     Loss,
     /// The path carries more again.
     Recovered,
+}
+
+impl From<Cause> for QualityChange {
+    fn from(cause: Cause) -> Self {
+        match cause {
+            Cause::Capacity => Self::Capacity,
+            Cause::Queue => Self::Queue,
+            Cause::Loss => Self::Loss,
+            Cause::Recovered => Self::Recovered,
+        }
+    }
 }
 
 /// A change of what a flow is sent, and what was known when it was decided.
@@ -370,6 +382,11 @@ impl Flow {
             self.thinning = wanted;
             self.thinned_us = now_us;
         }
+    }
+
+    /// 720p does not come: the smaller picture is what there is.
+    pub(crate) fn give_up_large(&mut self, now_us: i64) -> Move {
+        self.go(Target::Video(Layer::P480), Cause::Capacity, false, now_us)
     }
 
     fn go(&mut self, to: Target, cause: Cause, urgent: bool, now_us: i64) -> Move {

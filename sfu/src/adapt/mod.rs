@@ -6,18 +6,21 @@
 //! * `estimator` makes one capacity of them, by states;
 //! * `probe` sends more for a moment to see whether the next rung fits;
 //! * `ladder` decides what each video flow is sent;
-//! * `pacing` says when video may leave.
+//! * `pacing` says when video may leave;
+//! * `uplink` does the same for what a publisher sends: it reads what arrives, and the publisher is asked; `plan` says which layers.
 //!
 //! A receiver that sends no feedback is sent what was asked for, at once.
 
 mod estimator;
 mod ladder;
 mod pacing;
+mod plan;
 mod probe;
 mod sent;
 mod signals;
 #[cfg(test)]
 mod sim;
+mod uplink;
 
 use std::time::{Duration, Instant};
 
@@ -30,13 +33,15 @@ use crate::rtcp::TransportFeedback;
 pub(crate) use estimator::Estimate;
 use estimator::Estimator;
 use ladder::AUDIO_RESERVE;
-pub(crate) use ladder::{Budget, Cause, Flow, Move, Rates};
+pub(crate) use ladder::{Budget, Cause, Flow, LARGE, Move, Rates};
 use pacing::Pacing;
+pub(crate) use plan::{LayerFacts, Plan, nominal};
 use probe::Prober;
 pub(crate) use probe::{Probed, Verdict};
 use sent::SentHistory;
 pub(crate) use sent::Sort;
 use signals::Signals;
+pub(crate) use uplink::{Demand, Uplink};
 
 /// Bytes that a packet is longer on the wire than as RTP: SRTP tag, UDP and IPv4 headers.
 const WIRE_OVERHEAD: usize = 16 + 8 + 20;

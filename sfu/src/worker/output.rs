@@ -177,8 +177,13 @@ impl Worker {
             let Some(published) = self.tracks.get_mut(wish.track.0) else {
                 continue;
             };
-            published.key_frames.request(wish.layer, Cause::Viewer, now);
             let owner = published.owner;
+            // A layer that is off begins with a key frame when it is switched on. To ask for one now would make the others send theirs.
+            if published.plan.comes(wish.layer) && !published.arrives(wish.layer) {
+                self.steer_uplink(owner, now);
+                continue;
+            }
+            published.key_frames.request(wish.layer, Cause::Viewer, now);
             self.make_pending(owner);
         }
     }

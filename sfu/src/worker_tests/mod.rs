@@ -15,6 +15,7 @@ mod programs;
 mod relayed;
 mod republish;
 mod stage;
+mod uplink;
 mod visit;
 
 /// The seed of a random test: `HOUSECALL_SEED`, or one of its own.

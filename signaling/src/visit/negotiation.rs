@@ -3,7 +3,7 @@
 use housecall_sfu::{Answer, Event, Mid, NegotiateError, ParticipantId, PublishedTrack, Target, TrackChange};
 use std::time::Instant;
 
-use super::stay::{Connection, HttpState, Link, Negotiation, SocketId};
+use super::stay::{Connection, HttpState, Link, Negotiation, SocketId, Stay};
 use super::{MediaCommand, Visit, view};
 use crate::ids::StayId;
 use crate::limits;
@@ -133,7 +133,33 @@ impl Visit {
     /// Something the media core tells of its own accord.
     pub(crate) fn handle_media_event(&mut self, event: &Event, now: Instant) {
         match *event {
-            Event::Connected { .. } | Event::PictureAtRisk { .. } => {}
+            Event::Connected { .. } => {}
+            Event::PictureAtRisk {
+                participant,
+                mid,
+                is_over,
+                ..
+            } => self.tell(
+                participant,
+                ServerMessage::PictureAtRisk {
+                    mid: mid.to_string(),
+                    over: is_over,
+                },
+            ),
+            Event::Uplink {
+                participant,
+                mid,
+                layers,
+                to,
+                change,
+                ..
+            } => {
+                let message = view::uplink(mid, layers, to, change);
+                if let Some((_, connection)) = self.connection_mut(participant) {
+                    connection.uplinks.insert(mid, message.clone());
+                }
+                self.tell(participant, message);
+            }
             Event::Quality {
                 participant, mid, to, ..
             } => self.line_moved(participant, mid, to),
@@ -195,6 +221,14 @@ impl Visit {
         }
     }
 
+    /// Sends something to the client of a media connection, if its socket is there.
+    fn tell(&mut self, participant: ParticipantId, message: ServerMessage) {
+        let stay = self.by_media.get(&participant).and_then(|id| self.stays.get(id));
+        if let Some(socket) = stay.and_then(Stay::socket) {
+            self.send(socket, message);
+        }
+    }
+
     fn track_changed(&mut self, participant: ParticipantId, track: PublishedTrack, change: TrackChange) {
         let order = self.next_publisher;
         let Some((_, connection)) = self.connection_mut(participant) else {
@@ -208,6 +242,7 @@ impl Visit {
                 self.next_publisher += 1;
             }
             (TrackChange::Ended, Some(index)) => {
+                connection.uplinks.remove(&track.mid);
                 connection.tracks.remove(index);
                 if connection.tracks.is_empty() {
                     connection.publishing_since = None;

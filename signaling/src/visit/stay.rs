@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq;
 
 use crate::ids::{DisplayName, PersonId, StayId};
 use crate::limits;
-use crate::message::{RoleName, VisitState};
+use crate::message::{RoleName, ServerMessage, VisitState};
 use crate::portal::{Via, Who};
 
 /// One WebSocket of this process.
@@ -102,6 +102,8 @@ pub(super) struct Connection {
     pub(super) answered: bool,
     pub(super) slots: BTreeMap<Mid, Slot>,
     pub(super) tracks: Vec<PublishedTrack>,
+    /// What it was last told to send, by line of a camera; no more of them than tracks.
+    pub(super) uplinks: BTreeMap<Mid, ServerMessage>,
     /// Orders publishers; `None` while there are no tracks.
     pub(super) publishing_since: Option<u64>,
 }
@@ -137,6 +139,7 @@ impl Connection {
             answered: false,
             slots: BTreeMap::new(),
             tracks: Vec::new(),
+            uplinks: BTreeMap::new(),
             publishing_since: None,
         }
     }

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use housecall_sfu::{Kind, Layer, Target, TrackId};
+use housecall_sfu::{Kind, Layer, Mid, Target, TrackId, UplinkChange, UplinkLayer};
 
 use super::stay::{Link, SocketState, Stay};
 use super::{Output, Visit};
 use crate::ids::PersonId;
 use crate::message::{
     ClinicianPresence, Direction, KindName, ParticipantInfo, Place, QualityReason, RoleName, ServerMessage, TargetName,
-    TrackInfo, VisitState, WaitingInfo,
+    TrackInfo, UplinkLayerInfo, UplinkReason, VisitState, WaitingInfo,
 };
 use crate::metrics::Census;
 
@@ -196,6 +196,24 @@ fn target_name(target: Target) -> TargetName {
         Target::AudioOnly => TargetName::AudioOnly,
         Target::Video(Layer::P480) => TargetName::P480,
         Target::Video(Layer::P720) => TargetName::P720,
+    }
+}
+
+/// The message about what a camera is to send.
+pub(super) fn uplink(mid: Mid, layers: [UplinkLayer; 2], carries: Target, change: UplinkChange) -> ServerMessage {
+    let layers = layers.into_iter().map(|layer| UplinkLayerInfo {
+        rid: layer.rid.to_string(),
+        active: layer.active,
+        max_kbps: u32::try_from(layer.max.bps() / 1_000).unwrap_or(u32::MAX),
+    });
+    ServerMessage::Uplink {
+        mid: mid.to_string(),
+        layers: layers.collect(),
+        carries: target_name(carries),
+        reason: match change {
+            UplinkChange::Demand => UplinkReason::Demand,
+            UplinkChange::Path(_) => UplinkReason::Connection,
+        },
     }
 }
 

@@ -22,7 +22,7 @@ function goldens() {
 
 /** What the client makes use of, by the kinds of the messages. */
 const CLIENT = { hello: ['session'], offer: ['id', 'sdp'], subscribe: ['mid', 'track'], target: ['mid', 'target'], muted: ['microphone', 'camera'], admit: ['participant'], decline: ['participant', 'reason'], leave: ['keep_place'], end_visit: [], ping: ['id'] };
-const SERVER = { welcome: ['you', 'role', 'resume', 'resumed', 'ice_servers'], state: ['you', 'clinician', 'participants', 'queue'], answer: ['id', 'sdp', 'slots'], offer_refused: ['id'], quality: ['mid', 'target', 'sending'], connection_lost: [], ended: ['reason', 'message'], error: ['code', 'message'], pong: ['id'] };
+const SERVER = { welcome: ['you', 'role', 'resume', 'resumed', 'ice_servers'], state: ['you', 'clinician', 'participants', 'queue'], answer: ['id', 'sdp', 'slots'], offer_refused: ['id'], quality: ['mid', 'target', 'sending'], picture_at_risk: ['mid', 'over'], uplink: ['mid', 'layers', 'carries'], connection_lost: [], ended: ['reason', 'message'], error: ['code', 'message'], pong: ['id'] };
 
 test('the golden messages are those the client knows, with the fields it reads', { skip: !existsSync(GOLDEN) && 'no golden messages here yet' }, () => {
   /** @type {Record<string, string[]>} */

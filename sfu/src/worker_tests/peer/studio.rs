@@ -172,6 +172,11 @@ impl Studio {
         }
     }
 
+    /// Whether an encoding is being sent.
+    pub(crate) fn is_on(&self, layer: Layer) -> bool {
+        self.encoders[layer as usize].is_on
+    }
+
     /// Lets an encoder start anew, with another SSRC and all numbers new.
     pub(crate) fn restart_encoder(&mut self, layer: Layer) {
         let index = 1 + layer as usize;
