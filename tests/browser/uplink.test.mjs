@@ -1,0 +1,104 @@
+/** What a camera sends: what somebody watches, and nothing else. In Chromium, through the real server. */
+
+import assert from 'node:assert/strict';
+import { after, afterEach, before, describe, test } from 'node:test';
+
+import { launch, open } from './support/chromium.mjs';
+import { decodes, hook, inbound, meet, stats, until } from './support/page.mjs';
+import { Server } from './support/server.mjs';
+
+let server;
+let browser;
+let people = [];
+
+before(async () => {
+  server = await Server.start();
+  browser = await launch();
+});
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+afterEach(async () => {
+  for (const page of people) await page.context().close();
+  people = [];
+});
+
+async function visit() {
+  const links = await server.visit('patient', 'clinician');
+  const pages = [await open(browser, links.patient), await open(browser, links.clinician)];
+  people.push(...pages);
+  await meet(...pages);
+  return pages;
+}
+
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Frames sent so far, by layer. */
+async function sent(page) {
+  const layers = (await stats(page)).filter((stat) => stat.type === 'outbound-rtp' && stat.kind === 'video');
+  return Object.fromEntries(layers.map((layer) => [layer.rid, layer.framesSent]));
+}
+
+const height = async (page) => (await inbound(page, 'video'))?.frameHeight;
+const target = (page, what) => page.evaluate((name) => globalThis.housecall.setTarget(name), what);
+
+/** Two seconds after something was asked for, a layer's frames are counted for a second more. */
+async function isSent(page, expected) {
+  await pause(2_000);
+  const before = await sent(page);
+  await pause(1_000);
+  const after = await sent(page);
+  const flows = Object.fromEntries(Object.keys(after).map((rid) => [rid, after[rid] > before[rid]]));
+  assert.deepEqual(flows, expected);
+}
+
+describe('what a camera sends', () => {
+  test('a layer nobody watches stops within two seconds, and comes back when it is asked for', async () => {
+    const [patient, clinician] = await visit();
+    await until('720 lines are decoded', async () => (await height(clinician)) === 720);
+    await isSent(patient, { m: false, h: true });
+
+    await target(clinician, 'p480');
+    await until('480 lines are decoded', async () => (await height(clinician)) === 480);
+    await isSent(patient, { m: true, h: false });
+
+    await target(clinician, 'audio_only');
+    await isSent(patient, { m: false, h: false });
+    await decodes(clinician, { audioSeconds: 1 });
+
+    await target(clinician, 'p720');
+    await until('720 lines are decoded again', async () => (await height(clinician)) === 720);
+    await decodes(clinician, { frames: 30 });
+    await isSent(patient, { m: false, h: true });
+    const video = await inbound(clinician, 'video');
+    assert.equal(video.packetsLost, 0, 'the numbers have no hole');
+    assert.deepEqual([...patient.errors, ...clinician.errors], []);
+  });
+
+  test('a camera that was put away while nobody watched is seen when it is back', async () => {
+    const [patient, clinician] = await visit();
+    await decodes(clinician, { frames: 30 });
+    await target(clinician, 'audio_only');
+    await isSent(patient, { m: false, h: false });
+    await hook(patient, 'camera').click();
+    await target(clinician, 'p720');
+    await pause(4_000);
+    await hook(patient, 'camera').click();
+    await until('the picture is there', async () => (await height(clinician)) === 720);
+    await decodes(clinician, { frames: 30 });
+  });
+
+  test('nothing is sent into a waiting room', async () => {
+    const links = await server.visit('patient', 'clinician');
+    const patient = await open(browser, links.patient);
+    people.push(patient);
+    await hook(patient, 'join-button').click();
+    await hook(patient, 'waiting').waitFor();
+    await until('the transport is connected', () =>
+      patient.evaluate(() => globalThis.housecall.peerConnection?.connectionState === 'connected'),
+    );
+    await isSent(patient, { m: false, h: false });
+    assert.ok(await hook(patient, 'self-video').first().isVisible());
+  });
+});
