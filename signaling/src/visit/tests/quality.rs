@@ -150,7 +150,7 @@ fn a_publisher_is_told_what_to_send_and_told_again_when_it_comes_back() {
         TargetName::P480,
         crate::message::UplinkReason::Connection,
     );
-    assert_eq!(told(&world, patient), [expected.clone()]);
+    assert_eq!(told(&world, patient), std::slice::from_ref(&expected));
     // The socket drops and comes back with its token.
     let resume = world.inbox(patient).welcome().1.to_owned();
     world.drop_socket(patient);
