@@ -242,6 +242,10 @@ pub(crate) const UPLINK_LOOK: Duration = Duration::from_millis(250);
 /// Report blocks in one compound: all streams of a publisher with three cameras. The count field ends at 31.
 pub(crate) const REPORT_BLOCKS: usize = 16;
 
+/// How long media waits after our last flight of the handshake, unless a packet of the peer shows that it has its keys. Clients that take
+/// their datagrams in groups put the keys in place behind the group; on an idle machine that is well under a millisecond.
+pub(crate) const KEYS_IN_PLACE: Duration = Duration::from_millis(50);
+
 /// Least time for which an SSRC keeps its layer before another one can take it. Each change costs a new ring, 700 kB, and a key frame;
 /// an encoder that really starts anew has been silent for longer.
 pub(crate) const STREAM_LIFE: Duration = Duration::from_secs(1);

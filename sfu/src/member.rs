@@ -89,6 +89,8 @@ pub(crate) struct Member {
     known_path: Option<Path>,
     /// When video may go on, if the pace stopped it.
     paced_until: Option<Instant>,
+    /// Until when no media leaves, for the peer may not have its keys in place. `None` from its first authentic packet on.
+    quiet_until: Option<Instant>,
     reports: ReportSchedule,
     /// The slot whose sender report is next, while reports are being written.
     reported: Option<usize>,
@@ -127,6 +129,7 @@ impl Member {
             uplink: None,
             known_path: None,
             paced_until: None,
+            quiet_until: None,
             reports: ReportSchedule::new(seed),
             reported: None,
             feedback_ssrc: Ssrc(1),
@@ -167,8 +170,10 @@ impl Member {
         self.routes.forget(track);
     }
 
-    /// Keys are in place: whatever waits can leave.
+    /// Our keys are in place. The peer's are once it has our last flight, and many have them only a moment later: what comes right
+    /// behind that flight they throw away, and a picture that begins in its middle is none.
     pub(crate) fn handle_connected(&mut self, now: Instant) {
+        self.quiet_until = Some(now + limits::KEYS_IN_PLACE);
         self.reports.handle_new_stream(now);
     }
 
@@ -187,6 +192,7 @@ impl Member {
             Ok(len) => len,
             Err(error) => return Received::Dropped(cause(error)),
         };
+        self.quiet_until = None;
         let packet = &datagram[..len];
         let extensions = header.extensions(packet, self.routes.extension_ids());
         let Some(route) = self.routes.find(&header, &extensions, now) else {
@@ -274,6 +280,7 @@ impl Member {
         now: Instant,
     ) -> Result<(), Count> {
         let len = self.transport.open_rtcp(datagram).map_err(cause)?;
+        self.quiet_until = None;
         shared.counters.add(Count::RtcpIn, 1);
         let mut result = Ok(());
         for packet in rtcp::parse(&datagram[..len]) {
@@ -377,8 +384,10 @@ impl Member {
             }
             consider(self.uplink.as_ref().map(|uplink| uplink.poll_timeout()), "uplink");
             consider(self.paced_until, "pace");
-            // Video that waits is looked at with the tick.
-            let awake = |slot: &&Slot| !(self.waits && slot.kind() == Kind::Video);
+            consider(self.quiet_until, "the peer's keys");
+            // Video that waits is looked at with the tick, and all media once the peer has its keys.
+            let waits = |kind| self.quiet_until.is_some() || (self.waits && kind == Kind::Video);
+            let awake = |slot: &&Slot| !waits(slot.kind());
             for slot in self.slots.iter().filter(awake) {
                 if let Some((at, what)) = slot.sub.poll_timeout(now) {
                     consider(Some(at), what);
@@ -411,6 +420,10 @@ impl Member {
         if self.fill_rtcp(&mut envelope, batch, tracks, shared, now) == Filled::Part {
             return Filled::Part;
         }
+        if self.quiet_until.is_some_and(|until| now < until) {
+            return Filled::All;
+        }
+        self.quiet_until = None;
         let mut way = Way {
             envelope,
             transport: &mut self.transport,

@@ -103,6 +103,8 @@ pub(super) struct Forwarder {
     runs: ArrayVec<Run, { limits::REMEMBERED_RUNS }>,
     /// The publisher's highest number in this segment that was sent or left out.
     highest_in: u64,
+    /// The publisher's picture id of the frame that was left out last, while nothing was sent since.
+    left_out: Option<u64>,
     holes: u64,
 }
 
@@ -126,6 +128,7 @@ impl Forwarder {
             segment: None,
             runs: ArrayVec::new(),
             highest_in: 0,
+            left_out: None,
             holes: 0,
         }
     }
@@ -139,6 +142,7 @@ impl Forwarder {
         };
         self.runs.clear();
         self.highest_in = first.sequence.saturating_sub(1);
+        self.left_out = None;
         self.segment = Some(Segment {
             layer,
             first_in: first.sequence,
@@ -236,10 +240,27 @@ impl Forwarder {
                 segment.picture_id = segment.picture_id.wrapping_sub(1);
             }
         }
+        if let Facts::Vp8(vp8) = packet.facts {
+            self.left_out = vp8.picture_id;
+        }
         self.highest_in = packet.sequence;
         segment.first_in = packet.sequence + 1;
         segment.first_out = self.next_sequence;
         true
+    }
+
+    /// To be called before a packet is placed or left out. If it begins the picture right behind one that was left out, whatever is
+    /// missing between them was of that one: it gets no number. Else it would be sent once it is repaired, a part of a frame whose
+    /// beginning never was.
+    pub(super) fn end_left_out(&mut self, packet: &Stored) {
+        let (Some(segment), Some(left_out), Facts::Vp8(vp8)) = (&mut self.segment, self.left_out, packet.facts) else {
+            return;
+        };
+        let is_next = vp8.descriptor.frame_start && vp8.picture_id == Some(left_out + 1);
+        if is_next && packet.sequence > self.highest_in {
+            self.highest_in = packet.sequence - 1;
+            segment.first_in = packet.sequence;
+        }
     }
 
     /// What is added to the numbers of this packet of the current segment.
@@ -274,6 +295,7 @@ impl Forwarder {
         if newest {
             self.holes += sequence - self.next_sequence;
             self.next_sequence = sequence + 1;
+            self.left_out = None;
         } else {
             self.holes = self.holes.saturating_sub(1);
         }

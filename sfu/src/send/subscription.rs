@@ -329,6 +329,7 @@ impl Subscription {
                         self.forwarder.begin(stored, None, Alignment::SameClock);
                         self.decodable_from = self.forwarder.next_sequence();
                     }
+                    self.forwarder.end_left_out(stored);
                     if flowing.is_unwanted(stored, self.thinning)
                         && self
                             .forwarder

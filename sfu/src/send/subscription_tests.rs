@@ -561,3 +561,33 @@ fn sender_reports_follow_the_layer() {
         );
     }
 }
+
+/// What is missing of a frame that is left out gets no number, so that nobody asks for it, and is left out when it comes late.
+#[test]
+fn the_end_of_a_frame_left_out_may_come_late() {
+    let mut scene = Scene::new();
+    scene.run(5);
+    scene.viewer.sub.set_thinning(1);
+    scene.run(4);
+    let before = scene.viewer.sub.counters().thinned;
+    assert!(before > 0, "the upper temporal layer is left out");
+    let mut upper = scene.picture();
+    let late = upper[1].1.pop().unwrap();
+    assert_eq!(
+        (late.payload[5] >> 6, late.marker),
+        (1, true),
+        "of the upper layer, its end"
+    );
+    scene.store(&upper);
+    assert_eq!(scene.take().len(), 0);
+    let base = scene.picture();
+    scene.store(&base);
+    let sent = scene.take();
+    assert_eq!(sent.len(), base[1].1.len());
+    for out in &sent {
+        scene.viewer.decode(out);
+    }
+    assert_eq!(scene.viewer.decoder.missing(), [0_u16; 0], "no hole");
+    scene.track.store(Layer::P720, &late, scene.now);
+    assert_eq!(scene.take().len(), 0);
+}
