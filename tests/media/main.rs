@@ -191,6 +191,7 @@ async fn candidates_trickle_and_an_ice_restart_moves_media_to_a_new_path() {
 
 /// Acceptance: one publisher, a hundred viewers over HTTP, nothing lost, every stream decodable from a key frame.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::print_stdout, reason = "a figure for whoever asks how it went")]
 async fn a_publisher_reaches_a_hundred_viewers_without_a_lost_packet() {
     const VIEWERS: usize = 100;
     let house = House::open();
