@@ -94,12 +94,18 @@ export default {
   'visit.end_text': 'Everybody in the visit and in its waiting room is sent away. To step out for a moment, use “Leave” instead.',
 
   'quality.connecting': 'Connecting…',
-  'quality.good': 'Good connection',
-  'quality.fair': 'Fair connection',
-  'quality.poor': 'Weak connection',
+  'quality.good': 'Good',
+  'quality.fair': 'Fair',
+  'quality.poor_yours': 'Poor: your connection',
+  'quality.poor_theirs': 'Poor: their connection',
   'quality.sound_only': 'Sound only',
   'quality.interrupted': 'Reconnecting…',
   'quality.failed': 'Not connected',
+
+  'weak.paused': 'Video paused to keep audio clear',
+  'weak.own_paused': 'Your video is paused to keep audio clear',
+  'weak.at_risk': 'Weak connection: video may pause to keep audio clear',
+  'weak.back': 'Video is back',
 
   'link.lost': 'The connection to your clinic was lost. Bringing it back…',
   'link.gone': 'Your clinic’s server does not answer. We keep trying; your place is kept.',

@@ -94,12 +94,18 @@ export default {
   'visit.end_text': 'Todas las personas de la consulta y de su sala de espera saldrán. Para ausentarse un momento, use «Salir».',
 
   'quality.connecting': 'Conectando…',
-  'quality.good': 'Buena conexión',
-  'quality.fair': 'Conexión regular',
-  'quality.poor': 'Conexión débil',
+  'quality.good': 'Buena',
+  'quality.fair': 'Regular',
+  'quality.poor_yours': 'Mala: su propia conexión',
+  'quality.poor_theirs': 'Mala: la conexión de la otra persona',
   'quality.sound_only': 'Solo sonido',
   'quality.interrupted': 'Reconectando…',
   'quality.failed': 'Sin conexión',
+
+  'weak.paused': 'Video en pausa para que el sonido sea claro',
+  'weak.own_paused': 'Su video está en pausa para que el sonido sea claro',
+  'weak.at_risk': 'Conexión débil: el video puede pausarse para que el sonido sea claro',
+  'weak.back': 'El video ha vuelto',
 
   'link.lost': 'Se perdió la conexión con su clínica. La estamos recuperando…',
   'link.gone': 'El servidor de su clínica no responde. Seguimos intentándolo; su lugar está guardado.',

@@ -18,7 +18,6 @@ import { Tries } from './backoff.js';
 import { Call } from './call.js';
 import { Devices } from './devices.js';
 import { t } from './i18n.js';
-import { between, level, read } from './quality.js';
 import { GiveUp, Signaling } from './signaling.js';
 import { initial, others, reduce, wantsMedia } from './state.js';
 
@@ -39,6 +38,8 @@ export class App {
   call = null;
   /** @type {QualityLevel} */
   quality = 'connecting';
+  /** What has to be known about pictures that stopped or may stop. @type {import('../types/app.d.ts').Notice | null} */
+  notice = null;
   /** Set while the browser wants a press before it plays sound. */
   soundBlocked = false;
   /** Set once sound and picture could not be connected for so long that the person has to know. */
@@ -59,6 +60,8 @@ export class App {
   #mediaTries = new Tries();
   /** @type {{received: number, lost: number} | null} */
   #counters = null;
+  /** Comes with the first call: nothing of it is needed before. @type {typeof import('./quality.js') | null} */
+  #meter = null;
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #sampler;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -326,6 +329,10 @@ export class App {
     this.call = call;
     call.setParticipants(others(this.state));
     this.#counters = null;
+    void import('./quality.js').then((meter) => {
+      this.#meter = meter;
+      this.#callChanged();
+    });
     this.#sampler = setInterval(() => void this.#sample(), SAMPLE_MS);
   }
 
@@ -334,6 +341,7 @@ export class App {
     this.call?.close();
     this.call = null;
     this.quality = 'connecting';
+    this.notice = null;
     this.soundBlocked = false;
   }
 
@@ -366,9 +374,10 @@ export class App {
   async #sample() {
     const { call } = this;
     if (!call) return;
-    const { counters, roundTrip } = read((await call.peerConnection.getStats()).values());
-    if (this.call !== call) return;
-    const sample = between(this.#counters, counters, roundTrip);
+    const reports = (await call.peerConnection.getStats()).values();
+    if (this.call !== call || !this.#meter) return;
+    const { counters, roundTrip } = this.#meter.read(reports);
+    const sample = this.#meter.between(this.#counters, counters, roundTrip);
     this.#counters = counters;
     this.#assess(sample);
     this.#changed();
@@ -379,10 +388,16 @@ export class App {
 
   /** @param {import('../types/app.d.ts').QualitySample | null} sample */
   #assess(sample) {
-    if (!this.call) return;
+    const meter = this.#meter;
+    if (!this.call || !meter) return;
     this.#lastSample = sample ?? this.#lastSample;
     const before = this.quality;
-    this.quality = this.mediaGivenUp ? 'failed' : level(this.call.connection, this.#lastSample, this.call.remotes());
+    const remotes = this.call.remotes();
+    const own = { carries: this.call.carries, sendsPicture: this.devices.state.camera.name === 'on' };
+    this.quality = this.mediaGivenUp ? 'failed' : meter.level(this.call.connection, this.#lastSample, remotes, own);
+    const noticed = this.notice;
+    this.notice = meter.notice(remotes, own);
+    if (this.notice && this.notice !== noticed) this.announce(t(`weak.${this.notice}`));
     // Said aloud only where a person has to know why something stopped, or that it is back.
     const notable = this.quality === 'sound_only' || this.quality === 'interrupted' || before === 'sound_only' || before === 'interrupted';
     if (this.quality !== before && notable) this.announce(t(`quality.${this.quality}`));

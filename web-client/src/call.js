@@ -58,8 +58,10 @@ export class Call {
   #targets = new Map();
   /** Lines whose target was set by hand, which the client then leaves alone. @type {Set<string>} */
   #pinned = new Set();
-  /** @type {Map<string, TargetName>} */
-  #sending = new Map();
+  /** What the server last said of each line. @type {Map<string, Extract<ServerMessage, {type: 'quality'}>>} */
+  #said = new Map();
+  /** Lines whose picture may be stopped. @type {Set<string>} */
+  #atRisk = new Set();
   /** What this client's own uplink carries, as far as the server said. @type {TargetName} */
   carries = 'p720';
   /** Not needed before there is a call. @type {Promise<import('./uplink.js').Uplink>} */
@@ -116,7 +118,12 @@ export class Call {
         void this.#refused(message.id, message.message);
         break;
       case 'quality':
-        this.#sending.set(message.mid, message.sending);
+        this.#said.set(message.mid, message);
+        this.#hooks.onChange();
+        break;
+      case 'picture_at_risk':
+        if (message.over) this.#atRisk.delete(message.mid);
+        else this.#atRisk.add(message.mid);
         this.#hooks.onChange();
         break;
       case 'uplink':
@@ -173,6 +180,7 @@ export class Call {
         this.#assignments.find((a) => a.participant === p.participant && a.kind === kind)?.mid ?? null;
       const audio = line('audio');
       const video = line('video');
+      const said = video ? this.#said.get(video) : undefined;
       return {
         participant: p.participant,
         name: p.name,
@@ -182,7 +190,10 @@ export class Call {
         cameraMuted: p.camera_muted,
         audio: this.#track(audio),
         video: this.#track(video),
-        sending: video ? (this.#sending.get(video) ?? null) : null,
+        sending: said?.sending ?? null,
+        target: said?.target ?? 'p720',
+        why: said?.reason ?? null,
+        atRisk: video !== null && this.#atRisk.has(video),
       };
     });
   }
@@ -208,7 +219,8 @@ export class Call {
     const { assignments, changes, missing } = plan(this.#slots, this.#participants, this.#assignments);
     this.#assignments = assignments;
     for (const { mid, track } of changes) {
-      this.#sending.delete(mid);
+      this.#said.delete(mid);
+      this.#atRisk.delete(mid);
       this.#hooks.send({ type: 'subscribe', mid, track });
     }
     for (const [mid, target] of targets(assignments)) {

@@ -19,21 +19,54 @@ const FAIR_ROUND_TRIP = 0.3;
 const POOR_ROUND_TRIP = 0.7;
 
 /**
+ * @typedef {object} Own What this client's own line carries of its camera, and which pictures it may lose.
+ * @property {import('../types/protocol.d.ts').TargetName} carries
+ * @property {boolean} sendsPicture
+ */
+
+/**
  * @param {MediaConnection} connection
  * @param {QualitySample | null} sample
  * @param {Remote[]} remotes
+ * @param {Own} own
  * @returns {QualityLevel}
  */
-export function level(connection, sample, remotes) {
+export function level(connection, sample, remotes, own) {
   if (connection === 'interrupted' || connection === 'failed') return 'interrupted';
   if (connection !== 'connected') return 'connecting';
   const loss = sample?.loss ?? 0;
   const roundTrip = sample?.roundTrip ?? 0;
-  if (loss >= POOR_LOSS || roundTrip >= POOR_ROUND_TRIP) return 'poor';
   const pictures = remotes.filter((r) => r.video && !r.cameraMuted && r.sending !== null);
+  // What is asked for by hand says nothing about a line.
+  const less = (/** @type {Remote['why']} */ why, /** @type {Remote['sending']} */ sending) =>
+    pictures.some((r) => r.why === why && r.sending === sending && r.target !== sending);
+  const carries = own.sendsPicture ? own.carries : 'p720';
+  if (loss >= POOR_LOSS || roundTrip >= POOR_ROUND_TRIP || carries === 'audio_only' || less('connection', 'audio_only')) return 'poor_yours';
+  if (less('publisher', 'audio_only')) return 'poor_theirs';
   if (pictures.length > 0 && pictures.every((r) => r.sending === 'audio_only')) return 'sound_only';
-  if (loss >= FAIR_LOSS || roundTrip >= FAIR_ROUND_TRIP) return 'fair';
+  const isFair = loss >= FAIR_LOSS || roundTrip >= FAIR_ROUND_TRIP || carries === 'p480';
+  if (isFair || less('connection', 'p480') || less('publisher', 'p480')) return 'fair';
   return 'good';
+}
+
+/**
+ * What a person has to know about pictures that stopped or may stop, the most important first.
+ * @param {Remote[]} remotes
+ * @param {Own} own
+ * @returns {import('../types/app.d.ts').Notice | null}
+ */
+export function notice(remotes, own) {
+  if (own.sendsPicture && own.carries === 'audio_only') return 'own_paused';
+  if (remotes.some(isPaused)) return 'paused';
+  return remotes.some((r) => r.atRisk) ? 'at_risk' : null;
+}
+
+/**
+ * Whether somebody's picture was stopped by a line, not by a person.
+ * @param {Remote} remote
+ */
+export function isPaused({ video, cameraMuted, connected, sending, target, why }) {
+  return video !== null && connected && !cameraMuted && sending === 'audio_only' && target !== 'audio_only' && (why === 'connection' || why === 'publisher');
 }
 
 /**

@@ -8,6 +8,7 @@ import type {
   ErrorCode,
   KindName,
   ParticipantRef,
+  QualityReason,
   RoleName,
   ServerMessage,
   TargetName,
@@ -158,6 +159,11 @@ export type Remote = {
   video: MediaStreamTrack | null;
   /** What flows on the video line, as far as the server said. */
   sending: TargetName | null;
+  /** What was asked for, and why what flows is what it is. */
+  target: TargetName;
+  why: QualityReason | null;
+  /** The picture may be stopped within a second, because this client's line has become so thin. */
+  atRisk: boolean;
 };
 
 export type Assignment = { mid: string; kind: KindName; participant: ParticipantRef; track: TrackRef };
@@ -165,7 +171,10 @@ export type Assignment = { mid: string; kind: KindName; participant: Participant
 /** What the server wants of the camera. */
 export type UplinkOrder = Extract<ServerMessage, { type: "uplink" }>;
 
-export type QualityLevel = "connecting" | "good" | "fair" | "poor" | "sound_only" | "interrupted" | "failed";
+export type QualityLevel = "connecting" | "good" | "fair" | "poor_yours" | "poor_theirs" | "sound_only" | "interrupted" | "failed";
+
+/** What a person has to know about pictures that were stopped, or may be, by somebody's line. */
+export type Notice = "own_paused" | "paused" | "at_risk";
 
 export type QualitySample = {
   /** 0..1 of the packets expected since the last sample. */

@@ -3,6 +3,7 @@
 
 import { each, h, icon, setText, show } from '../dom.js';
 import { t } from '../i18n.js';
+import { isPaused } from '../quality.js';
 import { initials } from './avatar.js';
 
 /** @typedef {import('../../types/app.d.ts').Remote} Remote */
@@ -45,24 +46,48 @@ function tile(app, { name }) {
   const blank = h('div', { class: 'tile-blank' }, h('span', { class: 'avatar large', 'aria-hidden': 'true' }, initials(name)), words);
   const muted = h('span', { class: 'nameplate-muted' }, icon('mic-off'), h('span', { class: 'visually-hidden' }, t('visit.muted')));
   const plate = h('p', { class: 'nameplate' }, muted, h('span', {}, name));
-  const element = h('li', { class: 'tile' }, video, blank, plate, audio);
+  const pausedWords = h('p', { class: 'tile-paused', 'data-test': 'paused' }, icon('camera-off'), t('weak.paused'));
+  const element = h('li', { class: 'tile' }, video, pausedWords, blank, plate, audio);
   /** @type {Remote | null} */
   let now = null;
+  /**
+   * The picture was stopped by a line: its last frame stays, dimmed, until a new one is decoded; that the server sends again is not
+   * yet a picture.
+   * @type {'no' | 'paused' | 'coming'}
+   */
+  let pause = 'no';
   video.addEventListener('resize', () => draw());
   video.addEventListener('loadeddata', () => draw());
 
   function draw() {
     if (!now) return;
     const hasFrames = video.videoWidth > 0;
-    const picture = now.connected && now.video !== null && !now.cameraMuted && now.sending !== 'audio_only' && hasFrames;
+    const isOff = now.sending === 'audio_only' && pause === 'no';
+    const picture = now.connected && now.video !== null && !now.cameraMuted && !isOff && hasFrames;
     // Hidden by opacity: a picture out of sight goes on being decoded and comes back at once.
     element.classList.toggle('no-picture', !picture);
+    element.classList.toggle('paused', pause !== 'no');
+    show(pausedWords, pause !== 'no');
     show(blank, !picture);
     show(muted, now.microphoneMuted);
     setText(
       words,
-      !now.connected ? t('visit.away') : now.cameraMuted ? t('visit.camera_is_off') : now.sending === 'audio_only' ? t('visit.sound_only') : '',
+      !now.connected ? t('visit.away') : now.cameraMuted ? t('visit.camera_is_off') : isOff ? t('visit.sound_only') : '',
     );
+  }
+
+  /** @param {Remote} remote */
+  function followPause(remote) {
+    if (isPaused(remote)) pause = 'paused';
+    else if (pause === 'paused') {
+      const gone = !remote.video || remote.cameraMuted || !remote.connected;
+      pause = gone || remote.sending === 'audio_only' ? 'no' : 'coming';
+      if (pause === 'coming') nextFrame(video, () => pause === 'coming', () => {
+        pause = 'no';
+        app.announce(t('weak.back'));
+        draw();
+      });
+    } else if (pause === 'coming' && (!remote.video || remote.cameraMuted)) pause = 'no';
   }
 
   function play() {
@@ -89,6 +114,7 @@ function tile(app, { name }) {
         audio.srcObject = remote.audio ? new MediaStream([remote.audio]) : null;
         play();
       }
+      followPause(remote);
       draw();
     },
     play,
@@ -97,4 +123,22 @@ function tile(app, { name }) {
       audio.srcObject = null;
     },
   };
+}
+
+/**
+ * Calls back once the next frame of a picture has been decoded, unless nobody waits for it any more.
+ * @param {HTMLVideoElement} video
+ * @param {() => boolean} waits
+ * @param {() => void} then
+ */
+function nextFrame(video, waits, then) {
+  // Frames of a page in the background are decoded and not shown, so they are counted.
+  const decoded = () => video.getVideoPlaybackQuality().totalVideoFrames;
+  const before = decoded();
+  const look = () => {
+    if (!waits()) return;
+    if (decoded() > before) then();
+    else setTimeout(look, 100);
+  };
+  look();
 }

@@ -28,6 +28,8 @@ export function visitView(app, session) {
 
   const qualityWords = h('span');
   const quality = h('p', { class: 'quality', 'data-test': 'quality' }, h('span', { class: 'quality-bars', 'aria-hidden': 'true' }, h('i'), h('i'), h('i')), qualityWords);
+  // Said aloud by the app, when it changes.
+  const weak = h('p', { class: 'weak', 'data-test': 'weak' });
   const aloneWords = h('p', { class: 'alone-words' });
   const aloneHint = h('p', { class: 'alone-hint' });
   const alone = h('div', { class: 'alone' }, icon('person'), aloneWords, aloneHint);
@@ -57,7 +59,7 @@ export function visitView(app, session) {
     'main',
     { class: 'visit', id: 'main' },
     h('h1', { class: 'visually-hidden', tabindex: '-1' }, title),
-    h('div', { class: 'stage-top' }, quality, banner.element),
+    h('div', { class: 'stage-top' }, quality, weak, banner.element),
     h('div', { class: 'stage-middle' }, tiles.element, alone, sound, self.element),
     controls,
     panel?.element,
@@ -79,6 +81,10 @@ export function visitView(app, session) {
       setText(aloneWords, clinician ? t('visit.alone') : t('visit.alone_patient', { clinician: session.visit.clinician_name }));
       setText(aloneHint, clinician ? t('visit.alone_clinician') : '');
       setText(qualityWords, t(`quality.${app.quality}`));
+      // A paused picture says so itself.
+      const notice = app.notice === 'paused' ? null : app.notice;
+      show(weak, notice !== null);
+      setText(weak, notice ? t(`weak.${notice}`) : '');
       setAttribute(quality, 'data-quality', app.quality);
       show(sound, app.soundBlocked);
     },

@@ -122,6 +122,15 @@
       state = { ...state, ...next };
       say({ type: 'state', ...state });
     },
+    /** Stops or resumes what the other side sends, as the server does. @param {boolean} on */
+    async picture(on) {
+      for (const sender of far?.getSenders() ?? []) {
+        if (sender.track?.kind !== 'video') continue;
+        const parameters = sender.getParameters();
+        for (const encoding of parameters.encodings) encoding.active = on;
+        await sender.setParameters(parameters);
+      }
+    },
     drop() {
       refuse = true;
       socket?.onclose?.({});

@@ -111,8 +111,46 @@ export const screens = [
       await moving(p);
       await p.locator('[data-test=mute]').click();
       await p.locator('[data-test=camera]').click();
-      await say(p, { type: 'quality', mid: '3', target: 'p720', sending: 'audio_only', direction: 'down', reason: 'asked' });
+      await say(p, { type: 'quality', mid: '3', target: 'audio_only', sending: 'audio_only', direction: 'down', reason: 'asked' });
       await p.locator('[data-quality=sound_only]').waitFor();
+    },
+  },
+  {
+    name: 'visit-weak',
+    path: '/join#patient',
+    reach: async (p) => {
+      await join(p);
+      await tell(p, { you: { place: 'admitted' }, participants: [me, doctor] });
+      await moving(p);
+      await say(p, { type: 'quality', mid: '3', target: 'p720', sending: 'p480', direction: 'down', reason: 'connection' });
+      await say(p, { type: 'picture_at_risk', mid: '3', over: false });
+      await p.locator('[data-quality=fair]').waitFor();
+      await p.locator('[data-test=weak]').waitFor();
+    },
+  },
+  ...(/** @type {const} */ (['connection', 'publisher'])).map((reason) => ({
+    name: `visit-paused-${reason === 'connection' ? 'yours' : 'theirs'}`,
+    path: '/join#patient',
+    reach: async (/** @type {Page} */ p) => {
+      await join(p);
+      await tell(p, { you: { place: 'admitted' }, participants: [me, doctor] });
+      await moving(p);
+      await say(p, { type: 'quality', mid: '3', target: 'p720', sending: 'audio_only', direction: 'down', reason });
+      await p.locator(`[data-quality=poor_${reason === 'connection' ? 'yours' : 'theirs'}]`).waitFor();
+      await p.locator('[data-test=paused]').waitFor();
+    },
+  })),
+  {
+    name: 'visit-own-paused',
+    path: '/join#patient',
+    reach: async (p) => {
+      await join(p);
+      await tell(p, { you: { place: 'admitted' }, participants: [me, doctor] });
+      await moving(p);
+      const layers = ['m', 'h'].map((rid) => ({ rid, active: false, max_kbps: 600 }));
+      await say(p, { type: 'uplink', mid: '1', layers, carries: 'audio_only', reason: 'connection' });
+      await p.locator('[data-quality=poor_yours]').waitFor();
+      await p.locator('[data-test=weak]').waitFor();
     },
   },
   {

@@ -1,42 +1,78 @@
 // @ts-check
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { between, level, read } from '../../src/quality.js';
+import { between, level, notice, read } from '../../src/quality.js';
 
-/** @param {import('../../types/protocol.d.ts').TargetName | null} sending @returns {import('../../types/app.d.ts').Remote} */
-const remote = (sending, cameraMuted = false) => ({
+/**
+ * @typedef {import('../../types/app.d.ts').Remote} Remote
+ * @param {Remote['sending']} sending
+ * @param {Partial<Remote>} [rest]
+ * @returns {Remote}
+ */
+const remote = (sending, rest = {}) => ({
   participant: 'p',
   name: 'p',
   role: 'patient',
   connected: true,
   microphoneMuted: false,
-  cameraMuted,
+  cameraMuted: false,
   audio: null,
   video: /** @type {any} */ ({}),
   sending,
+  target: 'p720',
+  why: 'asked',
+  atRisk: false,
+  ...rest,
 });
+/** @type {import('../../src/quality.js').Own} */
+const free = { carries: 'p720', sendsPicture: true };
+const yours = /** @type {const} */ ({ why: 'connection' });
+const theirs = /** @type {const} */ ({ why: 'publisher' });
 
 test('one word for the connection', () => {
-  /** @type {Array<[import('../../types/app.d.ts').MediaConnection, number, number | null, Array<import('../../types/app.d.ts').Remote>, string]>} */
+  /** @type {Array<[import('../../types/app.d.ts').MediaConnection, number, number | null, Array<Remote>, string, import('../../src/quality.js').Own?]>} */
   const table = [
     ['new', 0, null, [], 'connecting'],
     ['connecting', 0, null, [], 'connecting'],
     ['connected', 0, null, [], 'good'],
     ['connected', 0, 0.05, [remote('p720')], 'good'],
-    ['connected', 0, 0.05, [remote('p480')], 'good'],
+    ['connected', 0, 0.05, [remote('p480', { target: 'p480' })], 'good'],
     ['connected', 0.03, 0.05, [remote('p720')], 'fair'],
     ['connected', 0, 0.4, [remote('p720')], 'fair'],
-    ['connected', 0.1, 0.05, [remote('p720')], 'poor'],
-    ['connected', 0, 0.05, [remote('audio_only')], 'sound_only'],
-    ['connected', 0, 0.05, [remote('audio_only', true)], 'good'],
-    ['connected', 0, 0.05, [remote('audio_only'), remote('p480')], 'good'],
+    ['connected', 0.1, 0.05, [remote('p720')], 'poor_yours'],
+    ['connected', 0, 0.9, [remote('p720')], 'poor_yours'],
+    ['connected', 0, 0.05, [remote('audio_only', { target: 'audio_only' })], 'sound_only'],
+    ['connected', 0, 0.05, [remote('audio_only', { cameraMuted: true })], 'good'],
+    ['connected', 0, 0.05, [remote('audio_only', { target: 'audio_only' }), remote('p480', { target: 'p480' })], 'good'],
     ['connected', 0, 0.05, [remote(null)], 'good'],
     ['interrupted', 0, 0.05, [remote('p720')], 'interrupted'],
     ['failed', 0, 0.05, [remote('p720')], 'interrupted'],
+    // Whose line it is.
+    ['connected', 0, 0.05, [remote('p480', yours)], 'fair'],
+    ['connected', 0, 0.05, [remote('p480', theirs)], 'fair'],
+    ['connected', 0, 0.05, [remote('audio_only', yours)], 'poor_yours'],
+    ['connected', 0, 0.05, [remote('audio_only', theirs)], 'poor_theirs'],
+    ['connected', 0, 0.05, [remote('audio_only', theirs), remote('audio_only', yours)], 'poor_yours'],
+    ['connected', 0, 0.05, [remote('audio_only', { ...theirs, cameraMuted: true })], 'good'],
+    ['connected', 0, 0.05, [remote('p720')], 'fair', { carries: 'p480', sendsPicture: true }],
+    ['connected', 0, 0.05, [remote('p720')], 'poor_yours', { carries: 'audio_only', sendsPicture: true }],
+    ['connected', 0, 0.05, [remote('p720')], 'good', { carries: 'audio_only', sendsPicture: false }],
   ];
-  for (const [connection, loss, roundTrip, remotes, expected] of table) {
-    assert.equal(level(connection, { loss, roundTrip }, remotes), expected, JSON.stringify([connection, loss, roundTrip]));
+  for (const [connection, loss, roundTrip, remotes, expected, own] of table) {
+    assert.equal(level(connection, { loss, roundTrip }, remotes, own ?? free), expected, JSON.stringify([connection, loss, roundTrip, remotes, own]));
   }
+});
+
+test('what a person has to know about pictures that stop', () => {
+  assert.equal(notice([remote('p720')], free), null);
+  assert.equal(notice([remote('p480', { ...yours, atRisk: true })], free), 'at_risk');
+  assert.equal(notice([remote('audio_only', yours), remote('p480', { atRisk: true })], free), 'paused');
+  assert.equal(notice([remote('audio_only', theirs)], free), 'paused');
+  assert.equal(notice([remote('audio_only', { ...theirs, cameraMuted: true })], free), null, 'a camera that is off is no line');
+  assert.equal(notice([remote('audio_only', { target: 'audio_only', why: 'asked' })], free), null, 'asked for');
+  assert.equal(notice([remote('audio_only', { ...yours, connected: false })], free), null, 'who is away is said elsewhere');
+  assert.equal(notice([remote('audio_only', yours)], { carries: 'audio_only', sendsPicture: true }), 'own_paused');
+  assert.equal(notice([], { carries: 'audio_only', sendsPicture: false }), null);
 });
 
 test('loss is of the time since the last sample, and counters may jump back', () => {
