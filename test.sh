@@ -3,7 +3,8 @@
 #
 # usage: ./test.sh [PART...]      parts: lint rust web browser (all of them if none is named)
 #
-# The last line is "N passed, N failed", counted from what the runners reported. Exit code 1 if anything failed.
+# The report names what was left out and why. The last line is "N passed, N failed, N skipped", counted from what the runners reported;
+# a check that could not be made counts as skipped. Exit code 1 if anything failed.
 #
 # One build serves everything: `cargo test` builds the program with the dev profile (our dependencies optimised, see
 # Cargo.toml), and the browser tests use that same program. A release build would cost as many minutes again, and the dev
@@ -25,6 +26,7 @@ wants() { [[ " ${parts[*]} " == *" $1 "* ]]; }
 
 passed=0
 failed=0
+skipped=0
 report=()
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
@@ -45,10 +47,18 @@ need() {
   exit 2
 }
 
-note() { # note NAME PASSED FAILED SECONDS
+note() { # note NAME PASSED FAILED SECONDS [SKIPPED]
   passed=$((passed + $2))
   failed=$((failed + $3))
-  report+=("$(printf '%-28s %6d passed %4d failed %6d s' "$1" "$2" "$3" "$4")")
+  skipped=$((skipped + ${5:-0}))
+  report+=("$(printf '%-28s %6d passed %4d failed %4d skipped %6d s' "$1" "$2" "$3" "${5:-0}" "$4")")
+}
+
+# A check that cannot be made here: skip NAME WHY
+skip() {
+  skipped=$((skipped + 1))
+  printf '\n== %s: SKIPPED: %s\n' "$1" "$2"
+  report+=("$(printf '%-28s SKIPPED: %s' "$1" "$2")")
 }
 
 # One thing that holds or does not: check NAME COMMAND...
@@ -64,7 +74,7 @@ total() { sed -nE "s/$1/\1/p" "$log" | awk '{ sum += $1 } END { print sum + 0 }'
 
 # A test runner: suite NAME COMMAND... Understands cargo test, nextest, node --test and Playwright.
 suite() {
-  local name=$1 start=$SECONDS good bad
+  local name=$1 start=$SECONDS good bad left
   shift
   printf '\n== %s: %s\n' "$name" "$*"
   "$@" 2>&1 | tee "$log"
@@ -78,6 +88,10 @@ suite() {
     $(total '^ *Summary .* ([0-9]+) timed out.*') +
     $(total '^# fail ([0-9]+)$') + $(total '^ℹ fail ([0-9]+)$') +
     $(total '^ +([0-9]+) (failed|flaky|interrupted|did not run)$')))
+  left=$(($(total '^test result: .*; ([0-9]+) ignored;.*') +
+    $(total '^ *Summary .*[ ,]([0-9]+) skipped.*') +
+    $(total '^# skipped ([0-9]+)$') + $(total '^ℹ skipped ([0-9]+)$') +
+    $(total '^ +([0-9]+) skipped$')))
   # A runner that fell over, or found no test to run, has failed once even if it counted nothing.
   if [ "$code" -ne 0 ] && [ "$bad" -eq 0 ]; then
     bad=1
@@ -85,9 +99,11 @@ suite() {
     echo "test.sh: $name ran no test at all"
     bad=1
   fi
-  note "$name" "$good" "$bad" $((SECONDS - start))
+  note "$name" "$good" "$bad" $((SECONDS - start)) "$left"
   # The runner's own words beside our count.
-  report+=("$(grep -E '^ *Summary |^(#|ℹ) (tests|pass|fail) |^test result: |^ +[0-9]+ (passed|failed)' "$log" | sed 's/^ */    /')")
+  report+=("$(grep -E '^ *Summary |^(#|ℹ) (tests|pass|fail|skipped) |^test result: |^ +[0-9]+ (passed|failed)' "$log" | sed 's/^ */    /')")
+  # node --test says why a test was skipped.
+  report+=("$(sed -nE 's/^ *ok [0-9]+ - (.*) # SKIP(.*)/    skipped: \1:\2/p; s/^ *﹣ (.*) \([0-9.]+ms\) # (.*)/    skipped: \1: \2/p' "$log" | sort -u)")
 }
 
 in_folder() { (cd "$1" && shift && "$@"); }
@@ -108,7 +124,7 @@ if wants lint; then
     # Not "advisories": they need a database from the network that changes by the day, and a test should not.
     check "licences and sources" cargo deny --log-level error check licenses bans sources
   else
-    printf '\n== licences and sources: left out, for cargo-deny is not installed (cargo install cargo-deny --locked)\n'
+    skip "licences and sources" "cargo-deny is not installed (cargo install cargo-deny --locked)"
   fi
 fi
 
@@ -119,7 +135,7 @@ if wants rust; then
   if [ "$(id -u)" = 0 ] && unshare --net --mount nft "$nat" 2>/dev/null; then
     export HOUSECALL_TEST_NAT=required
   else
-    report+=("1:1 NAT                      left out: it needs root and network namespaces")
+    skip "1:1 NAT" "it needs root and network namespaces"
   fi
   if cargo nextest --version >/dev/null 2>&1; then
     suite "Rust" cargo nextest run --workspace --no-fail-fast --status-level fail --final-status-level fail
@@ -146,7 +162,7 @@ fi
 
 if wants browser; then
   # The fonts are part of what the screens look like.
-  need "chromium=chromium fonts-noto-core" firefox-esr=firefox-esr
+  need "chromium=chromium fonts-noto-core" firefox-esr=firefox-esr sqlite3=sqlite3
   wants web || check "web client, packages" in_folder web-client npm ci --no-audit --no-fund --loglevel=error
   check "web client, every screen" in_folder web-client npm run --silent test:browser
   program=$(realpath -m "${CARGO_TARGET_DIR:-target}")/debug/housecall
@@ -162,6 +178,6 @@ if wants browser; then
 fi
 
 printf '\n'
-printf '%s\n' "${report[@]}"
-printf '%d passed, %d failed\n' "$passed" "$failed"
+for line in "${report[@]}"; do [ -z "$line" ] || printf '%s\n' "$line"; done
+printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
 [ "$failed" -eq 0 ]

@@ -263,7 +263,11 @@ describe('what Firefox does, as far as we rely on it', () => {
       assert.equal(String(streams.get(ssrc).extensions.get(rid)), name);
     }
     // BROWSER-FACTS 3: simulcast streams are listed in the offer with their RTX streams, which name their layer in the same way.
-    for (const [, media, rtx] of offer.matchAll(/a=ssrc-group:FID (\d+) (\d+)/g)) {
+    const groups = [...offer.matchAll(/a=ssrc-group:FID (\d+) (\d+)/g)];
+    assert.equal(groups.length, 2, 'a group for each layer');
+    // Padding probes go out on the RTX streams while the estimate rises.
+    await until('something was sent on an RTX stream', () => groups.some(([, , rtx]) => streams.has(Number(rtx))), 60_000);
+    for (const [, media, rtx] of groups) {
       const packet = streams.get(Number(rtx));
       if (!packet) continue;
       assert.equal(String(packet.extensions.get(repaired)), sent.find(({ ssrc }) => ssrc === Number(media)).rid);

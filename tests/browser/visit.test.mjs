@@ -1,7 +1,10 @@
 /** A visit in two Chromium windows through the real server. */
 
 import assert from 'node:assert/strict';
-import { networkInterfaces } from 'node:os';
+import { execFileSync } from 'node:child_process';
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { networkInterfaces, tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 
 import { launch, open } from './support/chromium.mjs';
@@ -133,19 +136,7 @@ describe('a visit', () => {
     const { patient, clinician } = await pair();
     await meet(patient, clinician);
     await decodes(clinician, { frames: 20, audioSeconds: 1 });
-    const energy = async () => (await inbound(clinician, 'audio')).totalAudioEnergy;
-    await hook(patient, 'mute').click();
-    await until('silence is heard', async () => {
-      const before = await energy();
-      await new Promise((resolve) => setTimeout(resolve, 1_500));
-      return (await energy()) - before < 1e-6;
-    });
-    await hook(patient, 'mute').click();
-    const silent = await energy();
-    await until('sound is heard again', async () => (await energy()) > silent + 1e-5);
-    await hook(patient, 'camera').click();
-    await hook(patient, 'camera').click();
-    await decodes(clinician, { frames: 20 });
+    await silences(patient, clinician);
   });
 
   test('a patient without camera and microphone is in the visit and sees and hears the clinician', async () => {
@@ -189,27 +180,122 @@ describe('a visit', () => {
     });
   }
 
-  test('after kill -9 and restart both are back from the open page', async () => {
+  test('after kill -9 and restart nothing is lost, and both are back from the open page on a new connection', async () => {
     const own = await Server.start();
     try {
       const links = await own.visit('patient', 'clinician');
       const patient = await person(links.patient);
       const clinician = await person(links.clinician);
+      const pages = [patient, clinician];
       await meet(patient, clinician);
-      await decodes(patient, { frames: 20 });
+      for (const page of pages) await decodes(page, { frames: 20, audioSeconds: 1 });
+      for (const page of pages) await page.evaluate(() => void (globalThis.before = globalThis.housecall.peerConnection));
+      const before = { told: await appointment(own, links), stored: stored(own.data) };
+      assert.equal(before.told.status, 'in_progress');
+      assert.ok(before.stored.audit.some(({ objects }) => objects.includes('event:admitted')), 'the admission is in the audit log');
       await own.kill();
+      holds(left(own.data), before.stored);
       const again = await Server.start({ data: own.data, port: own.port });
       own.process = again.process;
       own.exited = again.exited;
-      for (const page of [patient, clinician]) {
+      for (const page of pages) {
         await until(
-          'the page is in the visit again with a picture',
-          async () => (await inbound(page, 'video'))?.framesDecoded > 30,
+          'there is another connection, and it is up',
+          () =>
+            page.evaluate(() => {
+              const now = globalThis.housecall.peerConnection;
+              return now && now !== globalThis.before && now.connectionState === 'connected';
+            }),
           60_000,
         );
+        assert.equal(await page.evaluate(() => globalThis.before.connectionState), 'closed');
+        // From nothing, for these are other streams.
+        await decodes(page, { frames: 30, audioSeconds: 1, timeout: 60_000 });
+        assert.equal(await page.locator('[data-test="remote-video"]').count(), 1, 'nobody is there twice');
       }
+      assert.deepEqual(await appointment(own, links), before.told, 'the same appointment, and its visit still goes on');
+      holds(stored(own.data), before.stored);
     } finally {
       await own.stop();
     }
   });
 });
+
+/** The visit in its clinician's list of the day. */
+async function appointment(server, { visit, clinician }) {
+  const api = async (path, bearer, body) => {
+    const headers = { 'content-type': 'application/json', ...(bearer && { authorization: `Bearer ${bearer}` }) };
+    const answer = await fetch(server.origin + path, { method: body ? 'POST' : 'GET', headers, body: body && JSON.stringify(body) });
+    assert.equal(answer.status, 200, path);
+    return answer.json();
+  };
+  const { session } = await api('/api/session', null, { token: clinician.split('#')[1] });
+  const { appointments } = await api('/api/today', session);
+  const row = appointments.find((appointment) => appointment.visit === visit);
+  assert.ok(row, 'it is in the list');
+  // Who waits for how long is of this moment.
+  const { visit: id, starts_at, ends_at, patient_name, status } = row;
+  return { id, starts_at, ends_at, patient_name, status };
+}
+
+/** All rows of the tables that matter, in the order in which they were written. The server may be running. */
+function stored(data) {
+  const rows = (table) => {
+    const text = execFileSync('sqlite3', ['-readonly', '-json', join(data, 'housecall.sqlite3'), `SELECT * FROM ${table} ORDER BY rowid`]);
+    return JSON.parse(text.toString() || '[]');
+  };
+  return Object.fromEntries(['appointments', 'visits', 'visit_people', 'join_links', 'audit'].map((table) => [table, rows(table)]));
+}
+
+/** As `stored`, of a server that was killed, from a copy: looking must not repair anything. */
+function left(data) {
+  const copy = mkdtempSync(join(tmpdir(), 'housecall-test-'));
+  try {
+    cpSync(data, copy, { recursive: true });
+    return stored(copy);
+  } finally {
+    rmSync(copy, { recursive: true });
+  }
+}
+
+/** Every row that was there is there, as it was. A start adds links of the demo's own, and the audit log goes on. */
+function holds(now, before) {
+  for (const [table, rows] of Object.entries(before)) {
+    assert.ok(rows.length > 0, table);
+    assert.deepEqual(now[table].slice(0, rows.length), rows, table);
+  }
+}
+
+/** Microphone and camera are switched off and on by the buttons: the other one hears and sees nothing, and then everything again. */
+async function silences(page, other) {
+  const [audio, video] = [() => inbound(other, 'audio'), () => inbound(other, 'video')];
+  /** What a counter grows by within a second and a half. */
+  const growth = async (read) => {
+    const before = await read();
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    return (await read()) - before;
+  };
+  const energy = async () => (await audio()).totalAudioEnergy;
+  const frames = async () => (await video()).framesReceived;
+  const packets = async () => (await video()).packetsReceived;
+
+  assert.ok((await growth(energy)) > 1e-5 && (await growth(frames)) > 10, 'there is sound and a picture to begin with');
+  await hook(page, 'mute').click();
+  await until('silence is heard', async () => (await growth(energy)) < 1e-6);
+  assert.equal((await audio()).audioLevel < 0.001, true, `level ${(await audio()).audioLevel}`);
+  assert.ok((await growth(frames)) > 10, 'the picture goes on');
+  await hook(page, 'mute').click();
+  await until('sound is heard again', async () => (await growth(energy)) > 1e-5);
+
+  await hook(page, 'camera').click();
+  await until('no picture comes', async () => (await growth(frames)) === 0);
+  const still = { packets: await packets(), frames: await frames(), decoded: (await video()).framesDecoded };
+  assert.ok((await growth(energy)) > 1e-5, 'the sound goes on');
+  const now = { packets: await packets(), frames: await frames(), decoded: (await video()).framesDecoded };
+  assert.deepEqual(now, still, 'and not one packet of the picture comes meanwhile');
+  await other.getByText('Camera is off').first().waitFor();
+  assert.equal(await page.evaluate(() => globalThis.housecall.peerConnection.getSenders().every(({ track }) => track?.kind !== 'video')), true, 'nothing takes pictures');
+  await hook(page, 'camera').click();
+  await decodes(other, { frames: 30 });
+  assert.equal((await video()).packetsLost, 0, 'a pause is no hole in the sequence');
+}

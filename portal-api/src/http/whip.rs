@@ -149,7 +149,8 @@ fn in_visit(holder: &Holder, visit: VisitId) -> Result<Identity, Problem> {
     Ok(identity(holder)?)
 }
 
-/// The answer is complete, with all candidates; there is no `Link` to ICE servers as long as clients need none (ICE-lite).
+/// The answer is complete, with all candidates. There is no `Link` to ICE servers (RFC 9725 §4.6), and none is owed: a client reaches the
+/// media port over UDP. The relay is for pages behind networks that let no UDP through; they are told of it over the WebSocket.
 fn created(kind: &str, visit: VisitId, joined: HttpJoin) -> Response {
     let location = format!("/{kind}/{visit}/{}", joined.participant);
     let headers = [
