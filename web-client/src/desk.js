@@ -2,6 +2,7 @@
 /** What only clinicians need: the queue, the list of the day, the panel beside the visit. Loaded when one has come in. */
 
 import { Today } from './today.js';
+import { askToEnd } from './views/dialog.js';
 import { sidePanel } from './views/panel.js';
 import { queueView } from './views/queue.js';
 import { todayView } from './views/today.js';
@@ -19,6 +20,8 @@ export function openDesk(app, onChange) {
     follow: () => today.follow(app.state),
     queue: () => queueView(app),
     today: () => todayView(app, today),
+    /** Asks whether the visit is to end for everybody. */
+    askToEnd: () => askToEnd(app),
     panel: () => sidePanel(app, today),
   };
 }

@@ -134,6 +134,8 @@ function viewOf(app, call) {
   switch (page.name) {
     case 'opening':
       return openingView();
+    case 'ending':
+      return openingView(t('ended.ending'));
     case 'problem':
       return problemView(app, page.problem);
     case 'lobby':
@@ -148,9 +150,11 @@ function viewOf(app, call) {
   }
 }
 
-/** @returns {View} */
-function openingView() {
-  const title = t('app.opening');
+/**
+ * @param {string} [title]
+ * @returns {View}
+ */
+function openingView(title = t('app.opening')) {
   const { element } = frame(t('app.name'), [h('div', { class: 'opening' }, h('span', { class: 'spinner', 'aria-hidden': 'true' }), heading(title))]);
   return { element, title, update() {}, destroy() {} };
 }

@@ -44,7 +44,8 @@ export function reduce(state, event) {
     case 'decline_pressed':
       return { state, effects: [send({ type: 'decline', participant: event.participant, reason: event.reason })] };
     case 'end_visit_pressed':
-      return { state, effects: [send({ type: 'end_visit' })] };
+      if (page.name !== 'ended') return { state, effects: [send({ type: 'end_visit' })] };
+      return { state: { page: { name: 'ending', session: page.session }, link: { name: 'connecting' } }, effects: [{ do: 'connect' }] };
     case 'leave_pressed':
       return leave(state);
     case 'rejoin_pressed':
@@ -75,7 +76,7 @@ export function reduce(state, event) {
  * @param {Page} page
  */
 export function isLive(page) {
-  return page.name === 'joining' || page.name === 'waiting' || page.name === 'visit' || (page.name === 'lobby' && page.session.role === 'clinician');
+  return wantsMedia(page) || page.name === 'ending' || (page.name === 'lobby' && page.session.role === 'clinician');
 }
 
 /**
@@ -155,7 +156,7 @@ function leave(state) {
   if (page.name !== 'joining' && page.name !== 'waiting' && page.name !== 'visit') return same(state);
   return {
     state: {
-      page: { name: 'ended', session: page.session, reason: 'left', message: '', from: page.name === 'visit' ? 'visit' : 'waiting' },
+      page: { name: 'ended', session: page.session, reason: 'left', message: '', from: page.name === 'visit' ? 'visit' : 'waiting', stay: others(state).map((p) => p.name) },
       link: { name: 'off' },
     },
     effects: [{ do: 'leave' }, { do: 'stop_media' }],
@@ -172,6 +173,7 @@ function welcome(state, me, resumed) {
   if (!isLive(state.page)) return same(state);
   /** @type {Effect[]} */
   const effects = wantsMedia(state.page) ? [{ do: 'start_media', keep: resumed }] : [];
+  if (state.page.name === 'ending') effects.push(send({ type: 'end_visit' }));
   if (state.link.name === 'lost' && wantsMedia(state.page)) effects.push({ do: 'announce', key: 'announce.reconnected' });
   return { state: { ...state, link: { name: 'up', you: me } }, effects };
 }
@@ -258,7 +260,7 @@ function ended(state, reason, message) {
   if (COMES_BACK.has(reason)) return { state, effects: [{ do: 'reconnect_fresh' }] };
   return {
     state: {
-      page: { name: 'ended', session: page.session, reason, message, from: page.name === 'visit' || page.name === 'lobby' ? 'visit' : 'waiting' },
+      page: { name: 'ended', session: page.session, reason, message, from: page.name === 'joining' || page.name === 'waiting' ? 'waiting' : 'visit', stay: [] },
       link: { name: 'off' },
     },
     effects: [{ do: 'stop_media' }, { do: 'disconnect' }],

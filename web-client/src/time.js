@@ -28,7 +28,21 @@ export function visitTimes(visit, locale, zone) {
  * @param {string} zone
  */
 export function clock(instant, locale, zone) {
-  return new Intl.DateTimeFormat(locale, { timeZone: zone, hour: 'numeric', minute: '2-digit' }).format(new Date(instant));
+  return unbroken(new Intl.DateTimeFormat(locale, { timeZone: zone, hour: 'numeric', minute: '2-digit' }).format(new Date(instant)));
+}
+
+/**
+ * An instant to come, with its day unless that is today.
+ * @param {Date} now
+ * @param {string} instant
+ * @param {string} locale
+ * @param {string} zone
+ */
+export function whenFrom(now, instant, locale, zone) {
+  const at = new Date(instant);
+  const day = new Intl.DateTimeFormat(locale, { timeZone: zone, weekday: 'long', day: 'numeric', month: 'long' });
+  const time = clock(instant, locale, zone);
+  return day.format(at) === day.format(now) ? time : `${day.format(at)}, ${time}`;
 }
 
 /**
@@ -59,7 +73,15 @@ export function ownZone() {
  * @param {string} zone
  */
 function range(from, to, locale, zone) {
-  return new Intl.DateTimeFormat(locale, { timeZone: zone, hour: 'numeric', minute: '2-digit' }).formatRange(from, to);
+  return unbroken(new Intl.DateTimeFormat(locale, { timeZone: zone, hour: 'numeric', minute: '2-digit' }).formatRange(from, to));
+}
+
+/**
+ * A time stays on one line: no "AM" alone on the next.
+ * @param {string} time
+ */
+function unbroken(time) {
+  return time.replace(/\s/g, '\u00a0');
 }
 
 /**

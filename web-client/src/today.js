@@ -10,6 +10,8 @@
 import * as api from './api.js';
 
 const EVERY_MS = 10_000;
+/** After something happened in the visit, so that the list does not say otherwise for long. Several happenings share one look. */
+const SOON_MS = 500;
 
 export class Today {
   /** @type {TodayRow[] | null} null until the first answer */
@@ -21,6 +23,9 @@ export class Today {
   #onChange;
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #timer;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #soon;
+  #seen = '';
 
   /**
    * @param {() => Promise<Session>} session
@@ -37,12 +42,19 @@ export class Today {
    */
   follow({ page }) {
     const wanted = 'session' in page && page.session.role === 'clinician';
+    const seen = happening(page);
+    if (wanted && this.#timer !== undefined && seen !== this.#seen) {
+      clearTimeout(this.#soon);
+      this.#soon = setTimeout(() => void this.refresh(), SOON_MS);
+    }
+    this.#seen = seen;
     if (wanted === (this.#timer !== undefined)) return;
     if (wanted) {
       this.#timer = setInterval(() => void this.#poll(), EVERY_MS);
       void this.refresh();
     } else {
       clearInterval(this.#timer);
+      clearTimeout(this.#soon);
       this.#timer = undefined;
     }
   }
@@ -75,4 +87,13 @@ export class Today {
   async #poll() {
     if (document.visibilityState === 'visible') await this.refresh();
   }
+}
+
+/**
+ * What the list shows of the visit that is open here, as a text to compare.
+ * @param {State['page']} page
+ */
+function happening(page) {
+  const visit = 'room' in page ? page.room?.visit : null;
+  return `${page.name} ${visit?.participants.length ?? 0} ${visit?.queue.length ?? 0}`;
 }

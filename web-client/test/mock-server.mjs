@@ -74,7 +74,12 @@ function api(method, path, body) {
   if (path === '/api/session' && method === 'POST') {
     const refusal = REFUSALS[body.token];
     if (refusal) return json(refusal[0], { type: 'about:blank', title: '', status: refusal[0], detail: '', code: refusal[1], action: '', request_id: '1' });
-    return json(200, session(body.token === 'clinician' ? 'clinician' : 'patient', 'v1'));
+    const role = body.token === 'clinician' || body.token === 'guest' ? body.token : 'patient';
+    const answer = session(role, 'v1');
+    if (body.token === 'again') answer.admitted = true;
+    // In two hours, by whatever the clock of the test says.
+    if (body.token === 'early') answer.visit.starts_at = new Date(Math.ceil(Date.now() / 900_000) * 900_000 + 7_200_000).toISOString();
+    return json(200, answer);
   }
   if (path === '/api/today') return json(200, today());
   const visit = /^\/api\/visits\/([^/]+)\/session$/.exec(path);
@@ -86,7 +91,7 @@ function api(method, path, body) {
 }
 
 /**
- * @param {'patient' | 'clinician'} role
+ * @param {'patient' | 'guest' | 'clinician'} role
  * @param {string} visit
  */
 function session(role, visit) {
@@ -94,7 +99,8 @@ function session(role, visit) {
     session: 's',
     expires_at: new Date(Date.now() + 900_000).toISOString(),
     role,
-    name: role === 'patient' ? 'Maria Keller' : 'Dr. Amira Haddad',
+    name: role === 'clinician' ? 'Dr. Amira Haddad' : role === 'guest' ? 'Ilse (interpreter)' : 'Maria Keller',
+    admitted: role === 'clinician',
     visit: {
       id: visit,
       starts_at: '2026-11-23T09:30:00Z',
@@ -126,6 +132,7 @@ function today() {
       row('v2', '10:00', 'Thaddeus Featherstonehaugh-Montgomery', 'scheduled', 1),
       row('v3', '10:30', 'Lucía Fernández', 'scheduled'),
       row('v4', '11:00', 'Sam Okafor', 'cancelled'),
+      { ...row('v5', '11:30', '', 'scheduled'), patient_name: null },
     ],
   };
 }

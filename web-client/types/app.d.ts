@@ -38,6 +38,8 @@ export type Session = {
   expires_at: string;
   role: RoleName;
   name: string;
+  /** Whether this person was let in already and goes straight into the visit. */
+  admitted: boolean;
   visit: VisitInfo;
 };
 
@@ -45,7 +47,8 @@ export type TodayRow = {
   visit: string;
   starts_at: string;
   ends_at: string;
-  patient_name: string;
+  /** Null until a patient is known: the visit was made by the command line. */
+  patient_name: string | null;
   status: VisitStatus;
   waiting: number;
   longest_wait_seconds?: number | null;
@@ -89,7 +92,10 @@ export type Page =
   | { name: "joining"; session: Session; room: Room | null }
   | { name: "waiting"; session: Session; room: Room }
   | { name: "visit"; session: Session; room: Room }
-  | { name: "ended"; session: Session; reason: EndReason; message: string; from: "waiting" | "visit" };
+  /** `stay` are the names of those who were in the visit when this person left it. */
+  | { name: "ended"; session: Session; reason: EndReason; message: string; from: "waiting" | "visit"; stay: string[] }
+  /** A clinician who left ends the visit for everybody: connects once more to say so. */
+  | { name: "ending"; session: Session };
 
 export type State = { page: Page; link: Link };
 

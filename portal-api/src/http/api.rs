@@ -29,6 +29,7 @@ pub(super) struct SessionBody {
     expires_at: Timestamp,
     role: RoleName,
     name: PersonName,
+    admitted: bool,
     visit: VisitBody,
 }
 
@@ -50,6 +51,7 @@ impl From<SessionGrant> for SessionBody {
             expires_at: grant.expires_at,
             role: role_name(grant.role),
             name: grant.name,
+            admitted: grant.admitted,
             visit: VisitBody {
                 id: grant.visit,
                 starts_at: grant.details.starts_at,

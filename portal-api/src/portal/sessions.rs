@@ -20,6 +20,8 @@ pub struct SessionGrant {
     pub role: HolderRole,
     /// The person's own name.
     pub name: PersonName,
+    /// Whether they go straight into the visit: a clinician, or somebody who was let in already.
+    pub admitted: bool,
     /// The visit.
     pub visit: VisitId,
     /// Its time, clinic and clinician.
@@ -144,6 +146,7 @@ impl Portal {
             expires_at: after(self.now(), SESSION_LIFE).min(holder.link_expires_at()),
             role: holder.role(),
             name: holder.name().clone(),
+            admitted: holder.admitted() || holder.role() == HolderRole::Clinician,
             visit,
             details,
         })

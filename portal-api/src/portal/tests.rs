@@ -440,6 +440,10 @@ async fn events_of_a_visit_are_stored() {
             .unwrap_or_else(|cause| panic!("{word}: {cause}"));
         let holder = f.holder(&patient_link).await;
         assert_eq!((holder.visit_status(), holder.admitted()), (status, admitted), "{word}");
+        if status != Ended {
+            assert_eq!(f.session(&patient_link).await.admitted, admitted, "{word}");
+            assert!(f.session(&links.clinician).await.admitted, "{word}");
+        }
     }
     assert!(matches!(
         err(f.portal.exchange(patient_link.expose(), request()).await),

@@ -8,8 +8,11 @@ import { LevelMeter } from '../level.js';
 /** Above this the bar has visibly moved. */
 const HEARD = 0.35;
 
-/** @param {import('../app.js').App} app */
-export function devicePanel(app) {
+/**
+ * @param {import('../app.js').App} app
+ * @param {{notice?: boolean}} [options] without the notice where the page has it in a place that is seen first
+ */
+export function devicePanel(app, { notice: withNotice = true } = {}) {
   const { devices } = app;
   const bar = h('span', { class: 'level-bar' });
   const words = h('span', { class: 'level-words' });
@@ -25,7 +28,7 @@ export function devicePanel(app) {
   const microphones = picker('microphone', t('device.microphone'));
   const cameras = picker('camera', t('device.camera'));
   const notice = deviceNotice(app);
-  const element = h('div', { class: 'devices' }, notice.element, level, h('div', { class: 'pickers' }, microphones.element, cameras.element));
+  const element = h('div', { class: 'devices' }, withNotice && notice.element, level, h('div', { class: 'pickers' }, microphones.element, cameras.element));
 
   /**
    * @param {'microphone' | 'camera'} name

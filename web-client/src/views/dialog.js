@@ -61,3 +61,14 @@ export function confirmDialog({ title, text, yes, no, onYes }) {
     ),
   ]);
 }
+
+/** The end of a visit for everybody is final. @param {import('../app.js').App} app */
+export function askToEnd(app) {
+  confirmDialog({
+    title: t('visit.end_title'),
+    text: t('visit.end_text'),
+    yes: t('visit.end'),
+    no: t('app.cancel'),
+    onYes: () => app.dispatch({ type: 'end_visit_pressed' }),
+  });
+}

@@ -4,7 +4,7 @@
 import { h, icon, setText, show } from '../dom.js';
 import { current, t } from '../i18n.js';
 import { ownZone, visitTimes } from '../time.js';
-import { devicePanel } from './devices.js';
+import { deviceNotice, devicePanel } from './devices.js';
 import { frame, heading } from './frame.js';
 import { linkBanner } from './banner.js';
 import { selfPicture } from './self.js';
@@ -18,10 +18,16 @@ export function lobbyView(app, session) {
   const clinician = session.role === 'clinician';
   const { visit } = session;
   const times = visitTimes(visit, current().regional, ownZone());
-  const title = clinician ? t('join.title_clinician', { name: session.name }) : t('join.title', { clinician: visit.clinician_name });
+  const guest = session.role === 'guest';
+  const title = clinician
+    ? t('join.title_clinician', { name: session.name })
+    : t(guest ? 'visit.title' : 'join.title', { clinician: visit.clinician_name });
+  // Who was let in before goes straight in: nobody may think that they are unseen for a while yet.
+  const returns = !clinician && session.admitted;
 
   const self = selfPicture(app);
-  const panel = devicePanel(app);
+  const notice = deviceNotice(app);
+  const panel = devicePanel(app, { notice: false });
   const toggles = toggleButtons(app, 'preview');
   const banner = linkBanner(app);
   const queue = app.desk?.queue() ?? null;
@@ -31,7 +37,7 @@ export function lobbyView(app, session) {
   const join = h(
     'button',
     { type: 'button', class: 'button primary big', 'data-test': 'join-button', onclick: () => app.dispatch({ type: 'join_pressed' }) },
-    t(clinician ? 'join.button_clinician' : 'join.button'),
+    t(clinician ? 'join.button_clinician' : returns ? 'join.button_return' : 'join.button'),
   );
   const facts = h(
     'dl',
@@ -53,7 +59,8 @@ export function lobbyView(app, session) {
     { class: 'intro' },
     heading(title),
     facts,
-    h('p', { class: 'hint' }, t(clinician ? 'join.clinician_hint' : 'join.patient_hint')),
+    h('p', { class: 'hint' }, t(clinician ? 'join.clinician_hint' : returns ? 'join.return_hint' : guest ? 'join.guest_hint' : 'join.patient_hint')),
+    notice.element,
     h('div', { class: 'join-row' }, join, anyway),
   );
   const { element, main } = frame(
@@ -73,6 +80,7 @@ export function lobbyView(app, session) {
       if (page.name !== 'lobby') return;
       const { microphone, camera } = app.devices.state;
       self.update();
+      notice.update();
       panel.update();
       toggles.update();
       banner.update();

@@ -4,7 +4,7 @@
 import { h, icon, setAttribute, setText, show } from '../dom.js';
 import { t } from '../i18n.js';
 import { badge } from './avatar.js';
-import { confirmDialog } from './dialog.js';
+import { askToEnd } from './dialog.js';
 import { queueView } from './queue.js';
 import { todayView } from './today.js';
 
@@ -31,14 +31,7 @@ export function sidePanel(app, model) {
     {
       type: 'button',
       class: 'button danger-quiet',
-      onclick: () =>
-        confirmDialog({
-          title: t('visit.end_title'),
-          text: t('visit.end_text'),
-          yes: t('visit.end'),
-          no: t('app.cancel'),
-          onYes: () => app.dispatch({ type: 'end_visit_pressed' }),
-        }),
+      onclick: () => askToEnd(app),
     },
     t('visit.end'),
   );
@@ -89,7 +82,8 @@ export function sidePanel(app, model) {
       setText(toggleWords, waiting > 0 ? t('visit.people_waiting', { count: waiting }) : '');
       if (isAlone !== wasAlone) {
         wasAlone = isAlone;
-        if (isAlone) setOpen(true, false);
+        // On a phone it would hide who has just left, so there it opens for somebody who waits only.
+        if (isAlone) setOpen(!narrow.matches || waiting > 0, false);
         else if (narrow.matches) setOpen(false, false);
       }
     },

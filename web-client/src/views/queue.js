@@ -5,6 +5,7 @@ import { each, h, setText, show } from '../dom.js';
 import { current, t } from '../i18n.js';
 import { duration } from '../time.js';
 import { initials } from './avatar.js';
+import { lostFor, QUIET_MS } from './banner.js';
 import { openDialog } from './dialog.js';
 
 /** The server's limit on a reason. */
@@ -31,8 +32,10 @@ export function queueView(app) {
     const queue = room?.visit.queue ?? [];
     each(list, queue, (w) => w.participant, row, drawn);
     show(list, queue.length > 0);
-    show(empty, queue.length === 0);
-    setText(empty, t(room ? 'queue.empty' : 'queue.connecting'));
+    // Without a connection nobody knows who waits by now, and nobody can be let in.
+    const lost = lostFor(app) > QUIET_MS;
+    show(empty, queue.length === 0 || lost);
+    setText(empty, t(lost ? 'queue.stale' : room ? 'queue.empty' : 'queue.connecting'));
     setText(heading, t('queue.title'));
   }
 
@@ -72,7 +75,9 @@ export function queueView(app) {
       element: line,
       /** @param {WaitingInfo} w */
       update(w) {
-        const since = room ? (performance.now() - room.at) / 1_000 : 0;
+        const { link } = app.state;
+        const since = room ? ((link.name === 'lost' ? link.since : performance.now()) - room.at) / 1_000 : 0;
+        admit.disabled = decline.disabled = link.name !== 'up';
         const time = t('queue.waits', { time: duration(w.waiting_seconds + since, current().regional) });
         const parts = [w.role === 'guest' ? t('queue.guest') : null, time, w.connected ? null : t('queue.away')];
         setText(detail, parts.filter((p) => p !== null).join(' · '));

@@ -39,7 +39,7 @@ export function todayView(app, today) {
 
   /** @param {TodayRow} first */
   function row(first) {
-    const name = first.patient_name;
+    const name = first.patient_name ?? t('today.no_name');
     const time = clock(first.starts_at, current().regional, ownZone());
     const status = h('span', { class: 'status' });
     const waiting = h('span', { class: 'today-waiting' });
@@ -52,9 +52,8 @@ export function todayView(app, today) {
       'button',
       {
         type: 'button',
-        class: 'icon-button',
+        class: 'button plain',
         'aria-label': t('today.cancel_name', { name, time }),
-        title: t('today.cancel'),
         onclick: () =>
           confirmDialog({
             title: t('today.cancel_title'),
@@ -64,7 +63,7 @@ export function todayView(app, today) {
             onYes: () => void today.cancel(first.visit).catch(() => app.say('error.cancel')),
           }),
       },
-      icon('close'),
+      t('today.cancel'),
     );
     const here = h('span', { class: 'today-here' }, t('today.this'));
     const line = h(
@@ -79,19 +78,20 @@ export function todayView(app, today) {
       /** @param {TodayRow} r */
       update(r) {
         const { page } = app.state;
-        const isHere = 'session' in page && page.session.visit.id === r.visit;
+        const isHere = 'room' in page && page.session.visit.id === r.visit;
         const over = r.status === 'ended' || r.status === 'cancelled';
-        setText(status, t(`status.${r.status}`));
+        const { waiting: count, seconds } = whoWaits(page, r);
+        const past = r.status === 'scheduled' && Date.parse(r.ends_at) < Date.now();
+        setText(status, t(past ? 'status.past' : `status.${r.status}`));
         status.dataset.status = r.status;
-        setText(
-          waiting,
-          r.waiting > 0 ? t('today.waiting', { count: r.waiting, time: duration(r.longest_wait_seconds ?? 0, current().regional) }) : '',
-        );
+        // Somebody who waits says more than a plan, and not the opposite of it.
+        show(status, r.status !== 'scheduled' || count === 0);
+        setText(waiting, count > 0 && !over ? t('today.waiting', { count, time: duration(seconds, current().regional) }) : '');
         line.classList.toggle('here', isHere);
         line.classList.toggle('over', over);
-        show(here, isHere);
+        show(here, isHere && !over);
         show(open, !isHere && !over);
-        show(cancel, !over);
+        show(cancel, r.status === 'scheduled');
       },
     };
   }
@@ -100,13 +100,25 @@ export function todayView(app, today) {
     element,
     update() {
       const rows = today.rows ?? [];
-      each(list, rows, (r) => r.visit, row, drawn);
+      each(list, rows, (r) => `${r.visit} ${r.patient_name ?? ''}`, row, drawn);
       show(list, rows.length > 0);
       show(empty, rows.length === 0 && !(today.stale && today.rows === null));
       setText(empty, t(today.rows === null ? 'today.loading' : 'today.empty'));
       show(stale, today.stale);
     },
   };
+}
+
+/**
+ * The list is some seconds old; of the visit that is open here, the page knows better.
+ * @param {import('../../types/app.d.ts').Page} page
+ * @param {TodayRow} row
+ */
+export function whoWaits(page, row) {
+  const room = 'room' in page && page.session.visit.id === row.visit ? page.room : null;
+  if (!room) return { waiting: row.waiting, seconds: row.longest_wait_seconds ?? 0 };
+  const waits = room.visit.queue.map((w) => w.waiting_seconds);
+  return { waiting: waits.length, seconds: waits.length === 0 ? 0 : Math.max(...waits) + (performance.now() - room.at) / 1_000 };
 }
 
 /** @param {import('../today.js').Today} today */

@@ -65,6 +65,9 @@ export function visitView(app, session) {
     panel?.element,
   );
 
+  /** Who was here last. @type {string | null} */
+  let lastSeen = null;
+
   return {
     element,
     title,
@@ -78,8 +81,14 @@ export function visitView(app, session) {
       banner.update();
       panel?.update(page.room, remotes.length === 0);
       show(alone, remotes.length === 0);
-      setText(aloneWords, clinician ? t('visit.alone') : t('visit.alone_patient', { clinician: session.visit.clinician_name }));
-      setText(aloneHint, clinician ? t('visit.alone_clinician') : '');
+      lastSeen = remotes.at(-1)?.name ?? lastSeen;
+      if (lastSeen !== null) {
+        setText(aloneWords, t('visit.went', { name: lastSeen }));
+        setText(aloneHint, t(clinician ? 'visit.went_clinician' : 'visit.went_patient'));
+      } else {
+        setText(aloneWords, clinician ? t('visit.alone') : t('visit.alone_patient', { clinician: session.visit.clinician_name }));
+        setText(aloneHint, clinician ? t('visit.alone_clinician') : '');
+      }
       setText(qualityWords, t(`quality.${app.quality}`));
       // A paused picture says so itself.
       const notice = app.notice === 'paused' ? null : app.notice;

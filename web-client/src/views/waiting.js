@@ -2,22 +2,29 @@
 /** The waiting room: one's place, the clinician's state in plain words, one's own picture. Also shown while joining. */
 
 import { h, icon, setAttribute, setText, show } from '../dom.js';
-import { t } from '../i18n.js';
+import { current, t } from '../i18n.js';
+import { ownZone, whenFrom } from '../time.js';
 import { linkBanner } from './banner.js';
 import { deviceNotice } from './devices.js';
 import { frame, heading } from './frame.js';
 import { selfPicture } from './self.js';
 import { shortcuts, toggleButtons } from './toggles.js';
 
+/** Who comes more than this before the appointment is told when it is. */
+const EARLY_MS = 10 * 60_000;
+
 /**
  * @param {import('../app.js').App} app
  * @param {import('../../types/app.d.ts').Session} session
  */
 export function waitingView(app, session) {
-  const clinician = session.visit.clinician_name;
   const self = selfPicture(app);
   const toggles = toggleButtons(app, 'preview');
-  const banner = linkBanner(app);
+  let lost = false;
+  const banner = linkBanner(app, (now) => {
+    lost = now;
+    draw();
+  });
   const notice = deviceNotice(app);
   const unbind = shortcuts(app);
   const position = h('p', { class: 'position' });
@@ -45,27 +52,36 @@ export function waitingView(app, session) {
   ]);
   main.prepend(banner.element);
 
+  function draw() {
+    const { page } = app.state;
+    const visit = page.name === 'waiting' ? page.room.visit : null;
+    setAttribute(card, 'data-test', visit ? 'waiting' : null);
+    const place = visit?.you.place === 'waiting' ? visit.you.position : null;
+    setText(
+      position,
+      place === null
+        ? t('waiting.connecting')
+        : lost
+          ? t('waiting.kept')
+          : place <= 1
+            ? t('waiting.next')
+            : t('waiting.position', { count: place - 1 }),
+    );
+    // What was known of the clinician may be long past.
+    show(presence, visit !== null && !lost);
+    if (!visit) return;
+    setText(presenceWords, presenceText(session, visit.clinician, new Date()));
+    presence.dataset.presence = visit.clinician;
+  }
+
   return {
     element,
     title: t('waiting.title'),
     update() {
-      const { page } = app.state;
       self.update();
       toggles.update();
       banner.update();
       notice.update();
-      const visit = page.name === 'waiting' ? page.room.visit : null;
-      setAttribute(card, 'data-test', visit ? 'waiting' : null);
-      const place = visit?.you.place === 'waiting' ? visit.you.position : null;
-      setText(
-        position,
-        place === null ? t('waiting.connecting') : place <= 1 ? t('waiting.next') : t('waiting.position', { count: place - 1 }),
-      );
-      show(presence, visit !== null);
-      if (visit) {
-        setText(presenceWords, t(`waiting.${visit.clinician}`, { clinician }));
-        presence.dataset.presence = visit.clinician;
-      }
     },
     destroy() {
       self.destroy();
@@ -73,4 +89,20 @@ export function waitingView(app, session) {
       unbind();
     },
   };
+}
+
+/**
+ * Where the clinician is, for somebody who waits.
+ * @param {import('../../types/app.d.ts').Session} session
+ * @param {import('../../types/protocol.d.ts').ClinicianPresence} presence
+ * @param {Date} now
+ */
+export function presenceText({ role, visit }, presence, now) {
+  const clinician = visit.clinician_name;
+  if (presence === 'not_started' && Date.parse(visit.starts_at) - now.getTime() > EARLY_MS) {
+    return t('waiting.early', { clinician, time: whenFrom(now, visit.starts_at, current().regional, ownZone()) });
+  }
+  // A guest waits to join the very patient whom the clinician is with.
+  if (presence === 'with_another_patient' && role === 'guest') return t('waiting.busy', { clinician });
+  return t(`waiting.${presence}`, { clinician });
 }

@@ -2,7 +2,7 @@
 /**
  * `npm run test:browser`: every screen in a real Chromium, on a phone and on a desktop. Fails on any axe violation (WCAG 2.2 AA and
  * best practice), any error in the console (the CSP speaks there), any sideways scrolling, any target under 44 px, and on a
- * walk through the visit with the keyboard alone.
+ * walk through the visit with the keyboard alone. `npm run test:browser -- visit leaving`: only screens and walks whose names begin so.
  */
 
 import { readFile } from 'node:fs/promises';
@@ -13,6 +13,7 @@ import { launch, open, screens } from './screens.mjs';
 const AXE = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const SIZES = [
   { width: 320, height: 640 },
+  { width: 844, height: 390 },
   { width: 1280, height: 800 },
 ];
 /** Pixels in both directions; WCAG 2.2 asks for 24. */
@@ -21,6 +22,8 @@ const SMALLEST = 44;
 /** @type {string[]} */
 const failures = [];
 let checks = 0;
+const wanted = process.argv.slice(2);
+const isWanted = (/** @type {string} */ name) => wanted.length === 0 || wanted.some((w) => name.startsWith(w));
 const server = await serve(0);
 const browser = await launch();
 
@@ -33,8 +36,10 @@ function check(what, holds) {
   if (!holds) failures.push(what);
 }
 
-for (const screen of screens) {
+for (const screen of screens.filter(({ name }) => isWanted(name))) {
   for (const viewport of SIZES) {
+    // Held sideways, a phone differs in the visit alone.
+    if (viewport.height < 480 && !/^(visit|room)/.test(screen.name)) continue;
     const at = `${screen.name} at ${viewport.width}`;
     try {
       const { page, context, complaints } = await open(browser, server.origin, screen, viewport);
@@ -66,14 +71,13 @@ for (const screen of screens) {
       await context.close();
     } catch (error) {
       check(`${at}: not reached: ${error}`, false);
+      if (!browser.isConnected()) throw new Error(`the browser is gone since ${at}`, { cause: error });
     }
   }
   console.log(`  looked at ${screen.name}`);
 }
 
-await keyboard();
-await autoplay();
-await refusal();
+for (const walk of [keyboard, autoplay, refusal, sideways, foldless, leaving, stale]) if (isWanted(walk.name)) await walk();
 await browser.close();
 server.close();
 
@@ -171,4 +175,108 @@ async function refusal() {
   check('refusal: the picture is there', await page.evaluate(() => /** @type {HTMLVideoElement} */ (document.querySelector('[data-test=remote-video]')).srcObject !== null));
   await context.close();
   console.log('  was refused, and let in at last');
+}
+
+/**
+ * Opens a screen by its name.
+ * @param {string} name
+ * @param {{width: number, height: number}} viewport
+ */
+function reach(name, viewport) {
+  const screen = screens.find((s) => s.name === name);
+  if (!screen) throw new Error(`no screen ${name}`);
+  return open(browser, server.origin, screen, viewport);
+}
+
+/** A phone held sideways: everybody is shown, each in a picture worth looking at, and no control lies over another or over the edge. */
+async function sideways() {
+  for (const [name, people] of /** @type {const} */ ([['visit', 1], ['visit-three', 2], ['visit-four', 3]])) {
+    const viewport = { width: 844, height: 390 };
+    const { page, context } = await reach(name, viewport);
+    const boxes = (/** @type {string} */ selector) =>
+      page.evaluate((s) => [...document.querySelectorAll(s)].map((e) => e.getBoundingClientRect().toJSON()), selector);
+    const [tiles, controls] = [await boxes('.tile'), await boxes('.controls .control')];
+    check(`sideways ${name}: ${tiles.length} tiles`, tiles.length === people);
+    // A third of the screen's area for one, and a 16:9 picture of at least 240 × 135 for each of three.
+    for (const t of tiles) {
+      const width = Math.min(t.width, (t.height * 16) / 9);
+      check(`sideways ${name}: a picture of ${Math.round(width)} px`, width >= (people === 1 ? 500 : 240));
+    }
+    for (const [i, c] of controls.entries()) {
+      check(`sideways ${name}: control ${i} is on the screen`, c.top >= 0 && c.bottom <= viewport.height && c.right <= viewport.width);
+      check(`sideways ${name}: control ${i} lies over no picture`, tiles.every((t) => t.right <= c.left + 1));
+      check(`sideways ${name}: control ${i} overlaps the next`, i === 0 || controls[i - 1].bottom <= c.top + 0.5);
+    }
+    await context.close();
+  }
+  console.log('  held the phone sideways');
+}
+
+/** What stops somebody from being seen and heard is said where they look first; a time in a form is seen whole. */
+async function foldless() {
+  const phone = { width: 390, height: 844 };
+  const denied = await reach('join-denied', phone);
+  const notice = await denied.page.locator('.notice').boundingBox();
+  check(`phone: the notice ends at ${notice && notice.y + notice.height}`, notice !== null && notice.y + notice.height <= phone.height);
+  await denied.context.close();
+  for (const viewport of [phone, { width: 320, height: 640 }]) {
+    const form = await reach('desk-new', viewport);
+    const starts = form.page.locator('input[name=starts]');
+    const cut = await starts.evaluate((e) => e.scrollWidth - e.clientWidth);
+    const width = (await starts.boundingBox())?.width ?? 0;
+    check(`phone ${viewport.width}: the start time is cut by ${cut} px`, cut <= 0);
+    check(`phone ${viewport.width}: the start time has ${width} px`, width >= 220);
+    await form.context.close();
+  }
+  console.log('  looked for what is said too low');
+}
+
+/** A clinician who leaves says what becomes of the visit; a patient who is declined has a way on. */
+async function leaving() {
+  const desktop = { width: 1280, height: 800 };
+  const room = await reach('room-left-behind', desktop);
+  const sent = (/** @type {string} */ type) =>
+    room.page.evaluate((t) => /** @type {any} */ (globalThis).fake.sent.filter((/** @type {any} */ m) => m.type === t).length, type);
+  check('leaving: the visit goes on', (await sent('leave')) === 1 && (await sent('end_visit')) === 0);
+  check('leaving: the list calls nothing open', !(await room.page.getByText('Open here').isVisible()));
+  check('leaving: coming back is one press away', await room.page.locator('[data-test=rejoin]').isVisible());
+  await room.page.getByRole('button', { name: 'End visit for everyone' }).click();
+  await room.page.keyboard.press('Escape');
+  check('leaving: Escape ends nothing', (await sent('end_visit')) === 0 && (await room.page.locator('[data-test=rejoin]').isVisible()));
+  check('leaving: the focus is back', (await room.page.evaluate(() => document.activeElement?.textContent)) === 'End visit for everyone');
+  await room.page.keyboard.press('Enter');
+  await room.page.locator('dialog').getByRole('button', { name: 'End visit for everyone' }).click();
+  await room.page.getByRole('heading', { name: 'The visit is over' }).waitFor();
+  check('leaving: it is over for everybody', (await sent('end_visit')) === 1);
+  check('leaving: and nobody comes back', (await room.page.locator('[data-test=rejoin]').count()) === 0);
+  await room.context.close();
+
+  const went = await reach('room-went', { width: 390, height: 844 });
+  check('leaving: on a phone nothing hides who has left', !(await went.page.locator('.panel').isVisible()));
+  await went.context.close();
+
+  const declined = await reach('declined', { width: 390, height: 844 });
+  await declined.page.getByRole('button', { name: 'Ask again' }).click();
+  await declined.page.locator('[data-test=waiting]').waitFor();
+  await declined.context.close();
+  console.log('  left, and was declined');
+}
+
+/** While the server is away, nothing is shown as if it were known. */
+async function stale() {
+  const desk = await reach('desk-server-gone', { width: 1280, height: 800 });
+  check('stale: nobody can be let in', await desk.page.locator('[data-test=admit]').first().isDisabled());
+  const waits = desk.page.locator('.queue-detail').first();
+  const before = await waits.innerText();
+  await desk.page.waitForTimeout(2_100);
+  check('stale: the waiting time stands still', (await waits.innerText()) === before);
+  await desk.context.close();
+  const waiting = await reach('waiting-server-gone', { width: 390, height: 844 });
+  check('stale: no word on where the clinician is', !(await waiting.page.locator('.presence').isVisible()));
+  check('stale: the place is kept', (await waiting.page.locator('.position').innerText()) === 'Your place is kept');
+  await waiting.context.close();
+  const visit = await reach('visit-server-gone', { width: 390, height: 844 });
+  check('stale: sound and picture still work', (await visit.page.locator('.banner').innerText()).includes('Sound and picture still work'));
+  await visit.context.close();
+  console.log('  lost the server');
 }

@@ -34,6 +34,7 @@
         if (refuseOffers) say({ type: 'offer_refused', id: message.id, message: 'the server is busy' });
         else void answer(message);
       }
+      else if (message.type === 'end_visit') say({ type: 'ended', reason: 'visit_ended', message: '' });
       else if (message.type === 'ping') say({ type: 'pong', id: message.id });
     }
     close() {}
@@ -65,7 +66,7 @@
       const transceiver = pc.getTransceivers().find((t) => t.mid === mid);
       if (transceiver && transceiver.direction !== 'sendonly') {
         transceiver.direction = 'sendonly';
-        await transceiver.sender.replaceTrack(kind === 'video' ? person(slots.length) : hum());
+        await transceiver.sender.replaceTrack(kind === 'video' ? (g.drawn?.track('doctor') ?? person(slots.length)) : hum());
       }
     }
     await pc.setLocalDescription();

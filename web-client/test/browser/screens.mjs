@@ -59,6 +59,15 @@ const join = async (page) => {
 const moving = (page) =>
   page.waitForFunction(() => [...document.querySelectorAll('[data-test=remote-video]')].some((v) => /** @type {HTMLVideoElement} */ (v).videoWidth > 0));
 
+/** A clinician and a patient see each other. @param {Page} page */
+const met = async (page) => {
+  await tell(page, { you: { place: 'admitted' }, clinician: 'ready', queue: queue.slice(0, 1) });
+  await page.locator('[data-test=admit]').first().click();
+  await page.locator('main.visit').waitFor();
+  await tell(page, { participants: [{ ...me, role: 'clinician' }, patient], queue: [] });
+  await moving(page);
+};
+
 /**
  * @typedef {object} Screen
  * @property {string} name
@@ -72,6 +81,8 @@ const moving = (page) =>
 export const screens = [
   { name: 'landing', path: '/', reach: (p) => p.locator('h1').waitFor() },
   { name: 'join', path: '/join#patient', reach: (p) => p.locator('.pickers select').first().waitFor() },
+  { name: 'join-again', path: '/join#again', reach: (p) => p.locator('.pickers select').first().waitFor() },
+  { name: 'join-guest', path: '/join#guest', reach: (p) => p.locator('.pickers select').first().waitFor() },
   { name: 'join-es', path: '/join#patient', with: 'es', reach: (p) => p.locator('.pickers select').first().waitFor() },
   { name: 'join-denied', path: '/join#patient', with: 'denied', reach: (p) => p.locator('.notice button').waitFor() },
   { name: 'join-no-devices', path: '/join#patient', with: 'none', reach: (p) => p.locator('.notice button').waitFor() },
@@ -81,6 +92,23 @@ export const screens = [
     reach: async (p) => {
       await join(p);
       await tell(p, { you: { place: 'waiting', position: 2 }, clinician: 'with_another_patient' });
+    },
+  },
+  {
+    name: 'waiting-early',
+    path: '/join#early',
+    reach: async (p) => {
+      await join(p);
+      await p.getByText('Your visit begins at').waitFor();
+    },
+  },
+  {
+    name: 'waiting-guest',
+    path: '/join#guest',
+    reach: async (p) => {
+      await join(p);
+      await tell(p, { clinician: 'with_another_patient' });
+      await p.getByText('is in a visit').waitFor();
     },
   },
   {
@@ -164,6 +192,37 @@ export const screens = [
     },
   },
   {
+    name: 'visit-three',
+    path: '/join#patient',
+    reach: async (p) => {
+      await join(p);
+      await tell(p, { you: { place: 'admitted' }, participants: [me, doctor, interpreter] });
+      await p.waitForFunction(() => document.querySelectorAll('.tile:not(.no-picture)').length === 2);
+    },
+  },
+  {
+    name: 'visit-went',
+    path: '/join#patient',
+    reach: async (p) => {
+      await join(p);
+      await tell(p, { you: { place: 'admitted' }, participants: [me, doctor] });
+      await moving(p);
+      await tell(p, { participants: [me] });
+      await p.locator('.alone-words', { hasText: 'Dr. Amira Haddad has left' }).waitFor();
+    },
+  },
+  {
+    name: 'visit-server-gone',
+    path: '/join#patient',
+    reach: async (p) => {
+      await join(p);
+      await tell(p, { you: { place: 'admitted' }, participants: [me, doctor] });
+      await moving(p);
+      await p.evaluate(() => /** @type {any} */ (globalThis).fake.drop());
+      await p.locator('.banner button').waitFor({ timeout: 20_000 });
+    },
+  },
+  {
     name: 'visit-settings',
     path: '/join#patient',
     reach: async (p) => {
@@ -201,6 +260,7 @@ export const screens = [
       await join(p);
       await say(p, { type: 'ended', reason: 'declined', message: 'I am running late. Please come back in 15 minutes.' });
       await p.locator('.quote').waitFor();
+      await p.getByRole('button', { name: 'Ask again' }).waitFor();
     },
   },
   ...['invalid', 'expired', 'cancelled', 'ended', 'busy', 'gone', ''].map((token) => ({
@@ -216,6 +276,27 @@ export const screens = [
       await tell(p, { you: { place: 'admitted' }, clinician: 'ready', queue });
       await p.locator('[data-test=admit]').first().waitFor();
       await p.locator('.today-row').first().waitFor();
+    },
+  },
+  {
+    name: 'desk-server-gone',
+    path: '/join#clinician',
+    clinician: true,
+    reach: async (p) => {
+      await tell(p, { you: { place: 'admitted' }, clinician: 'ready', queue });
+      await p.locator('[data-test=admit]').first().waitFor();
+      await p.evaluate(() => /** @type {any} */ (globalThis).fake.drop());
+      await p.locator('.banner').waitFor();
+      await p.getByText('Who waits may have changed').waitFor();
+    },
+  },
+  {
+    name: 'desk-cancel',
+    path: '/join#clinician',
+    clinician: true,
+    reach: async (p) => {
+      await p.getByRole('button', { name: 'Cancel the visit of Lucía Fernández' }).click();
+      await p.locator('dialog').waitFor();
     },
   },
   {
@@ -284,6 +365,38 @@ export const screens = [
     },
   },
   {
+    name: 'room-went',
+    path: '/join#clinician',
+    clinician: true,
+    reach: async (p) => {
+      await met(p);
+      await tell(p, { participants: [{ ...me, role: 'clinician' }] });
+      await p.locator('.alone-words', { hasText: 'Maria Keller has left' }).waitFor();
+    },
+  },
+  {
+    name: 'room-left-behind',
+    path: '/join#clinician',
+    clinician: true,
+    reach: async (p) => {
+      await met(p);
+      await p.locator('[data-test=hang-up]').click();
+      await p.getByText('Maria Keller is still in the visit').waitFor();
+      await p.locator('.today-row').first().waitFor();
+    },
+  },
+  {
+    name: 'room-end',
+    path: '/join#clinician',
+    clinician: true,
+    reach: async (p) => {
+      await met(p);
+      await p.locator('[data-test=hang-up]').click();
+      await p.getByRole('button', { name: 'End visit for everyone' }).click();
+      await p.locator('dialog').waitFor();
+    },
+  },
+  {
     name: 'room-left',
     path: '/join#clinician',
     clinician: true,
@@ -305,8 +418,9 @@ const FAKE = await readFile(new URL('./fake-visit.js', import.meta.url), 'utf8')
  * @param {string} origin
  * @param {Screen} screen
  * @param {{width: number, height: number}} viewport
+ * @param {string[]} [scripts] run in the page before its own
  */
-export async function open(browser, origin, screen, viewport) {
+export async function open(browser, origin, screen, viewport, scripts = []) {
   const context = await browser.newContext({
     viewport,
     locale: screen.with === 'es' ? 'es-MX' : 'en-GB',
@@ -321,6 +435,7 @@ export async function open(browser, origin, screen, viewport) {
   page.on('console', (message) => {
     if (message.type() === 'error' && !message.text().includes('Failed to load resource')) complaints.push(message.text());
   });
+  for (const script of scripts) await page.addInitScript(script);
   await page.addInitScript(FAKE);
   if (screen.clinician) await page.addInitScript("globalThis.fakeRole = 'clinician'");
   const error = screen.with === 'denied' ? 'NotAllowedError' : screen.with === 'none' ? 'NotFoundError' : null;

@@ -9,6 +9,7 @@ const OUT = new URL('../../test-results/', import.meta.url).pathname;
 const SIZES = [
   { width: 320, height: 640 },
   { width: 390, height: 844 },
+  { width: 844, height: 390 },
   { width: 1280, height: 800 },
 ];
 const wanted = process.argv.slice(2);
@@ -19,6 +20,7 @@ const browser = await launch();
 for (const screen of screens) {
   if (wanted.length > 0 && !wanted.some((w) => screen.name.startsWith(w))) continue;
   for (const size of SIZES) {
+    if (size.height < 480 && !/^(visit|room)/.test(screen.name)) continue;
     const { page, context, complaints } = await open(browser, server.origin, screen, size).catch((error) => {
       throw new Error(`${screen.name} at ${size.width}: ${error}`);
     });

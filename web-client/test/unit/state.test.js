@@ -17,6 +17,7 @@ const session = (role) => ({
   expires_at: '2026-11-22T10:15:00Z',
   role,
   name: 'Somebody',
+  admitted: false,
   visit: {
     id: 'v1',
     starts_at: '2026-11-22T10:00:00Z',
@@ -188,4 +189,33 @@ test('troubles: a dead link is one screen, trying again starts over', () => {
   const bad = run([{ type: 'open_failed', problem: 'server_gone' }]);
   assert.deepEqual(bad.state.page, { name: 'problem', problem: 'server_gone' });
   assert.deepEqual(run([{ type: 'retry_pressed' }], bad.state).done, ['open_link']);
+});
+
+test('a clinician who has left can still end the visit for everybody', () => {
+  /** @type {Event[]} */
+  const left = [
+    { type: 'opened', session: session('clinician') },
+    { type: 'welcome', you: 'me', resumed: false },
+    { type: 'visit_state', visit: admitted(person('me')), now: 100 },
+    { type: 'join_pressed' },
+    { type: 'visit_state', visit: admitted(person('me'), person('Maria')), now: 200 },
+    { type: 'leave_pressed' },
+  ];
+  const { state } = run(left);
+  assert.ok(state.page.name === 'ended');
+  assert.deepEqual(state.page.stay, ['Maria'], 'who is left behind');
+  const ending = run([{ type: 'end_visit_pressed' }, { type: 'welcome', you: 'me', resumed: false }], state);
+  assert.equal(ending.state.page.name, 'ending');
+  assert.deepEqual(ending.done, ['connect', 'send end_visit'], 'without sound and picture');
+  // The server was away in between: said once more.
+  const again = run([{ type: 'link_lost', now: 300 }, { type: 'welcome', you: 'me', resumed: false }], ending.state);
+  assert.deepEqual(again.done, ['send end_visit']);
+  const over = run([{ type: 'ended', reason: 'visit_ended', message: '' }], again.state);
+  assert.ok(over.state.page.name === 'ended' && over.state.page.reason === 'visit_ended' && over.state.link.name === 'off');
+});
+
+test('a patient who was declined can ask again', () => {
+  const declined = run([...toWaiting, { type: 'ended', reason: 'declined', message: 'later' }, { type: 'rejoin_pressed' }]);
+  assert.equal(declined.state.page.name, 'joining');
+  assert.equal(declined.done.at(-1), 'connect');
 });

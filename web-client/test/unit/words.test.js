@@ -4,8 +4,10 @@ import { readFile, readdir } from 'node:fs/promises';
 import { test } from 'node:test';
 import en from '../../locales/en.js';
 import { fill, languages, pick } from '../../src/i18n.js';
-import { duration, visitTimes } from '../../src/time.js';
+import { clock, duration, visitTimes, whenFrom } from '../../src/time.js';
 import { tokenInHash, tokenOf } from '../../src/token.js';
+import { whoWaits } from '../../src/views/today.js';
+import { presenceText } from '../../src/views/waiting.js';
 import { initials } from '../../src/views/avatar.js';
 
 const LOCALES = new URL('../../locales/', import.meta.url);
@@ -105,4 +107,59 @@ test('initials of any name', () => {
     ['𝒜lice 𝓑ob', '𝒜𝓑'],
   ]);
   for (const [name, letters] of table) assert.equal(initials(name), letters);
+});
+
+test('no AM stands alone on a line', () => {
+  const visit = { starts_at: '2026-11-22T09:30:00Z', ends_at: '2026-11-22T10:00:00Z', time_zone: 'UTC' };
+  const times = [clock(visit.starts_at, 'en-US', 'UTC'), visitTimes(visit, 'en-US', 'UTC').time];
+  for (const time of times) {
+    assert.match(time, /AM$/);
+    assert.doesNotMatch(time, /[^\u00a0\S]/, 'a space at which a line may break');
+  }
+});
+
+test('a time to come has its day unless that is today', () => {
+  const now = new Date('2026-11-22T20:00:00Z');
+  assert.equal(whenFrom(now, '2026-11-22T22:00:00Z', 'en-GB', 'UTC'), '22:00');
+  assert.match(whenFrom(now, '2026-11-23T08:00:00Z', 'en-GB', 'UTC'), /Monday.*23 November, 0?8:00/);
+  assert.equal(whenFrom(now, '2026-11-23T08:00:00Z', 'en-GB', 'Pacific/Auckland'), '21:00', 'today, over there');
+});
+
+test('who waits is told what holds for them', () => {
+  const session = (/** @type {'patient' | 'guest'} */ role) => ({
+    session: 's',
+    expires_at: '',
+    role,
+    name: 'N',
+    admitted: false,
+    visit: {
+      id: 'v',
+      starts_at: '2026-11-22T12:00:00Z',
+      ends_at: '2026-11-22T12:30:00Z',
+      time_zone: 'UTC',
+      clinic_name: 'C',
+      clinician_name: 'Dr. A',
+      status: /** @type {const} */ ('scheduled'),
+    },
+  });
+  const at = (/** @type {string} */ time) => new Date(`2026-11-22T${time}:00Z`);
+  assert.match(presenceText(session('patient'), 'not_started', at('10:00')), /begins at .*:00/, 'two hours early');
+  assert.doesNotMatch(presenceText(session('patient'), 'not_started', at('11:55')), /begins/);
+  assert.doesNotMatch(presenceText(session('patient'), 'ready', at('10:00')), /begins/, 'the clinician is early too');
+  assert.match(presenceText(session('patient'), 'with_another_patient', at('12:00')), /another patient/);
+  assert.doesNotMatch(presenceText(session('guest'), 'with_another_patient', at('12:00')), /another patient/, 'it may be the very one they come for');
+});
+
+test('of the visit that is open here the page knows more than the list', () => {
+  const row = { visit: 'v1', starts_at: '', ends_at: '', patient_name: null, status: /** @type {const} */ ('scheduled'), waiting: 0, longest_wait_seconds: null };
+  const waits = (/** @type {number} */ waiting_seconds) => ({ participant: 'p', name: 'N', role: /** @type {const} */ ('patient'), waiting_seconds, connected: true });
+  const page = /** @type {any} */ ({
+    name: 'lobby',
+    session: { visit: { id: 'v1' } },
+    room: { at: performance.now(), visit: { you: { place: 'admitted' }, clinician: 'ready', participants: [], queue: [waits(30), waits(90)] } },
+  });
+  const { waiting, seconds } = whoWaits(page, row);
+  assert.equal(waiting, 2);
+  assert.ok(seconds >= 90 && seconds < 100, `${seconds}`);
+  assert.deepEqual(whoWaits(page, { ...row, visit: 'v2', waiting: 1, longest_wait_seconds: 7 }), { waiting: 1, seconds: 7 }, 'of others only the list knows');
 });

@@ -22,6 +22,7 @@ async fn a_link_becomes_a_session() {
         "expires_at": "2026-11-22T09:15:00Z",
         "role": "patient",
         "name": "Alex Rivera",
+        "admitted": false,
         "visit": {
             "id": f.visit,
             "starts_at": "2026-11-22T09:00:00Z",
