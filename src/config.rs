@@ -54,6 +54,8 @@ pub struct Written {
     pub media: WrittenMedia,
     /// The TURN relay.
     pub turn: WrittenTurn,
+    /// The certificate.
+    pub tls: WrittenTls,
     /// Bounds per visit.
     pub limits: WrittenLimits,
     /// Logging.
@@ -115,6 +117,48 @@ impl From<Relay> for housecall_sfu::Relay {
     }
 }
 
+/// `[tls]` as written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WrittenTls {
+    /// The certificate chain in PEM; empty without TLS.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// Whether to make one, which browsers warn of.
+    pub self_signed: bool,
+    /// See [`Config::oldest_tls`].
+    pub oldest: TlsVersion,
+}
+
+/// Where the certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// There is none: a proxy in front has it, or nobody but this machine comes.
+    Off,
+    /// Two files in PEM, looked after while the server runs.
+    Files {
+        /// The chain.
+        cert: PathBuf,
+        /// The key.
+        key: PathBuf,
+    },
+    /// Made at the start.
+    SelfSigned,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TlsVersion {
+    /// With AEAD ciphers only.
+    #[serde(rename = "1.2")]
+    V12,
+    /// What all browsers of the last years speak.
+    #[default]
+    #[serde(rename = "1.3")]
+    V13,
+}
+
 /// `[limits]` as written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -159,6 +203,7 @@ impl Default for Written {
             clinic: WrittenClinic::default(),
             media: WrittenMedia::default(),
             turn: WrittenTurn::default(),
+            tls: WrittenTls::default(),
             limits: WrittenLimits::default(),
             log: WrittenLog::default(),
         }
@@ -230,6 +275,10 @@ pub struct Config {
     pub picture_floor_kbps: u32,
     /// Whether browsers can reach media through TURN.
     pub relay: Relay,
+    /// The certificate of HTTPS and of TURN over TLS.
+    pub tls: Tls,
+    /// The oldest version of TLS that is spoken.
+    pub oldest_tls: TlsVersion,
     /// People in one visit.
     pub participants_per_visit: usize,
     /// Receive-only connections to one visit.
@@ -396,6 +445,8 @@ impl Written {
             start_kbps: self.media.start_kbps,
             picture_floor_kbps: self.media.picture_floor_kbps,
             relay: self.turn.relay,
+            oldest_tls: self.tls.oldest,
+            tls: tls(self.tls)?,
             participants_per_visit: self.limits.participants_per_visit,
             viewers_per_visit: self.limits.viewers_per_visit,
             log_format: self.log.format,
@@ -418,6 +469,34 @@ fn in_range<T: PartialOrd + fmt::Display>(key: &str, value: &T, range: &RangeInc
         format_args!("{value} is out of range"),
         format_args!("Set it to a number from {low} to {high}"),
     ))
+}
+
+/// Where the certificate comes from.
+fn tls(written: WrittenTls) -> Result<Tls, ConfigError> {
+    let is_there = |path: &Path| !path.as_os_str().is_empty();
+    match (is_there(&written.cert), is_there(&written.key), written.self_signed) {
+        (false, false, false) => Ok(Tls::Off),
+        (false, false, true) => Ok(Tls::SelfSigned),
+        (true, true, false) => Ok(Tls::Files {
+            cert: written.cert,
+            key: written.key,
+        }),
+        (_, _, true) => Err(ConfigError::new(
+            "tls.self_signed",
+            "there are files as well",
+            "Keep either the files or self_signed",
+        )),
+        (true, false, false) => Err(ConfigError::new(
+            "tls.key",
+            "there is a certificate without a key",
+            "Name the file with its private key",
+        )),
+        (false, true, false) => Err(ConfigError::new(
+            "tls.cert",
+            "there is a key without a certificate",
+            "Name the file with the certificate chain",
+        )),
+    }
 }
 
 /// Words that patients will read, and a zone that exists.
@@ -629,6 +708,20 @@ mod tests {
                 "[turn]\nrelay = \"public\"",
                 "line 2",
                 "it is `public`, but must be one of `off`, `hand-over`, `hand-over-udp`",
+                "Correct the line",
+            ),
+            ("[tls]\ncert = \"c.pem\"", "tls.key", "without a key", "private key"),
+            ("[tls]\nkey = \"k.pem\"", "tls.cert", "without a certificate", "chain"),
+            (
+                "[tls]\ncert = \"c.pem\"\nkey = \"k.pem\"\nself_signed = true",
+                "tls.self_signed",
+                "files as well",
+                "either",
+            ),
+            (
+                "[tls]\noldest = \"1.1\"",
+                "line 2",
+                "unknown variant `1.1`",
                 "Correct the line",
             ),
             (

@@ -2,6 +2,7 @@
 
 mod announce;
 pub mod config;
+mod front;
 mod panics;
 mod ports;
 
@@ -21,7 +22,10 @@ use housecall_signaling::{Hub, HubSettings};
 use tokio::sync::oneshot;
 
 use announce::Announcement;
-use config::Config;
+use config::{Config, Tls};
+pub use front::tls::TlsError;
+use front::tls::Certificate;
+use front::{FrontMetrics, Secured, Services};
 pub use panics::log_panics;
 use ports::Ports;
 
@@ -69,6 +73,9 @@ pub enum ServeError {
         #[source]
         cause: std::io::Error,
     },
+    /// There is no certificate that could be shown.
+    #[error("TLS cannot be served")]
+    Tls(#[source] TlsError),
     /// The media core did not start.
     #[error("the media core did not start")]
     Media(#[source] housecall_sfu::StartError),
@@ -146,7 +153,12 @@ const STOP_TIME: Duration = Duration::from_secs(10);
 /// # Errors
 /// [`ServeError`]: nothing was started, or everything was stopped again.
 pub async fn run(config: Config, out: &mut impl Write, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
-    let Ports { http, media, address } = ports::bind(&config)?;
+    let Ports {
+        listeners,
+        media,
+        address,
+    } = ports::bind(&config)?;
+    let certificate = Certificate::open(&config.tls, certificate_names(&config)).map_err(ServeError::Tls)?;
     // Before anything is opened: opening brings the database up to date, under the feet of whoever else serves it.
     let _lock = lock(&config.data_dir)?;
     let portal = open_portal(&config)?;
@@ -168,11 +180,17 @@ pub async fn run(config: Config, out: &mut impl Write, shutdown: impl Future<Out
             max_viewers: config.viewers_per_visit,
         },
     );
-    let origin = config.public_url.clone().unwrap_or_else(|| local_origin(address));
-    let listener = tokio::net::TcpListener::from_std(http).map_err(ServeError::Runtime)?;
+    let origin = config.public_url.clone().unwrap_or_else(|| local_origin(address, &config.tls));
+    let listeners: Result<Vec<_>, _> = listeners
+        .into_iter()
+        .map(tokio::net::TcpListener::from_std)
+        .collect();
+    let listeners = listeners.map_err(ServeError::Runtime)?;
     let registry = prometheus::Registry::new();
     hub.register_metrics(&registry).map_err(ServeError::Metrics)?;
     media.metrics.register(&registry).map_err(ServeError::Metrics)?;
+    let metrics = FrontMetrics::register(&registry).map_err(ServeError::Metrics)?;
+    let sfu = media.sfu.clone();
     let router = housecall_portal::router(Web {
         portal: portal.clone(),
         hub: hub.clone(),
@@ -188,8 +206,30 @@ pub async fn run(config: Config, out: &mut impl Write, shutdown: impl Future<Out
     })
     .map_err(ServeError::Metrics)?;
     let (stop, stopping) = oneshot::channel::<()>();
-    let proxies = config.trusted_proxies.clone();
-    let mut edge = tokio::spawn(housecall_portal::serve(listener, router, proxies, async {
+    let secured = match &certificate {
+        None => None,
+        Some(certificate) => Some(Secured {
+            acceptor: certificate.acceptor(config.oldest_tls).map_err(ServeError::Tls)?,
+            redirect: housecall_portal::redirect(&origin),
+        }),
+    };
+    let watching = match (&certificate, &config.tls) {
+        (Some(certificate), Tls::Files { cert, key }) => Some(tokio::spawn(front::tls::watch(
+            Arc::clone(certificate),
+            cert.clone(),
+            key.clone(),
+            metrics.clone(),
+        ))),
+        _ => None,
+    };
+    let services = Services {
+        router,
+        tls: secured,
+        sfu,
+        proxies: config.trusted_proxies.clone(),
+        metrics,
+    };
+    let mut edge = tokio::spawn(front::serve(listeners, services, async {
         // An error means that the sender is gone, which asks for a stop as well.
         let _ = stopping.await;
     }));
@@ -223,6 +263,9 @@ pub async fn run(config: Config, out: &mut impl Write, shutdown: impl Future<Out
         }
     }
     tracing::info!("stopping");
+    if let Some(watching) = watching {
+        watching.abort();
+    }
     drop(stop);
     let told_and_closed = async { tokio::join!(hub.shutdown(), edge) };
     match tokio::time::timeout(STOP_TIME, told_and_closed).await {
@@ -255,12 +298,25 @@ fn lock(directory: &Path) -> Result<File, ServeError> {
 }
 
 /// Where a browser on this machine finds the server.
-fn local_origin(address: SocketAddr) -> String {
+fn local_origin(address: SocketAddr, tls: &Tls) -> String {
+    let scheme = if *tls == Tls::Off { "http" } else { "https" };
     if address.ip().is_unspecified() || address.ip().is_loopback() {
-        format!("http://localhost:{}", address.port())
+        format!("{scheme}://localhost:{}", address.port())
     } else {
-        format!("http://{address}")
+        format!("{scheme}://{address}")
     }
+}
+
+/// What a self-signed certificate is for.
+fn certificate_names(config: &Config) -> Vec<String> {
+    let public = config.public_url.as_deref().and_then(ports::host_and_port);
+    let public = public.map(|(host, _)| host.trim_matches(['[', ']']).to_owned());
+    let addresses = config.public_addresses.iter().map(ToString::to_string);
+    let own = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+    let listen = Some(config.listen.ip()).filter(|ip| !ip.is_unspecified() && !ip.is_loopback());
+    let mut names: Vec<String> = public.into_iter().chain(own).chain(addresses).collect();
+    names.extend(listen.map(|ip| ip.to_string()));
+    names
 }
 
 /// The clinic that a data directory used for the first time will hold.

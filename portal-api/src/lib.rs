@@ -12,7 +12,10 @@ pub mod secret;
 pub mod store;
 pub mod text;
 
-pub use http::{Allowance, Peer, Web, WebSettings, router, serve};
+pub use axum::Router;
+pub use http::{
+    Allowance, Connections, Peer, Place, Places, Stop, Web, WebSettings, holds, redirect, router,
+};
 pub use portal::{
     AppointmentRequest, ClinicProfile, CreatedAppointment, CreatedVisit, Day, MintedToken, Portal, PortalError,
     SessionGrant, StartLinks, TokenRequest, VisitStart,

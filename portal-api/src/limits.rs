@@ -45,11 +45,6 @@ pub const SDP_BYTES: usize = 64 * 1024;
 pub const REQUEST_TIME: Duration = Duration::from_secs(15);
 /// How long a client may take over its request headers; slower ones hold a connection for nothing.
 pub const HEADER_TIME: Duration = Duration::from_secs(10);
-/// Open TCP connections. A visit holds one or two; each costs a few kB.
-pub const CONNECTIONS: usize = 8_192;
-/// Of these, for one address prefix: an eighth. A hospital behind one address needs some 500; a proxy that is listed, and programs
-/// on this machine, have no such bound.
-pub const CONNECTIONS_PER_PREFIX: usize = 1_024;
 /// WebSockets of one address prefix that have not said hello: a tenth of what the visits greet at once. Honest pages say it in the
 /// same moment, so this many come and go within a second when a whole clinic comes back.
 pub const GREETING_PER_PREFIX: usize = 100;

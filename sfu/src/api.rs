@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::ids::{Mid, ParticipantId, Rid, RoomId, TrackId};
 use crate::media::{Bitrate, Kind, Layer, Target};
+use crate::path::PathKind;
 
 /// The server's answer to an offer.
 #[derive(Clone, PartialEq, Eq)]
@@ -291,6 +292,10 @@ pub enum TrackChange {
 pub struct ParticipantStats {
     /// Where the selected path leads, if there is one. Never above DEBUG in logs.
     pub remote: Option<SocketAddr>,
+    /// What the selected path is.
+    pub path: Option<PathKind>,
+    /// How long the oldest datagram has waited for the participant's TCP connection to take it; `None` over UDP, and while nothing waits.
+    pub stream_queue: Option<Duration>,
     /// Round trip by RTCP reports on what we send, if one was measured.
     pub rtt: Option<Duration>,
     /// What its path can carry, as far as that has shown.

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::media::Kind;
+use crate::path::PathKind;
 
 /// One counted thing. The table below gives each its metric, its label and its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,13 +122,25 @@ pub(crate) enum Count {
     UplinkDown,
     /// Publishers told that they may send more again.
     UplinkUp,
+    /// Connections closed because they were of no use.
+    StreamsUnused,
+    /// Datagrams lost because a connection did not take them in time.
+    StreamQueueFull,
+    /// Relay allocations made.
+    TurnAllocated,
+    /// Answers 401 and 438 of the relay: the normal first step, or wrong credentials.
+    TurnChallenged,
+    /// Requests of known clients that the relay refused: a quota, an address that cannot be reached, a mistake.
+    TurnDenied,
+    /// Strangers that got no answer because there were too many.
+    TurnOverBudget,
 }
 
 /// How many kinds of [`Count`] there are.
 pub(crate) const COUNTS: usize = TABLE.len();
 
 /// (count, metric family, label value). All families have the one label `kind`.
-const TABLE: [(Count, Family, &str); 56] = [
+const TABLE: [(Count, Family, &str); 62] = [
     (Count::RtpIn, Family::Packets, "rtp_in"),
     (Count::RtpBytesIn, Family::Bytes, "rtp_in"),
     (Count::RtpOut, Family::Packets, "rtp_out"),
@@ -184,6 +197,12 @@ const TABLE: [(Count, Family, &str); 56] = [
     (Count::UplinkDemand, Family::Adaptation, "uplink_demand"),
     (Count::UplinkDown, Family::Adaptation, "uplink_down"),
     (Count::UplinkUp, Family::Adaptation, "uplink_up"),
+    (Count::StreamsUnused, Family::Turns, "streams_unused"),
+    (Count::StreamQueueFull, Family::Dropped, "stream_queue_full"),
+    (Count::TurnAllocated, Family::Relay, "allocated"),
+    (Count::TurnChallenged, Family::Relay, "challenged"),
+    (Count::TurnDenied, Family::Relay, "denied"),
+    (Count::TurnOverBudget, Family::Relay, "over_budget"),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -195,10 +214,11 @@ enum Family {
     Sessions,
     Turns,
     Adaptation,
+    Relay,
 }
 
 impl Family {
-    const ALL: [(Self, &'static str, &'static str); 7] = [
+    const ALL: [(Self, &'static str, &'static str); 8] = [
         (
             Self::Packets,
             "housecall_media_packets_total",
@@ -229,6 +249,11 @@ impl Family {
             Self::Adaptation,
             "housecall_media_adaptation_total",
             "Steps on the ladder by direction and cause, and probes by verdict.",
+        ),
+        (
+            Self::Relay,
+            "housecall_turn_requests_total",
+            "Requests to the relay by outcome: allocated; challenged to show credentials; denied although known; not answered for there were too many.",
         ),
     ];
 }
@@ -268,6 +293,24 @@ pub(crate) struct Sizes {
     pub(crate) participants: i64,
     pub(crate) tracks: i64,
     pub(crate) slots: i64,
+    /// Connected transports, by their path in the order of [`PathKind::ALL`].
+    pub(crate) paths: [i64; PathKind::ALL.len()],
+    pub(crate) allocations: i64,
+}
+
+impl std::ops::Sub for Sizes {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            rooms: self.rooms - before.rooms,
+            participants: self.participants - before.participants,
+            tracks: self.tracks - before.tracks,
+            slots: self.slots - before.slots,
+            paths: std::array::from_fn(|index| self.paths[index] - before.paths[index]),
+            allocations: self.allocations - before.allocations,
+        }
+    }
 }
 
 /// The media core's Prometheus metrics, shared by all shards.
@@ -281,6 +324,8 @@ pub struct Metrics {
     participants: IntGauge,
     tracks: IntGauge,
     slots: IntGauge,
+    paths: IntGaugeVec,
+    allocations: IntGauge,
 }
 
 impl Default for Metrics {
@@ -329,6 +374,18 @@ impl Metrics {
             participants: gauge("housecall_media_participants", "Participants with a transport."),
             tracks: gauge("housecall_media_tracks", "Tracks published."),
             slots: gauge("housecall_media_slots", "Lines on which participants can receive."),
+            paths: {
+                let opts = Opts::new(
+                    "housecall_media_transports",
+                    "Connected participants by the path that their media takes.",
+                );
+                let paths = IntGaugeVec::new(opts, &["path"]).expect("metric names are constants");
+                for kind in PathKind::ALL {
+                    paths.with_label_values(&[kind.as_str()]);
+                }
+                paths
+            },
+            allocations: gauge("housecall_turn_allocations", "Relay allocations."),
         }
     }
 
@@ -341,7 +398,14 @@ impl Metrics {
             registry.register(Box::new(family.clone()))?;
         }
         registry.register(Box::new(self.forward.clone()))?;
-        for gauge in [&self.rooms, &self.participants, &self.tracks, &self.slots] {
+        registry.register(Box::new(self.paths.clone()))?;
+        for gauge in [
+            &self.rooms,
+            &self.participants,
+            &self.tracks,
+            &self.slots,
+            &self.allocations,
+        ] {
             registry.register(Box::new(gauge.clone()))?;
         }
         Ok(())
@@ -370,6 +434,12 @@ impl Metrics {
         self.participants.add(sizes.participants);
         self.tracks.add(sizes.tracks);
         self.slots.add(sizes.slots);
+        for (kind, change) in PathKind::ALL.iter().zip(sizes.paths) {
+            if change != 0 {
+                self.paths.with_label_values(&[kind.as_str()]).add(change);
+            }
+        }
+        self.allocations.add(sizes.allocations);
     }
 }
 
@@ -426,15 +496,20 @@ mod tests {
                 participants: 3,
                 tracks: 4,
                 slots: 5,
+                paths: [1, 0, 0, 2, 0],
+                allocations: 2,
             },
         ));
         metrics.publish((
             Counters::default(),
             Sizes {
                 rooms: -1,
+                paths: [0, 0, 0, -1, 1],
                 ..Sizes::default()
             },
         ));
         assert_eq!((metrics.rooms.get(), metrics.slots.get()), (1, 5));
+        let paths = PathKind::ALL.map(|kind| metrics.paths.with_label_values(&[kind.as_str()]).get());
+        assert_eq!((paths, metrics.allocations.get()), ([1, 0, 0, 1, 1], 2));
     }
 }

@@ -19,6 +19,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tokio::sync::mpsc;
 
 use crate::api::{Event, NegotiateError, RelayAccess};
+use crate::batch::Cargo;
 use crate::clock::{NtpTime, WallClock};
 use crate::command::Command;
 use crate::counters::{Count, Metrics};
@@ -27,11 +28,13 @@ use crate::handle::Sfu;
 use crate::ids::RelayUserId;
 use crate::limits;
 use crate::load::{self, Intake, LoadMeter};
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Sent, Sink};
+use crate::path::{Path, StreamKind};
 use crate::random::Random;
 use crate::relay::{self, Relay};
 use crate::settings::{self, Settings};
 use crate::socket::MediaSocket;
+use crate::streams::{self, Opener, StreamEvent, StreamLink, Streams};
 use crate::worker::{Worker, WorkerConfig};
 
 /// Commands handled in one turn.
@@ -101,14 +104,22 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         addresses.push(local);
         let wall = clock();
         let candidates = candidates(&settings.public_addresses, local);
-        let relay_urls = match settings.relay {
-            settings::Relay::HandOverUdp => relay::urls(&candidates),
-            settings::Relay::Off | settings::Relay::HandOver => Vec::new(),
+        let mut relay_urls = Vec::new();
+        if let settings::Streams::Accepted { relay_urls: urls } = &settings.streams {
+            relay_urls.extend(relay::stream_urls(index, &candidates, urls));
+        }
+        if settings.relay == settings::Relay::HandOverUdp {
+            relay_urls.extend(relay::udp_urls(&candidates));
+        }
+        let tcp_candidates = match settings.streams {
+            settings::Streams::None => Vec::new(),
+            settings::Streams::Accepted { .. } => relay::one_of_each_family(&candidates),
         };
         let relay = secret.as_ref().map(|secret| relay(secret, &candidates));
         let config = WorkerConfig {
             shard: index as u16,
             candidates,
+            tcp_candidates,
             certificate: Arc::clone(&certificate),
             start_kbps: settings.start_kbps,
             picture_floor: settings.picture_floor,
@@ -126,10 +137,11 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         if let Some(relay) = relay {
             worker.set_relay(relay);
         }
+        let (opener, streams) = streams::pair(Arc::clone(&wake), now());
         let shard = Shard {
             queued: Arc::clone(&queued),
             worker,
-            socket,
+            outlet: Outlet { socket, streams },
             wake: Arc::clone(&wake),
             inbox,
             events: event_sender.clone(),
@@ -153,6 +165,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
             thread,
             metrics: Arc::clone(&metrics),
             relay: secret.clone().map(|secret| (secret, relay_urls)),
+            opener,
         });
     }
     Ok(Running {
@@ -277,6 +290,7 @@ pub(crate) struct ShardHandle {
     metrics: Arc<Metrics>,
     /// What relay credentials are made of, and the relay's addresses.
     relay: Option<(Secret, Vec<String>)>,
+    opener: Opener,
 }
 
 impl ShardHandle {
@@ -311,6 +325,11 @@ impl ShardHandle {
             username: credentials.username,
             password: credentials.password,
         })
+    }
+
+    /// Tells the shard of a connection.
+    pub(crate) fn open_stream(&self, kind: StreamKind, remote: SocketAddr, local: IpAddr) -> Option<StreamLink> {
+        self.opener.open(kind, remote, local)
     }
 
     /// Whether the shard's thread is still there. It ends by itself only if its driver panicked outside of a room.
@@ -348,7 +367,7 @@ impl Drop for ShardHandle {
     }
 }
 
-fn wake(fd: &OwnedFd) {
+pub(crate) fn wake(fd: &OwnedFd) {
     // Fails only if the counter is at its maximum, and then the thread is being woken anyway.
     let _ = rustix::io::write(fd, &1_u64.to_ne_bytes());
 }
@@ -371,10 +390,25 @@ fn end_room(worker: &mut Worker) {
     let _ = catch_unwind(AssertUnwindSafe(|| worker.fail_current_room()));
 }
 
+/// Where a shard's datagrams leave.
+struct Outlet {
+    socket: MediaSocket,
+    streams: Streams,
+}
+
+impl Sink for Outlet {
+    fn send(&mut self, path: Path, contents: &[u8], segment: usize, cargo: Cargo) -> Sent {
+        match path.is_stream() {
+            None => self.socket.send(path, contents, segment, cargo),
+            Some((id, _)) => self.streams.send(id, contents, segment, cargo),
+        }
+    }
+}
+
 /// One shard's thread.
 struct Shard {
     worker: Worker,
-    socket: MediaSocket,
+    outlet: Outlet,
     wake: Arc<OwnedFd>,
     inbox: Receiver<Command>,
     queued: Arc<AtomicUsize>,
@@ -420,6 +454,7 @@ impl Shard {
             }
             if ended.saturating_duration_since(published) >= limits::METRICS_INTERVAL {
                 published = ended;
+                self.sweep_streams(ended);
                 self.metrics.publish(self.worker.take_counters());
             }
         }
@@ -455,7 +490,7 @@ impl Shard {
         }
         let mut fds = [
             PollFd::new(&*self.wake, PollFlags::IN),
-            PollFd::new(&self.socket, events),
+            PollFd::new(&self.outlet.socket, events),
         ];
         let looked_at = if pauses { 1 } else { 2 };
         match poll(&mut fds[..looked_at], Some(&timeout)) {
@@ -476,6 +511,12 @@ impl Shard {
         if woken.socket {
             self.receive(now);
         }
+        if woken.command {
+            let mut counter = [0; 8];
+            // Non-blocking; an empty counter is no error worth telling.
+            let _ = rustix::io::read(&*self.wake, &mut counter);
+            self.handle_streams(now);
+        }
         self.worker.handle_timeout(now);
         self.flush(now);
         if woken.command && self.handle_commands(now) == Turn::Stop {
@@ -491,6 +532,7 @@ impl Shard {
         for _ in 0..RECEIVES_PER_TURN {
             let worker = &mut self.worker;
             match self
+                .outlet
                 .socket
                 // One call brings datagrams of many rooms: one that breaks its room must not take those behind it along.
                 .receive(|path, datagram| _ = guard(worker, |worker| worker.handle_datagram(path, datagram, now)))
@@ -512,9 +554,6 @@ impl Shard {
     }
 
     fn handle_commands(&mut self, now: Instant) -> Turn {
-        let mut counter = [0; 8];
-        // Non-blocking; an empty counter is no error worth telling.
-        let _ = rustix::io::read(&*self.wake, &mut counter);
         let mut offers = 0;
         for _ in 0..COMMANDS_PER_TURN {
             match self.inbox.try_recv() {
@@ -535,9 +574,66 @@ impl Shard {
         Turn::Go
     }
 
+    /// Takes what connections have brought.
+    fn handle_streams(&mut self, now: Instant) {
+        for _ in 0..limits::STREAM_CHUNKS_PER_TURN {
+            match self.outlet.streams.poll(now) {
+                None => return,
+                Some(StreamEvent::Opened(path)) => {
+                    if !self.worker.open_stream(path) {
+                        self.outlet.streams.close(path);
+                    }
+                }
+                Some(StreamEvent::Messages(path, kind, mut chunk)) => {
+                    self.handle_messages(path, kind, &mut chunk, now);
+                    self.outlet.streams.give_back(path, chunk);
+                }
+                Some(StreamEvent::Closed(path)) => {
+                    guard(&mut self.worker, |worker| worker.close_stream(path, now));
+                }
+            }
+        }
+        // More may be waiting: come back at once.
+        wake(&self.wake);
+    }
+
+    fn handle_messages(&mut self, path: Path, kind: StreamKind, mut bytes: &mut [u8], now: Instant) {
+        // Its task has looked: there are whole messages only.
+        while let Ok(Some(found)) = streams::frame(kind, bytes) {
+            let (message, rest) = bytes.split_at_mut(found.len);
+            if let Some(message) = message.get_mut(found.message)
+                && !message.is_empty()
+            {
+                guard(&mut self.worker, |worker| worker.handle_datagram(path, message, now));
+                self.received += 1;
+            }
+            bytes = rest;
+        }
+    }
+
+    /// Closes connections that are of no use to anybody.
+    fn sweep_streams(&mut self, now: Instant) {
+        for path in self.outlet.streams.due(now) {
+            if !self.worker.uses_stream(path) {
+                self.outlet.streams.close(path);
+                guard(&mut self.worker, |worker| worker.close_stream(path, now));
+                self.worker.count(Count::StreamsUnused, 1);
+            }
+        }
+    }
+
     fn flush(&mut self, began: Instant) {
+        self.outlet.streams.begin(began);
         self.outbox
-            .flush(&mut self.worker, &mut self.socket, began, TRANSMITS_PER_TURN);
+            .flush(&mut self.worker, &mut self.outlet, began, TRANSMITS_PER_TURN);
+        let worker = &mut self.worker;
+        self.outlet
+            .streams
+            .flush(|id, since| worker.handle_stream_queue(id, since));
+        let lost = self.outlet.streams.take_lost();
+        if lost > 0 {
+            self.worker.count(Count::StreamQueueFull, lost);
+        }
         let samples = self.worker.take_samples();
         if !samples.is_empty() {
             let ended = now();

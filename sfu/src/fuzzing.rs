@@ -188,6 +188,7 @@ pub fn sdp(data: &[u8]) {
             local_ice: &local_ice,
             fingerprint: &fingerprint,
             candidates: &[SocketAddr::from(([192, 0, 2, 1], 8080))],
+            tcp_candidates: &[],
             start_kbps: 1_500,
             session_id: 1,
             next_ssrc: &mut || {

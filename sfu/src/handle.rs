@@ -1,5 +1,6 @@
 //! The handle by which everything above the media core speaks to it. Cheap to clone; every call is a bounded queue entry.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -9,6 +10,8 @@ use crate::command::Command;
 use crate::driver::ShardHandle;
 use crate::ids::{Mid, ParticipantId, RelayUserId, RoomId, TrackId};
 use crate::media::Target;
+use crate::path::StreamKind;
+use crate::streams::StreamLink;
 use crate::placement::Placement;
 
 /// The media core.
@@ -113,6 +116,19 @@ impl Sfu {
     pub fn relay_access(&self, room: RoomId, user: RelayUserId) -> Option<RelayAccess> {
         let load = self.shards.iter().map(ShardHandle::permille);
         self.shards[self.placement.place(room, load)].relay_access(user)
+    }
+
+    /// Tells a shard of a connection from `remote` to our address `local` that speaks ICE or TURN; `None` if it has too much to do. Shards are
+    /// numbered from 0, in the order of [`crate::Running::addresses`].
+    #[must_use]
+    pub fn open_stream(
+        &self,
+        shard: usize,
+        kind: StreamKind,
+        remote: SocketAddr,
+        local: IpAddr,
+    ) -> Option<StreamLink> {
+        self.shards.get(shard)?.open_stream(kind, remote, local)
     }
 
     /// Ends whatever somebody has on the relay towards a room.

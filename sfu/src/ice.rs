@@ -285,6 +285,11 @@ impl IceLite {
         self.drop_where(|valid| now >= valid.last_check + CONSENT_TIMEOUT);
     }
 
+    /// Forgets a path that cannot be used any more.
+    pub(crate) fn drop_path(&mut self, path: Path) {
+        self.drop_where(|valid| valid.path == path);
+    }
+
     /// When the next path loses consent.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let oldest = self.paths.iter().map(|valid| valid.last_check).min()?;

@@ -43,6 +43,7 @@ mod settings;
 mod slot;
 mod socket;
 pub mod srtp;
+mod streams;
 #[doc(hidden)]
 pub mod testing;
 mod timers;
@@ -61,5 +62,6 @@ pub use driver::{Running, StartError, start};
 pub use handle::Sfu;
 pub use ids::{Mid, ParticipantId, PayloadType, RelayUserId, Rid, RoomId, Ssrc, TrackId};
 pub use media::{Bitrate, Codec, Kind, Layer, Target};
-pub use path::Path;
-pub use settings::{Relay, Settings};
+pub use path::{Path, PathKind, StreamKind};
+pub use settings::{Relay, RelayUrls, Settings, Streams};
+pub use streams::{Chunk, End, LinkError, StreamLink, StreamReader, StreamWriter};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::ring::RingSize;
+use crate::streams::LaneBound;
 
 /// Longest SDP offer read. A browser's offer with ten audio and ten video lines has about 40 KiB.
 pub(crate) const MAX_OFFER_BYTES: usize = 64 * 1024;
@@ -316,3 +317,45 @@ pub(crate) const ARRIVAL_SAMPLES: usize = 512;
 
 /// Runs of numbers remembered while frames of a temporal layer are left out: one for each such frame, two seconds' worth.
 pub(crate) const REMEMBERED_RUNS: usize = 32;
+
+/// Streams (TCP and TLS connections) of a shard: as many as the port takes connections.
+pub(crate) const MAX_STREAMS: usize = 8_192;
+
+/// What the tasks of all streams may have handed to a shard that it has not looked at, in chunks. Each stream has four at most; beyond it
+/// tasks wait, and their connections with them.
+pub(crate) const STREAM_INBOX: usize = 4_096;
+
+/// Bytes read from a connection at once: a TLS record, a dozen packets.
+pub(crate) const STREAM_CHUNK: usize = 16 * 1024;
+
+/// Chunks of a connection that are being read into or wait for the shard. Then the connection is not read any more.
+pub(crate) const STREAM_CHUNKS_UP: usize = 4;
+
+/// Chunks that are being written to a connection or wait for it: one that leaves and one behind it. The rest waits where video can still be
+/// dropped.
+pub(crate) const STREAM_CHUNKS_DOWN: usize = 2;
+
+/// Plaintext of one TLS record (RFC 8446 §5.1).
+pub(crate) const STREAM_RECORD: usize = 16 * 1024;
+
+/// Video that waits for a connection: a key frame of 720p, and half a second at 1.5 Mbit/s. What is older than that, a viewer does without.
+pub(crate) const STREAM_VIDEO: LaneBound = LaneBound {
+    bytes: 128 * 1024,
+    age: Duration::from_millis(400),
+};
+
+/// Audio, feedback and handshakes that wait for a connection: three seconds of two people speaking, after which audio is worth nothing and
+/// the rest has been sent again.
+pub(crate) const STREAM_URGENT: LaneBound = LaneBound {
+    bytes: 32 * 1024,
+    age: Duration::from_secs(3),
+};
+
+/// How long a stream may be there without being of use: no allocation, no check that was answered. A browser does either within a second.
+pub(crate) const STREAM_UNUSED: Duration = Duration::from_secs(30);
+
+/// How often streams are looked at for that.
+pub(crate) const STREAM_SWEEP: Duration = Duration::from_secs(5);
+
+/// Chunks taken from streams in one turn of a shard's thread: 512 KiB at most.
+pub(crate) const STREAM_CHUNKS_PER_TURN: usize = 32;

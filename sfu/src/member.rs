@@ -692,10 +692,15 @@ impl Member {
         writer.len()
     }
 
-    pub(crate) fn stats(&self, tracks: &Slab<Published>, now: Instant) -> ParticipantStats {
+    pub(crate) fn stats(&self, tracks: &Slab<Published>, shared: &Shared, now: Instant) -> ParticipantStats {
         let mine = || self.tracks.iter().filter_map(|key| tracks.get(key.0));
+        let path = self.transport.selected_path();
         ParticipantStats {
-            remote: self.transport.selected_path().map(|path| path.remote()),
+            remote: path.map(|path| path.remote()),
+            path: path.map(|path| path.kind()),
+            stream_queue: path
+                .and_then(|path| shared.stream_queues.get(&path.carrier()?))
+                .map(|since| now.saturating_duration_since(*since)),
             rtt: self.slots.iter().find_map(|slot| slot.sub.round_trip()),
             estimate: self
                 .controller

@@ -140,6 +140,7 @@ impl Worker {
                 local_ice: local,
                 fingerprint: &config.certificate.fingerprint(),
                 candidates: &config.candidates,
+                tcp_candidates: &config.tcp_candidates,
                 start_kbps: config.start_kbps,
                 session_id,
                 next_ssrc: &mut next_ssrc,

@@ -24,7 +24,7 @@ pub(crate) enum Sent {
 /// Where datagrams go.
 pub(crate) trait Sink {
     /// Sends `contents` to `path`, cut into datagrams of `segment` bytes (the last may be shorter).
-    fn send(&mut self, path: Path, contents: &[u8], segment: usize) -> Sent;
+    fn send(&mut self, path: Path, contents: &[u8], segment: usize, cargo: Cargo) -> Sent;
 }
 
 /// One run that found the socket full.
@@ -57,7 +57,7 @@ impl Outbox {
     pub(crate) fn flush(&mut self, worker: &mut Worker, sink: &mut impl Sink, now: Instant, calls: usize) {
         let (mut lost, mut refused) = (0, 0);
         while let Some(held) = self.held.front() {
-            match sink.send(held.path, &held.contents, held.segment) {
+            match sink.send(held.path, &held.contents, held.segment, Cargo::Urgent) {
                 Sent::Full => break,
                 Sent::All => {}
                 Sent::Refused => refused += held.datagrams(),
@@ -74,7 +74,7 @@ impl Outbox {
                 // Behind what is held already.
                 Sent::Full
             } else {
-                sink.send(transmit.path, transmit.contents, transmit.segment)
+                sink.send(transmit.path, transmit.contents, transmit.segment, transmit.cargo)
             };
             match sent {
                 Sent::All => {}
@@ -134,7 +134,7 @@ mod tests {
     }
 
     impl Sink for Narrow {
-        fn send(&mut self, _: Path, contents: &[u8], segment: usize) -> Sent {
+        fn send(&mut self, _: Path, contents: &[u8], segment: usize, _: Cargo) -> Sent {
             if self.room == 0 {
                 return Sent::Full;
             }

@@ -14,6 +14,8 @@ pub struct Settings {
     pub public_addresses: Vec<IpAddr>,
     /// Shards (OS threads), at least 1.
     pub shards: usize,
+    /// Whether there is a listener for each shard, on its port, that brings connections to [`crate::Sfu::open_stream`].
+    pub streams: Streams,
     /// Whether clients can reach the media port through TURN as well.
     pub relay: Relay,
     /// Bitrate the answer lets publishers start with, as a hint (`x-google-start-bitrate`), kbit/s.
@@ -21,6 +23,30 @@ pub struct Settings {
     /// A viewer whose path carries less than this is sent no picture, so that speech stays clear. The picture comes back at 1.3 times
     /// of it.
     pub picture_floor: Bitrate,
+}
+
+/// Connections from TCP and TLS.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Streams {
+    /// Nobody listens: clients are told of UDP only.
+    #[default]
+    None,
+    /// Answers have candidates for ICE over TCP.
+    Accepted {
+        /// The addresses of TURN on them for each shard, which participants are told with their credentials.
+        relay_urls: RelayUrls,
+    },
+}
+
+/// How the relay is reached on streams.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RelayUrls {
+    /// The host of `turn:` addresses; `None`: the candidates' addresses.
+    pub tcp_host: Option<String>,
+    /// The host of `turns:` addresses, which the certificate is for; `None`: there is no TLS.
+    pub tls_host: Option<String>,
+    /// The port that clients see for the first shard's, if it is another; further shards have their own.
+    pub port: Option<u16>,
 }
 
 /// The embedded TURN relay.
@@ -42,6 +68,7 @@ impl Default for Settings {
             listen: SocketAddr::from(([0, 0, 0, 0], 8080)),
             public_addresses: Vec::new(),
             shards: 1,
+            streams: Streams::None,
             relay: Relay::HandOver,
             start_kbps: 1_500,
             picture_floor: Bitrate::from_kbps(500),

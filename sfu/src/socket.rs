@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::net::SendFlags;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::batch::Cargo;
 use crate::limits;
 use crate::outbox::{Sent, Sink};
 use crate::path::Path;
@@ -177,7 +178,7 @@ impl MediaSocket {
 }
 
 impl Sink for MediaSocket {
-    fn send(&mut self, path: Path, contents: &[u8], segment: usize) -> Sent {
+    fn send(&mut self, path: Path, contents: &[u8], segment: usize, _: Cargo) -> Sent {
         let destination = if self.is_v6 {
             mapped(path.remote())
         } else {
@@ -247,7 +248,7 @@ mod tests {
             client.local_addr().expect("bound"),
             "normalised to the family the peer uses"
         );
-        assert_eq!(socket.send(path, b"aabbc", 2), Sent::All);
+        assert_eq!(socket.send(path, b"aabbc", 2, Cargo::Video), Sent::All);
         let mut buffer = [0; 16];
         for expected in [&b"aa"[..], b"bb", b"c"] {
             let (len, source) = client.recv_from(&mut buffer).expect("an answer");

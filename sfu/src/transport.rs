@@ -318,10 +318,7 @@ impl Transport {
         }
         self.ice.handle_timeout(now);
         self.report_paths();
-        if self.state == State::Connected && self.ice.selected().is_none() {
-            self.state = State::Disconnected;
-            self.events.push_back(TransportEvent::Disconnected);
-        }
+        self.note_lost_paths();
         let (transmits, path) = (&mut self.transmits, self.ice.selected());
         let event = self.dtls.handle_timeout(now, &mut |bytes| {
             // Without a path it is lost like any datagram; the next one will be sent again too.
@@ -330,6 +327,13 @@ impl Transport {
             }
         });
         self.handle_dtls_event(event, now);
+    }
+
+    fn note_lost_paths(&mut self) {
+        if self.state == State::Connected && self.ice.selected().is_none() {
+            self.state = State::Disconnected;
+            self.events.push_back(TransportEvent::Disconnected);
+        }
     }
 
     /// Where to send media: the nominated path, before nomination the validated path that DTLS came from or the first one.
@@ -356,6 +360,13 @@ impl Transport {
         if let State::Connecting { deadline, .. } = &mut self.state {
             *deadline = now + CONNECT_TIMEOUT;
         }
+    }
+
+    /// The connection of a path is gone: nothing can come or leave by it any more.
+    pub(crate) fn handle_path_gone(&mut self, path: Path) {
+        self.ice.drop_path(path);
+        self.report_paths();
+        self.note_lost_paths();
     }
 
     /// Whether media can be sent now: keys are in place and a path has consent.

@@ -12,6 +12,7 @@
 mod check;
 pub(crate) mod fuzz;
 mod output;
+mod streams;
 mod uplink;
 
 use std::cell::Cell;
@@ -37,7 +38,7 @@ use crate::limits;
 use crate::load::Load;
 use crate::media::{Bitrate, Kind, Layer, Target};
 use crate::member::{Member, MemberKey, Received};
-use crate::path::Path;
+use crate::path::{Path, StreamId, StreamKind};
 use crate::published::{Published, TrackKey};
 use crate::random::Random;
 use crate::relay::{Relay, Relayed};
@@ -51,6 +52,8 @@ pub(crate) struct WorkerConfig {
     pub(crate) shard: u16,
     /// Host candidates for answers, best first.
     pub(crate) candidates: Vec<SocketAddr>,
+    /// Those of them that take connections as well.
+    pub(crate) tcp_candidates: Vec<SocketAddr>,
     /// The process-wide DTLS identity.
     pub(crate) certificate: Arc<Certificate>,
     /// Start bitrate hinted to publishers, kbit/s.
@@ -84,6 +87,8 @@ pub(crate) struct Shared {
     pub(crate) events: VecDeque<Event>,
     /// TURN, if it is on.
     pub(crate) relay: Relay,
+    /// Connections that have not taken all they were given, and since when the oldest of it waits.
+    pub(crate) stream_queues: FxHashMap<StreamId, Instant>,
     /// Key frames wished for by viewers, on their way to the publishers.
     pub(crate) wishes: Vec<KeyFrameWish>,
     /// Some of the packets that were forwarded since the last flush: what they were, and when they had arrived.
@@ -164,6 +169,7 @@ impl Worker {
                 counters: Counters::default(),
                 events: VecDeque::new(),
                 relay: Relay::off(),
+                stream_queues: FxHashMap::default(),
                 // One for each line of the member that is being filled.
                 wishes: Vec::with_capacity(limits::MAX_LINES),
                 samples: Samples::default(),
@@ -193,21 +199,27 @@ impl Worker {
         self.shared.relay = relay;
     }
 
-    /// Takes one datagram from the network. SRTP is opened in place, so `datagram` is scribbled over.
+    /// Takes one datagram from the network, or one message of a stream. SRTP is opened in place, so `datagram` is scribbled over.
     pub(crate) fn handle_datagram(&mut self, path: Path, datagram: &mut [u8], now: Instant) {
         self.current = None;
-        match demux::classify(datagram) {
-            Some(Datagram::Turn | Datagram::ChannelData) => match self.shared.relay.handle(path, datagram, now) {
-                Relayed::Payload(path, payload) => {
-                    self.count(Count::TurnIn, 1);
-                    if let Some(payload) = datagram.get_mut(payload) {
-                        self.handle_plain(path, payload, now);
-                    }
+        let is_turn = matches!(demux::classify(datagram), Some(Datagram::Turn | Datagram::ChannelData));
+        match path.is_stream() {
+            Some((_, StreamKind::TurnTcp | StreamKind::TurnTls)) => self.handle_turn(path, datagram, now),
+            None if is_turn => self.handle_turn(path, datagram, now),
+            None | Some((_, StreamKind::IceTcp)) => self.handle_plain(path, datagram, now),
+        }
+    }
+
+    fn handle_turn(&mut self, path: Path, datagram: &mut [u8], now: Instant) {
+        match self.shared.relay.handle(path, datagram, now) {
+            Relayed::Payload(path, payload) => {
+                self.count(Count::TurnIn, 1);
+                if let Some(payload) = datagram.get_mut(payload) {
+                    self.handle_plain(path, payload, now);
                 }
-                Relayed::Request => self.count(Count::TurnIn, 1),
-                Relayed::Nothing => self.count(Count::TurnRefused, 1),
-            },
-            _ => self.handle_plain(path, datagram, now),
+            }
+            Relayed::Request => self.count(Count::TurnIn, 1),
+            Relayed::Nothing => self.count(Count::TurnRefused, 1),
         }
     }
 
@@ -462,14 +474,20 @@ impl Worker {
             participants: self.members.len() as i64,
             tracks: self.tracks.len() as i64,
             slots: self.members.iter().map(|(_, member)| member.slots.len() as i64).sum(),
+            paths: self.paths_in_use(),
+            allocations: self.shared.relay.allocations() as i64,
         };
-        let change = Sizes {
-            rooms: sizes.rooms - self.told.rooms,
-            participants: sizes.participants - self.told.participants,
-            tracks: sizes.tracks - self.told.tracks,
-            slots: sizes.slots - self.told.slots,
-        };
+        let change = sizes - self.told;
         self.told = sizes;
+        let relay = self.shared.relay.take_counters();
+        for (count, by) in [
+            (Count::TurnAllocated, relay.allocated),
+            (Count::TurnChallenged, relay.challenged),
+            (Count::TurnDenied, relay.refused),
+            (Count::TurnOverBudget, relay.over_budget),
+        ] {
+            self.count(count, by);
+        }
         (std::mem::take(&mut self.shared.counters), change)
     }
 
@@ -667,7 +685,7 @@ impl Worker {
 
     fn stats(&self, room: RoomId, participant: ParticipantId, now: Instant) -> Option<ParticipantStats> {
         let key = self.find(room, participant)?;
-        Some(self.members[key.0].stats(&self.tracks, now))
+        Some(self.members[key.0].stats(&self.tracks, &self.shared, now))
     }
 
     fn close_room(&mut self, room: RoomId) {

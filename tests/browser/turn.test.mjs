@@ -4,17 +4,8 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
 
 import { launch, open } from './support/chromium.mjs';
-import { decodes, hook, meet, stats, until } from './support/page.mjs';
+import { decodes, hook, meet, relayOnly, selected, until } from './support/page.mjs';
 import { Server } from './support/server.mjs';
-
-/** Run in the page before its own scripts: connections may use relayed candidates only, as behind a firewall that lets only the relay through. */
-const relayOnly = `
-  const Plain = RTCPeerConnection;
-  globalThis.RTCPeerConnection = class extends Plain {
-    constructor(configuration) {
-      super({ ...configuration, iceTransportPolicy: 'relay' });
-    }
-  };`;
 
 let server;
 let browser;
@@ -37,14 +28,6 @@ async function person(link, options = {}) {
   const page = await open(browser, link, options);
   people.push(page);
   return page;
-}
-
-/** What the selected pair of the page's connection is. */
-async function selected(page) {
-  const all = await stats(page);
-  const transport = all.find((stat) => stat.type === 'transport');
-  const pair = all.find((stat) => stat.id === transport?.selectedCandidatePairId);
-  return { pair, local: all.find((stat) => stat.id === pair?.localCandidateId) };
 }
 
 const turnPackets = async () => {

@@ -469,6 +469,12 @@ impl Server {
         }
     }
 
+    /// Whether a client has an allocation. One that has just ended may still count.
+    #[must_use]
+    pub fn has_allocation(&self, client: ClientAddr) -> bool {
+        self.by_client.contains_key(&client)
+    }
+
     /// Ends what is over.
     pub fn handle_timeout(&mut self, now: Instant) {
         let now = self.time(now);

@@ -20,6 +20,7 @@ import { Devices } from './devices.js';
 import { t } from './i18n.js';
 import { GiveUp, Signaling } from './signaling.js';
 import { initial, others, reduce, wantsMedia } from './state.js';
+import { Way, isDirect } from './way.js';
 
 /** A session is renewed when it has less than this left. It lives for 15 minutes. */
 const RENEW_BEFORE_MS = 60_000;
@@ -62,6 +63,8 @@ export class App {
   #counters = null;
   /** Comes with the first call: nothing of it is needed before. @type {typeof import('./quality.js') | null} */
   #meter = null;
+  /** Whether UDP ever worked here: kept over all connections of the page. */
+  #way = new Way();
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #sampler;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -374,8 +377,9 @@ export class App {
   async #sample() {
     const { call } = this;
     if (!call) return;
-    const reports = (await call.peerConnection.getStats()).values();
+    const reports = [...(await call.peerConnection.getStats()).values()];
     if (this.call !== call || !this.#meter) return;
+    if (call.connection === 'connected' && this.#way.note(isDirect(reports), performance.now())) call.lookForBetterWay();
     const { counters, roundTrip } = this.#meter.read(reports);
     const sample = this.#meter.between(this.#counters, counters, roundTrip);
     this.#counters = counters;

@@ -241,6 +241,11 @@ export class Call {
     if (added) this.#negotiate();
   }
 
+  /** Lets the browser look at all ways to the server again. Media goes on meanwhile. */
+  lookForBetterWay() {
+    if (!this.#closed && this.#negotiation.name === 'idle') this.#restartIce();
+  }
+
   #restartIce() {
     this.peerConnection.restartIce();
     this.#negotiate();

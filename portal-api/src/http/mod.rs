@@ -13,6 +13,7 @@ mod pages;
 mod problem;
 mod proxy;
 mod rate;
+mod redirect;
 mod serve;
 mod socket;
 mod whip;
@@ -34,8 +35,10 @@ use ipnet::IpNet;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
-pub use rate::Allowance;
-pub use serve::{Peer, serve};
+pub use proxy::holds;
+pub use rate::{Allowance, Place, Places};
+pub use redirect::redirect;
+pub use serve::{Connections, Peer, Stop};
 
 use crate::Portal;
 use crate::limits::{GREETING_PER_PREFIX, REQUEST_TIME};
@@ -112,7 +115,7 @@ struct Inner {
     metrics: metrics::HttpMetrics,
     exchanges: rate::RateLimit,
     lookups: rate::RateLimit,
-    greeting: rate::Places,
+    greeting: Places,
     readiness: health::Readiness,
 }
 
@@ -161,7 +164,7 @@ pub fn router<M: Media>(web: Web<M>) -> Result<Router, prometheus::Error> {
         inner: Arc::new(Inner {
             exchanges: rate::RateLimit::new(web.settings.exchanges),
             lookups: rate::RateLimit::new(web.settings.lookups),
-            greeting: rate::Places::new(web.settings.greeting),
+            greeting: Places::new(web.settings.greeting),
             portal: web.portal,
             settings: web.settings,
             registry: web.registry,

@@ -22,7 +22,8 @@ pub(super) fn client(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> Ip
 }
 
 /// Whether one of the networks holds this address.
-pub(super) fn holds(networks: &[IpNet], address: IpAddr) -> bool {
+#[must_use]
+pub fn holds(networks: &[IpNet], address: IpAddr) -> bool {
     let address = address.to_canonical();
     networks.iter().any(|network| network.contains(&address))
 }

@@ -66,19 +66,21 @@ impl RateLimit {
 
 /// What may be held open at once, per address prefix. The table is as long as there are prefixes that hold something.
 #[derive(Clone)]
-pub(super) struct Places {
+pub struct Places {
     limit: usize,
     held: Arc<Mutex<HashMap<Prefix, usize>>>,
 }
 
 /// Held until it is dropped.
-pub(super) struct Place {
+pub struct Place {
     places: Places,
     prefix: Prefix,
 }
 
 impl Places {
-    pub(super) fn new(limit: usize) -> Self {
+    /// So many for each prefix.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
         Self {
             limit,
             held: Arc::default(),
@@ -86,7 +88,8 @@ impl Places {
     }
 
     /// A place for this address, if its prefix does not hold all it may.
-    pub(super) fn take(&self, address: IpAddr) -> Option<Place> {
+    #[must_use]
+    pub fn take(&self, address: IpAddr) -> Option<Place> {
         let prefix = Prefix::of(address);
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let count = held.get(&prefix).copied().unwrap_or(0);

@@ -25,6 +25,8 @@ pub(crate) struct AnswerParams<'a> {
     pub(crate) fingerprint: &'a Fingerprint,
     /// Host candidates (UDP), best first.
     pub(crate) candidates: &'a [SocketAddr],
+    /// Those of them that take connections as well (RFC 6544, passive).
+    pub(crate) tcp_candidates: &'a [SocketAddr],
     /// The bit rate video publishers are told to start with, kbit/s.
     pub(crate) start_kbps: u32,
     /// The session id in the `o=` line: the same for all answers of a session, below 2^63.

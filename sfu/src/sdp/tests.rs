@@ -23,6 +23,7 @@ fn answer_from(first_ssrc: u32, offer: &str, previous: Option<&Session>) -> Resu
         local_ice: &local_ice,
         fingerprint: &fingerprint,
         candidates: &candidates,
+        tcp_candidates: &candidates[..1],
         start_kbps: 1_500,
         session_id: 42,
         next_ssrc: &mut || {

@@ -91,6 +91,13 @@ fn accepted(
                 .enumerate()
                 .map(|(index, address)| candidate(index, *address)),
         );
+        attributes.extend(
+            params
+                .tcp_candidates
+                .iter()
+                .enumerate()
+                .map(|(index, address)| tcp_candidate(candidates.len() + index, index, *address)),
+        );
         attributes.push(flag("end-of-candidates"));
     }
     attributes.push(flag(direction(line).as_str()));
@@ -149,6 +156,21 @@ fn candidate(index: usize, address: SocketAddr) -> Attribute {
     pair(
         "candidate",
         format!("{foundation} {COMPONENT} udp {priority} {ip} {port} typ host"),
+    )
+}
+
+/// A host candidate that waits for connections (RFC 6544 §4.5), below all over UDP (§4.2).
+fn tcp_candidate(foundation: usize, index: usize, address: SocketAddr) -> Attribute {
+    const HOST_PREFERENCE: u32 = 90;
+    const PASSIVE: u32 = 4;
+    const COMPONENT: u32 = 1;
+    let other_preference = 8_191 - index.min(8_191) as u32;
+    let local_preference = (PASSIVE << 13) | other_preference;
+    let priority = (HOST_PREFERENCE << 24) | (local_preference << 8) | (256 - COMPONENT);
+    let (foundation, ip, port) = (foundation + 1, address.ip(), address.port());
+    pair(
+        "candidate",
+        format!("{foundation} {COMPONENT} tcp {priority} {ip} {port} typ host tcptype passive"),
     )
 }
 

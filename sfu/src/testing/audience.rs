@@ -79,6 +79,7 @@ impl Audience {
         let config = WorkerConfig {
             shard: 0,
             candidates: vec![([192, 0, 2, 1], 8_080).into()],
+            tcp_candidates: Vec::new(),
             certificate: Arc::new(Certificate::generate().expect("P-256 works")),
             start_kbps: 1_500,
             picture_floor: crate::media::Bitrate::from_kbps(500),

@@ -77,6 +77,7 @@ pub(crate) fn drive(data: &[u8]) {
     let config = WorkerConfig {
         shard: 0,
         candidates: vec![([192, 0, 2, 1], 8_080).into()],
+        tcp_candidates: Vec::new(),
         certificate: Arc::clone(certificate),
         start_kbps: 1_500,
         picture_floor: crate::media::Bitrate::from_kbps(500),

@@ -95,6 +95,7 @@ impl Stage {
         let config = WorkerConfig {
             shard: 0,
             candidates: vec![([198, 51, 100, 1], 8_080).into()],
+            tcp_candidates: Vec::new(),
             certificate: Arc::clone(certificate),
             start_kbps: 1_500,
             picture_floor: crate::media::Bitrate::from_kbps(500),

@@ -13,11 +13,17 @@ const base = [
   '--disable-sync',
 ];
 
-/** A browser whose camera and microphone are there and allowed (`devices: true`), or not there at all. */
-export function launch({ devices = true } = {}) {
-  const args = devices ? [...base, '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream'] : base;
-  return chromium.launch({ executablePath, args });
+/**
+ * A browser whose camera and microphone are there and allowed (`devices: true`), or not there at all. `home` is its home directory, where it
+ * looks for authorities of certificates; `path` another program that starts it; `more` are further arguments.
+ */
+export function launch({ devices = true, home, path = executablePath, more = [] } = {}) {
+  const args = [...base, ...more];
+  if (devices) args.push('--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream');
+  return chromium.launch({ executablePath: path, args, env: home ? { ...process.env, HOME: home } : process.env });
 }
+
+export { executablePath };
 
 /**
  * A person: a browser context of its own with one page on `link`. `script` is run in every document before the page's own scripts.

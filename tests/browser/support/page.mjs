@@ -53,3 +53,22 @@ export async function meet(patient, clinician) {
   await hook(patient, 'remote-video').waitFor();
   await hook(clinician, 'remote-video').waitFor();
 }
+
+/** What the selected pair of the page's connection is. */
+export async function selected(page) {
+  const all = await stats(page);
+  const transport = all.find((stat) => stat.type === 'transport');
+  const pair = all.find((stat) => stat.id === transport?.selectedCandidatePairId);
+  const candidate = (id) => all.find((stat) => stat.id === id);
+  return { pair, local: candidate(pair?.localCandidateId), remote: candidate(pair?.remoteCandidateId) };
+}
+
+/** Run in the page before its own scripts: connections may use relayed candidates only, as behind a firewall that lets only the relay through. */
+export const relayOnly = `
+  const Plain = RTCPeerConnection;
+  globalThis.RTCPeerConnection = class extends Plain {
+    constructor(configuration) {
+      const only = configuration.iceServers.map((server) => ({ ...server, urls: server.urls.filter((url) => globalThis.relayUrls?.(url) ?? true) }));
+      super({ ...configuration, iceServers: only, iceTransportPolicy: 'relay' });
+    }
+  };`;

@@ -23,21 +23,25 @@ async function freePort() {
 export class Server {
   /**
    * Starts a server with its own data, or on another's `data` and `port`. `host` 0.0.0.0 offers media on every address of the
-   * machine: Firefox takes no candidate on the loopback interface. `relay` is the setting `turn.relay`.
+   * machine: Firefox takes no candidate on the loopback interface. `relay` is the setting `turn.relay`; `tls` are the files of a
+   * certificate, `{ cert, key }`; `settings` is further TOML, for before the first table. `wrap` goes before the command, as in
+   * `['ip', 'netns', 'exec', 'name']`, and `origin` says how browsers reach the server then.
    */
-  static async start({ data, port, host = '127.0.0.1', relay } = {}) {
+  static async start({ data, port, host = '127.0.0.1', relay, tls, settings = '', wrap = [], origin } = {}) {
     const server = new Server();
     server.data = data ?? (await mkdtemp(join(tmpdir(), 'housecall-test-')));
     server.port = port ?? (await freePort());
-    server.origin = `http://localhost:${server.port}`;
+    server.origin = origin ?? `${tls ? 'https' : 'http'}://localhost:${server.port}`;
     server.log = '';
     const args = ['serve', '--listen', `${host}:${server.port}`, '--data', server.data];
-    if (relay) {
+    if (relay || tls || settings) {
       const config = join(server.data, 'housecall.toml');
-      await writeFile(config, `demo = true\n[turn]\nrelay = "${relay}"\n`);
+      const tables = [relay && `[turn]\nrelay = "${relay}"`, tls && `[tls]\ncert = "${tls.cert}"\nkey = "${tls.key}"`];
+      await writeFile(config, ['demo = true', settings, ...tables.filter(Boolean), ''].join('\n'));
       args.push('--config', config);
     }
-    server.process = spawn(binary, args, {
+    const command = [...wrap, binary, ...args];
+    server.process = spawn(command[0], command.slice(1), {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     server.exited = new Promise((resolve) => server.process.once('exit', (code, signal) => resolve(signal ?? code)));
@@ -45,7 +49,7 @@ export class Server {
       const links = new Set();
       const read = (chunk) => {
         server.log += chunk;
-        for (const [link] of server.log.matchAll(/http:\/\/\S+\/join#\S+/g)) links.add(link);
+        for (const [link] of server.log.matchAll(/https?:\/\/\S+\/join#\S+/g)) links.add(link);
         if (links.size >= 2) resolve([...links]);
       };
       server.process.stdout.on('data', read);

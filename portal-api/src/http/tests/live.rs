@@ -1,6 +1,7 @@
 //! Over real sockets: what a router alone cannot show.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -11,7 +12,7 @@ use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::fixture::Fixture;
-use crate::WebSettings;
+use crate::{Connections, Peer, WebSettings};
 
 struct Server {
     address: SocketAddr,
@@ -23,8 +24,22 @@ async fn start(f: &Fixture) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
     let (stop, stopped) = oneshot::channel();
-    let shutdown = async { drop(stopped.await) };
-    let done = tokio::spawn(crate::serve(listener, f.router.clone(), Vec::new(), shutdown));
+    let (connections, stop_all) = Connections::new();
+    let router = f.router.clone();
+    let done = tokio::spawn(async move {
+        let mut stopped = pin!(stopped);
+        loop {
+            tokio::select! {
+                _ = &mut stopped => break,
+                accepted = listener.accept() => {
+                    let (stream, peer) = accepted.expect("a connection");
+                    tokio::spawn(connections.clone().serve(stream, Peer(peer.ip()), router.clone()));
+                }
+            }
+        }
+        drop((listener, connections));
+        stop_all.stop().await;
+    });
     Server { address, stop, done }
 }
 

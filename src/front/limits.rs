@@ -1,0 +1,39 @@
+//! Bounds on what connections can hold, each with its reason.
+
+use std::time::Duration;
+
+/// Open TCP connections. A visit holds one or two, and one more where no UDP gets through; each costs a few kB.
+pub(super) const CONNECTIONS: usize = 8_192;
+
+/// Of these, for one address prefix: a quarter. A hospital behind one address needs some 500 for pages and as many for media where its
+/// firewall lets no UDP out; a proxy that is listed, and programs on this machine, have no such bound.
+pub(super) const CONNECTIONS_PER_PREFIX: usize = 2_048;
+
+/// Connections of one address prefix that have not said what they want. Browsers say it at once, but for one or two each that they open in
+/// advance.
+pub(super) const SILENT_PER_PREFIX: usize = 512;
+
+/// How long a TLS handshake may take: two round trips, and the time of a slow phone.
+pub(super) const TLS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// After a failed `accept`.
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Bytes that the kernel may hold of a media connection without having sent them: 90 ms at 1.5 Mbit/s. What waits longer waits where video
+/// can still be dropped.
+pub(super) const NOT_SENT: u32 = 16 * 1024;
+
+/// After so much silence the peer is asked whether it is there.
+pub(super) const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// A peer that acknowledges nothing for so long is gone: as long as consent lasts (RFC 7675).
+pub(super) const UNANSWERED: Duration = Duration::from_secs(30);
+
+/// How long a media connection may take for what it is given at once. A peer that reads nothing for so long has given up.
+pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long to wait for a shard that is too busy to take what was read.
+pub(super) const BUSY_PAUSE: Duration = Duration::from_millis(2);
+
+/// How long a closing connection may take over its last word.
+pub(super) const GOODBYE: Duration = Duration::from_secs(1);

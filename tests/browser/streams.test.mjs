@@ -1,0 +1,121 @@
+/** Visits of people whose network lets no UDP out: over ICE-TCP, TURN/TCP and TURN/TLS, all on the one port. */
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { get } from 'node:https';
+import { join } from 'node:path';
+import { after, afterEach, before, describe, test } from 'node:test';
+
+import { Authority } from './support/authority.mjs';
+import { launch, open } from './support/chromium.mjs';
+import { decodes, meet, relayOnly, selected } from './support/page.mjs';
+import { Server } from './support/server.mjs';
+
+/** Takes what goes over UDP out of every answer, as a firewall does with the packets. */
+const noUdp = `
+  const { setRemoteDescription } = RTCPeerConnection.prototype;
+  RTCPeerConnection.prototype.setRemoteDescription = function (description) {
+    const sdp = description?.sdp?.replace(/^a=candidate:\\S+ 1 udp .*\\r\\n/gm, '');
+    return setRemoteDescription.call(this, sdp ? { type: description.type, sdp } : description);
+  };`;
+
+/** Relayed candidates only, by addresses that begin like this. */
+const relayedBy = (start) => `globalThis.relayUrls = (url) => url.startsWith('${start}'); ${relayOnly}`;
+
+let authority;
+let server;
+let browser;
+let people = [];
+
+before(async () => {
+  authority = await Authority.create();
+  const tls = await authority.issue('localhost', 'DNS:localhost', 'IP:127.0.0.1');
+  server = await Server.start({ host: '0.0.0.0', tls });
+  browser = await launch({ home: authority.home });
+});
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+  await authority?.remove();
+});
+afterEach(async () => {
+  for (const page of people) await page.context().close();
+  people = [];
+});
+
+async function person(link, script) {
+  const page = await open(browser, link, { script });
+  people.push(page);
+  return page;
+}
+
+const metrics = () =>
+  new Promise((resolve, reject) => {
+    const ca = readFileSync(join(authority.home, 'ca.pem'));
+    get(`${server.origin}/metrics`, { ca }, async (response) => {
+      let text = '';
+      for await (const chunk of response) text += chunk;
+      resolve(text);
+    }).on('error', reject);
+  });
+
+/** A visit of two people with these scripts: both see and hear each other for a while. How long the first frames took, in ms. */
+async function visit(patientScript, clinicianScript) {
+  const links = await server.visit('patient', 'clinician');
+  const [patient, clinician] = [await person(links.patient, patientScript), await person(links.clinician, clinicianScript)];
+  const began = performance.now();
+  await meet(patient, clinician);
+  for (const page of [patient, clinician]) await decodes(page, { frames: 1, timeout: 20_000 });
+  const first = Math.round(performance.now() - began);
+  for (const page of [patient, clinician]) {
+    await decodes(page, { frames: 90, audioSeconds: 3, timeout: 30_000 });
+    assert.deepEqual(page.errors, []);
+  }
+  return { patient, clinician, first };
+}
+
+describe('without UDP', () => {
+  test('by default the way is direct, over UDP, and the page came over TLS', async () => {
+    const { patient, clinician, first } = await visit();
+    console.log(`direct: first frames ${first} ms after the press`);
+    for (const page of [patient, clinician]) {
+      assert.match(page.url(), /^https:/);
+      const { local, remote } = await selected(page);
+      assert.equal(remote.protocol, 'udp');
+      assert.match(local.candidateType, /^(host|prflx)$/);
+    }
+  });
+
+  test('ICE over TCP carries the visit', async () => {
+    const { patient, clinician, first } = await visit(noUdp);
+    console.log(`ICE-TCP: first frames ${first} ms after the press`);
+    const { local, remote } = await selected(patient);
+    assert.equal(local.protocol, 'tcp');
+    assert.equal(remote.protocol, 'tcp');
+    assert.equal((await selected(clinician)).remote.protocol, 'udp');
+  });
+
+  for (const [name, start, protocol] of [
+    ['TURN over TCP', 'turn:', 'tcp'],
+    ['TURN over TLS', 'turns:', 'tls'],
+  ]) {
+    test(`${name} carries the visit of two people`, async () => {
+      const { patient, clinician, first } = await visit(relayedBy(start), relayedBy(start));
+      console.log(`${name}: first frames ${first} ms after the press`);
+      for (const page of [patient, clinician]) {
+        const { local } = await selected(page);
+        assert.equal(local.candidateType, 'relay');
+        assert.equal(local.relayProtocol, protocol);
+        assert.ok(local.url.startsWith(start));
+      }
+    });
+  }
+
+  test('metrics tell the paths', async () => {
+    await visit(relayedBy('turns:'), noUdp);
+    const text = await metrics();
+    assert.match(text, /^housecall_media_transports\{path="turn_tls"\} 1$/m);
+    assert.match(text, /^housecall_media_transports\{path="tcp"\} 1$/m);
+    assert.match(text, /^housecall_turn_allocations [1-9]/m);
+  });
+});
