@@ -23,8 +23,8 @@ use tokio::sync::oneshot;
 
 use announce::Announcement;
 use config::{Config, Tls};
-pub use front::tls::TlsError;
 use front::tls::Certificate;
+pub use front::tls::TlsError;
 use front::{FrontMetrics, Secured, Services};
 pub use panics::log_panics;
 use ports::Ports;
@@ -180,11 +180,11 @@ pub async fn run(config: Config, out: &mut impl Write, shutdown: impl Future<Out
             max_viewers: config.viewers_per_visit,
         },
     );
-    let origin = config.public_url.clone().unwrap_or_else(|| local_origin(address, &config.tls));
-    let listeners: Result<Vec<_>, _> = listeners
-        .into_iter()
-        .map(tokio::net::TcpListener::from_std)
-        .collect();
+    let origin = config
+        .public_url
+        .clone()
+        .unwrap_or_else(|| local_origin(address, &config.tls));
+    let listeners: Result<Vec<_>, _> = listeners.into_iter().map(tokio::net::TcpListener::from_std).collect();
     let listeners = listeners.map_err(ServeError::Runtime)?;
     let registry = prometheus::Registry::new();
     hub.register_metrics(&registry).map_err(ServeError::Metrics)?;

@@ -13,9 +13,7 @@ pub mod store;
 pub mod text;
 
 pub use axum::Router;
-pub use http::{
-    Allowance, Connections, Peer, Place, Places, Stop, Web, WebSettings, holds, redirect, router,
-};
+pub use http::{Allowance, Connections, Peer, Place, Places, Stop, Web, WebSettings, holds, redirect, router};
 pub use portal::{
     AppointmentRequest, ClinicProfile, CreatedAppointment, CreatedVisit, Day, MintedToken, Portal, PortalError,
     SessionGrant, StartLinks, TokenRequest, VisitStart,

@@ -11,8 +11,8 @@ use crate::driver::ShardHandle;
 use crate::ids::{Mid, ParticipantId, RelayUserId, RoomId, TrackId};
 use crate::media::Target;
 use crate::path::StreamKind;
-use crate::streams::StreamLink;
 use crate::placement::Placement;
+use crate::streams::StreamLink;
 
 /// The media core.
 #[derive(Clone)]
@@ -121,13 +121,7 @@ impl Sfu {
     /// Tells a shard of a connection from `remote` to our address `local` that speaks ICE or TURN; `None` if it has too much to do. Shards are
     /// numbered from 0, in the order of [`crate::Running::addresses`].
     #[must_use]
-    pub fn open_stream(
-        &self,
-        shard: usize,
-        kind: StreamKind,
-        remote: SocketAddr,
-        local: IpAddr,
-    ) -> Option<StreamLink> {
+    pub fn open_stream(&self, shard: usize, kind: StreamKind, remote: SocketAddr, local: IpAddr) -> Option<StreamLink> {
         self.shards.get(shard)?.open_stream(kind, remote, local)
     }
 

@@ -254,8 +254,16 @@ mod tests {
         for (path, kind, client) in [
             (udp, PathKind::Udp, Some(ClientTransport::Udp)),
             (make(1, StreamKind::IceTcp), PathKind::Tcp, None),
-            (make(1, StreamKind::TurnTcp), PathKind::TurnTcp, Some(ClientTransport::Tcp)),
-            (make(1, StreamKind::TurnTls), PathKind::TurnTls, Some(ClientTransport::Tls)),
+            (
+                make(1, StreamKind::TurnTcp),
+                PathKind::TurnTcp,
+                Some(ClientTransport::Tcp),
+            ),
+            (
+                make(1, StreamKind::TurnTls),
+                PathKind::TurnTls,
+                Some(ClientTransport::Tls),
+            ),
         ] {
             assert_eq!(path.kind(), kind);
             assert_eq!(path.relay_client().map(|client| client.transport()), client);

@@ -180,12 +180,17 @@ pub(crate) fn stream_urls(shard: usize, candidates: &[SocketAddr], urls: &RelayU
         return Vec::new();
     };
     let port = urls.port.filter(|_| shard == 0).unwrap_or(own);
-    let tls = urls.tls_host.iter().map(|host| format!("turns:{host}:{port}?transport=tcp"));
+    let tls = urls
+        .tls_host
+        .iter()
+        .map(|host| format!("turns:{host}:{port}?transport=tcp"));
     let tcp: Vec<String> = match &urls.tcp_host {
         Some(host) => vec![format!("turn:{host}:{port}?transport=tcp")],
         None => {
             let found = one_of_each_family(candidates).into_iter();
-            found.map(|candidate| format!("turn:{candidate}?transport=tcp")).collect()
+            found
+                .map(|candidate| format!("turn:{candidate}?transport=tcp"))
+                .collect()
         }
     };
     tls.chain(tcp).collect()

@@ -145,7 +145,11 @@ impl Stream {
             if !self.urgent.is_empty() && self.urgent.len() + self.video.len() <= limits::STREAM_RECORD {
                 self.urgent.append(&mut self.video);
             }
-            let lane = if self.urgent.is_empty() { &mut self.video } else { &mut self.urgent };
+            let lane = if self.urgent.is_empty() {
+                &mut self.video
+            } else {
+                &mut self.urgent
+            };
             let (chunk, since) = lane.take(empty);
             match self.down.as_ref().map(|down| down.try_send(chunk)) {
                 Some(Ok(())) => self.in_flight.push(since),

@@ -58,7 +58,9 @@ async fn carry_down(output: &mut (impl AsyncWrite + Unpin), writer: &mut StreamW
             output.write_all(&chunk).await?;
             output.flush().await
         };
-        timeout(limits::WRITE_TIMEOUT, write).await.map_err(|_| Ended::Stuck)??;
+        timeout(limits::WRITE_TIMEOUT, write)
+            .await
+            .map_err(|_| Ended::Stuck)??;
         writer.done(chunk);
     }
     Ok(())

@@ -62,7 +62,10 @@ impl FrontMetrics {
             &["protocol"],
         )?;
         let refused = IntCounterVec::new(
-            Opts::new("housecall_connections_refused_total", "TCP connections not served, by reason."),
+            Opts::new(
+                "housecall_connections_refused_total",
+                "TCP connections not served, by reason.",
+            ),
             &["reason"],
         )?;
         let certificate = IntGaugeVec::new(
@@ -90,18 +93,24 @@ impl FrontMetrics {
 
     pub(super) fn serve(&self, what: Served) {
         let label = SERVED.iter().find(|(served, _)| *served == what);
-        self.served.with_label_values(&[label.map_or("http", |(_, label)| label)]).inc();
+        self.served
+            .with_label_values(&[label.map_or("http", |(_, label)| label)])
+            .inc();
     }
 
     pub(super) fn refuse(&self, why: Refused) {
         let label = REFUSED.iter().find(|(refused, _)| *refused == why);
-        self.refused.with_label_values(&[label.map_or("gone", |(_, label)| label)]).inc();
+        self.refused
+            .with_label_values(&[label.map_or("gone", |(_, label)| label)])
+            .inc();
     }
 
     /// How many were refused for a reason.
     #[cfg(test)]
     pub(super) fn refused_for(&self, why: Refused) -> u64 {
         let label = REFUSED.iter().find(|(refused, _)| *refused == why);
-        self.refused.with_label_values(&[label.map_or("gone", |(_, label)| label)]).get()
+        self.refused
+            .with_label_values(&[label.map_or("gone", |(_, label)| label)])
+            .get()
     }
 }

@@ -98,7 +98,11 @@ async fn each_protocol_finds_its_service_and_a_stop_ends_all() {
     for piece in GET.chunks(3) {
         http.write_all(piece).await.expect("written");
     }
-    assert!(rest(&mut http).await.contains("location: https://served.example/healthz\r\n"));
+    assert!(
+        rest(&mut http)
+            .await
+            .contains("location: https://served.example/healthz\r\n")
+    );
     let mut turn = port.connect().await;
     is_challenged(&mut turn).await;
     is_challenged(&mut turn).await;
@@ -106,14 +110,23 @@ async fn each_protocol_finds_its_service_and_a_stop_ends_all() {
     let mut silent = port.connect().await;
     port.stop.send(()).expect("running");
     port.done.await.expect("no panic");
-    assert_eq!(rest(&mut silent).await, "", "one that had said nothing is not waited for");
+    assert_eq!(
+        rest(&mut silent).await,
+        "",
+        "one that had said nothing is not waited for"
+    );
     assert!(TcpStream::connect(port.address).await.is_err());
 }
 
 #[tokio::test]
 async fn nonsense_is_closed_without_a_word() {
     let port = Port::open(None).await;
-    let huge_frame = [&[0, 0x54, 0, 1, 0, 0x40, 0x21, 0x12, 0xa4, 0x42][..], &[0; 74], &[0xff; 2_000]].concat();
+    let huge_frame = [
+        &[0, 0x54, 0, 1, 0, 0x40, 0x21, 0x12, 0xa4, 0x42][..],
+        &[0; 74],
+        &[0xff; 2_000],
+    ]
+    .concat();
     let huge_message = [&[0, 1, 0xff, 0xfc, 0x21, 0x12, 0xa4, 0x42][..], &[0; 20]].concat();
     for bytes in [
         &b"SSH-2.0-OpenSSH_9.2\r\n"[..],
@@ -187,7 +200,9 @@ impl Files {
     }
 
     fn open(&self) -> Arc<tls::Certificate> {
-        tls::Certificate::open(&self.tls(), Vec::new()).expect("a pair").expect("TLS is on")
+        tls::Certificate::open(&self.tls(), Vec::new())
+            .expect("a pair")
+            .expect("TLS is on")
     }
 
     fn connector(&self, alpn: &[&[u8]]) -> TlsConnector {
@@ -208,7 +223,10 @@ type Client = tokio_rustls::client::TlsStream<TcpStream>;
 
 async fn secure(port: &Port, connector: &TlsConnector) -> Client {
     let name = ServerName::try_from("localhost").expect("a name");
-    connector.connect(name, port.connect().await).await.expect("a handshake")
+    connector
+        .connect(name, port.connect().await)
+        .await
+        .expect("a handshake")
 }
 
 fn shown(client: &Client) -> CertificateDer<'static> {
@@ -222,12 +240,20 @@ async fn inside_of_tls_there_is_http_and_turn_and_outside_a_redirect() {
     let port = Port::open(Some(files.open().acceptor(TlsVersion::V13).expect("TLS"))).await;
     let mut plain = port.connect().await;
     plain.write_all(GET).await.expect("written");
-    assert!(rest(&mut plain).await.contains("location: https://redirected.example/healthz\r\n"));
+    assert!(
+        rest(&mut plain)
+            .await
+            .contains("location: https://redirected.example/healthz\r\n")
+    );
 
     for alpn in [&[][..], &[b"h2", b"http/1.1"]] {
         let mut https = secure(&port, &files.connector(alpn)).await;
         https.write_all(GET).await.expect("written");
-        assert!(rest(&mut https).await.contains("location: https://served.example/healthz\r\n"));
+        assert!(
+            rest(&mut https)
+                .await
+                .contains("location: https://served.example/healthz\r\n")
+        );
     }
     for alpn in [&[][..], &[b"stun.turn"]] {
         let mut turn = secure(&port, &files.connector(alpn)).await;

@@ -59,7 +59,9 @@ pub enum TlsError {
         key: PathBuf,
     },
     /// The TLS library takes neither.
-    #[error("the certificate cannot be used for TLS ({0}). Use an RSA (2048 bits or more), P-256, P-384 or Ed25519 key")]
+    #[error(
+        "the certificate cannot be used for TLS ({0}). Use an RSA (2048 bits or more), P-256, P-384 or Ed25519 key"
+    )]
     Unusable(#[source] rustls::Error),
     /// One could not be made.
     #[error("a self-signed certificate could not be made for these names. Check public_url")]
@@ -172,9 +174,8 @@ fn self_signed(names: Vec<String>, provider: &CryptoProvider) -> Result<Certifie
         .push(DnType::CommonName, "Housecall, self-signed");
     let key = KeyPair::generate().map_err(TlsError::SelfSigned)?;
     let certificate = params.self_signed(&key).map_err(TlsError::SelfSigned)?;
-    let secret = PrivateKeyDer::try_from(key.serialize_der()).map_err(|_| {
-        TlsError::Unusable(rustls::Error::General("a key that was just made".to_owned()))
-    })?;
+    let secret = PrivateKeyDer::try_from(key.serialize_der())
+        .map_err(|_| TlsError::Unusable(rustls::Error::General("a key that was just made".to_owned())))?;
     CertifiedKey::from_der(vec![certificate.into()], secret, provider).map_err(TlsError::Unusable)
 }
 
@@ -224,7 +225,9 @@ pub(crate) async fn watch(certificate: Arc<Certificate>, cert: PathBuf, key: Pat
                 metrics.certificate.with_label_values(&["reloads"]).inc();
                 tracing::info!("a new certificate is in use");
             }
-            Err(cause) => tracing::warn!(%cause, "the certificate's files have changed, and the one before stays in use"),
+            Err(cause) => {
+                tracing::warn!(%cause, "the certificate's files have changed, and the one before stays in use")
+            }
         }
     }
 }

@@ -54,8 +54,7 @@ impl Lane {
             }
             StreamKind::TurnTcp | StreamKind::TurnTls => {
                 self.bytes.extend_from_slice(datagram);
-                self.bytes
-                    .extend_from_slice(&[0; 3][..turn_padding(datagram.len())]);
+                self.bytes.extend_from_slice(&[0; 3][..turn_padding(datagram.len())]);
             }
         }
         self.datagrams += 1;

@@ -196,7 +196,11 @@ fn a_connection_that_takes_nothing_loses_video_and_keeps_audio() {
         streams.flush(|_, since| waits = since);
     }
     assert_eq!(waits, None);
-    assert_eq!(seen.iter().filter(|kind| **kind == 0xaa).count(), 100, "all audio arrives");
+    assert_eq!(
+        seen.iter().filter(|kind| **kind == 0xaa).count(),
+        100,
+        "all audio arrives"
+    );
     assert_eq!(seen.iter().filter(|kind| **kind == 0xbb).count() as u64, 300 - lost);
 }
 
@@ -208,7 +212,10 @@ fn the_shard_is_told_when_there_is_room_again() {
         streams.flush(|_, _| {});
     }
     let chunk = at_once(link.writer.next()).flatten().expect("a chunk");
-    assert!(matches!(streams.inbox.try_recv(), Err(std::sync::mpsc::TryRecvError::Empty)));
+    assert!(matches!(
+        streams.inbox.try_recv(),
+        Err(std::sync::mpsc::TryRecvError::Empty)
+    ));
     link.writer.done(chunk);
     assert!(matches!(streams.inbox.try_recv(), Ok(FromStream::Room(_))));
     streams.flush(|_, since| assert_eq!(since, None));

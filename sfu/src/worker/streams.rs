@@ -58,7 +58,11 @@ impl Worker {
     pub(super) fn paths_in_use(&self) -> [i64; PathKind::ALL.len()] {
         let mut found = [0; PathKind::ALL.len()];
         for (_, member) in &self.members {
-            if let Some(path) = member.transport.selected_path().filter(|_| member.transport.is_connected()) {
+            if let Some(path) = member
+                .transport
+                .selected_path()
+                .filter(|_| member.transport.is_connected())
+            {
                 found[path.kind() as usize] += 1;
             }
         }
