@@ -205,7 +205,7 @@ impl Files {
             .expect("TLS is on")
     }
 
-    fn connector(&self, alpn: &[&[u8]]) -> TlsConnector {
+    fn connector(&self, alpn: &[&str]) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).expect("an authority");
         let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
@@ -214,7 +214,7 @@ impl Files {
             .expect("versions")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         TlsConnector::from(Arc::new(config))
     }
 }
@@ -246,7 +246,7 @@ async fn inside_of_tls_there_is_http_and_turn_and_outside_a_redirect() {
             .contains("location: https://redirected.example/healthz\r\n")
     );
 
-    for alpn in [&[][..], &[b"h2", b"http/1.1"]] {
+    for alpn in [&[][..], &["h2", "http/1.1"]] {
         let mut https = secure(&port, &files.connector(alpn)).await;
         https.write_all(GET).await.expect("written");
         assert!(
@@ -255,7 +255,7 @@ async fn inside_of_tls_there_is_http_and_turn_and_outside_a_redirect() {
                 .contains("location: https://served.example/healthz\r\n")
         );
     }
-    for alpn in [&[][..], &[b"stun.turn"]] {
+    for alpn in [&[][..], &["stun.turn"]] {
         let mut turn = secure(&port, &files.connector(alpn)).await;
         is_challenged(&mut turn).await;
         is_challenged(&mut turn).await;

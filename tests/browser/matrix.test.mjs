@@ -115,7 +115,7 @@ describe('the connect matrix', { skip: obstacle ?? false }, () => {
     }));
 
   test('only TLS on 443, first bytes inspected', async () => {
-    const inspector = await net.script(MIDDLE, 'inspect', 8_443, '10.203.1.2');
+    const inspector = await net.script(MIDDLE, 'inspect', 8_443, '198.18.1.2');
     try {
       await visit('only TLS on 443', {
         rules: {
@@ -131,11 +131,11 @@ describe('the connect matrix', { skip: obstacle ?? false }, () => {
   });
 
   test('behind an HTTP CONNECT proxy', async () => {
-    const proxy = await net.script(MIDDLE, 'proxy', 3_128, '10.203.1.2');
+    const proxy = await net.script(MIDDLE, 'proxy', 3_128, '198.18.1.2');
     try {
       await visit('HTTP CONNECT proxy', {
         rules: { forward: patient('drop') },
-        args: ['--proxy-server=http://10.203.2.1:3128'],
+        args: ['--proxy-server=http://198.18.2.1:3128'],
         expected: ['turn over tcp', 'turn over tls'],
       });
       assert.ok(proxy.lines.includes('connected'));
@@ -152,9 +152,9 @@ describe('the connect matrix', { skip: obstacle ?? false }, () => {
 
   test('server behind 1:1 NAT', () =>
     visit('server behind 1:1 NAT', {
-      rules: { prerouting: [`ip daddr ${MAPPED} dnat ip to 10.203.1.2`], forward: [...patient('ip daddr != 10.203.1.2 ip saddr != 10.203.1.2 drop')] },
+      rules: { prerouting: [`ip daddr ${MAPPED} dnat ip to 198.18.1.2`], forward: [...patient('ip daddr != 198.18.1.2 ip saddr != 198.18.1.2 drop')] },
       set: () => net.hosts(MAPPED),
-      unset: () => net.hosts('10.203.1.2', 'fd00:203:1::2'),
+      unset: () => net.hosts('198.18.1.2', '2001:db8:1::2'),
       settings: `public_addresses = ["${MAPPED}"]`,
       expected: ['udp'],
     }));

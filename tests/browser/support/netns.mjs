@@ -2,7 +2,8 @@
  * A small internet in network namespaces: a server, two homes, and a router between them that can block, lose, translate and look into what
  * passes. Needs root, `ip` and `nft`.
  *
- * Each machine has a line to the router, 10.203.N.0/24 and fd00:203:N::/64, the router's end being 1 and the machine's 2.
+ * Each machine has a line to the router, 198.18.N.0/24 and 2001:db8:N::/64, the router's end being 1 and the machine's 2. Chromium takes no
+ * candidate on port 443 of a private address, so none of them is one.
  */
 
 import { execFile, spawn } from 'node:child_process';
@@ -49,14 +50,14 @@ export class Internet {
     for (const [name, line] of Object.entries(LINES)) {
       const [near, far] = [`r${line}`, `m${line}`];
       await net.exec('router', 'ip', 'link', 'add', near, 'type', 'veth', 'peer', 'name', far, 'netns', net.ns(name));
-      await net.exec('router', 'ip', 'addr', 'add', `10.203.${line}.1/24`, 'dev', near);
-      await net.exec('router', 'ip', '-6', 'addr', 'add', `fd00:203:${line}::1/64`, 'dev', near, 'nodad');
+      await net.exec('router', 'ip', 'addr', 'add', `198.18.${line}.1/24`, 'dev', near);
+      await net.exec('router', 'ip', '-6', 'addr', 'add', `2001:db8:${line}::1/64`, 'dev', near, 'nodad');
       await net.exec('router', 'ip', 'link', 'set', near, 'up');
       await net.exec(name, 'ip', 'link', 'set', far, 'up');
       await net.v4(name, true);
       await net.v6(name, true);
     }
-    await net.hosts('10.203.1.2', 'fd00:203:1::2');
+    await net.hosts('198.18.1.2', '2001:db8:1::2');
     return net;
   }
 
@@ -76,16 +77,16 @@ export class Internet {
   /** Gives a machine its IPv4 address, or takes it away. */
   async v4(name, on) {
     const [line, device] = [LINES[name], `m${LINES[name]}`];
-    if (!on) return this.exec(name, 'ip', 'addr', 'del', `10.203.${line}.2/24`, 'dev', device);
-    await this.exec(name, 'ip', 'addr', 'add', `10.203.${line}.2/24`, 'dev', device);
-    return this.exec(name, 'ip', 'route', 'replace', 'default', 'via', `10.203.${line}.1`);
+    if (!on) return this.exec(name, 'ip', 'addr', 'del', `198.18.${line}.2/24`, 'dev', device);
+    await this.exec(name, 'ip', 'addr', 'add', `198.18.${line}.2/24`, 'dev', device);
+    return this.exec(name, 'ip', 'route', 'replace', 'default', 'via', `198.18.${line}.1`);
   }
 
   async v6(name, on) {
     const [line, device] = [LINES[name], `m${LINES[name]}`];
-    if (!on) return this.exec(name, 'ip', '-6', 'addr', 'del', `fd00:203:${line}::2/64`, 'dev', device);
-    await this.exec(name, 'ip', '-6', 'addr', 'add', `fd00:203:${line}::2/64`, 'dev', device, 'nodad');
-    return this.exec(name, 'ip', '-6', 'route', 'replace', 'default', 'via', `fd00:203:${line}::1`);
+    if (!on) return this.exec(name, 'ip', '-6', 'addr', 'del', `2001:db8:${line}::2/64`, 'dev', device);
+    await this.exec(name, 'ip', '-6', 'addr', 'add', `2001:db8:${line}::2/64`, 'dev', device, 'nodad');
+    return this.exec(name, 'ip', '-6', 'route', 'replace', 'default', 'via', `2001:db8:${line}::1`);
   }
 
   /** The addresses under which the two homes find the server. */
