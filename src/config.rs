@@ -721,7 +721,7 @@ mod tests {
             (
                 "[tls]\noldest = \"1.1\"",
                 "line 2",
-                "unknown variant `1.1`",
+                "must be `1.2` or `1.3`",
                 "Correct the line",
             ),
             (
