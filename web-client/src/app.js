@@ -20,7 +20,6 @@ import { Devices } from './devices.js';
 import { t } from './i18n.js';
 import { GiveUp, Signaling } from './signaling.js';
 import { initial, others, reduce, wantsMedia } from './state.js';
-import { Way, isDirect } from './way.js';
 
 /** A session is renewed when it has less than this left. It lives for 15 minutes. */
 const RENEW_BEFORE_MS = 60_000;
@@ -63,8 +62,8 @@ export class App {
   #counters = null;
   /** Comes with the first call: nothing of it is needed before. @type {typeof import('./quality.js') | null} */
   #meter = null;
-  /** Whether UDP ever worked here: kept over all connections of the page. */
-  #way = new Way();
+  /** Whether UDP ever worked here: kept over all connections of the page. @type {import('./way.js').Way | null} */
+  #way = null;
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #sampler;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -379,7 +378,9 @@ export class App {
     if (!call) return;
     const reports = [...(await call.peerConnection.getStats()).values()];
     if (this.call !== call || !this.#meter) return;
-    if (call.connection === 'connected' && this.#way.note(isDirect(reports), performance.now())) call.lookForBetterWay();
+    this.#way ??= new this.#meter.Way();
+    const look = call.connection === 'connected' && this.#way.note(this.#meter.isDirect(reports), performance.now());
+    if (look) call.lookForBetterWay();
     const { counters, roundTrip } = this.#meter.read(reports);
     const sample = this.#meter.between(this.#counters, counters, roundTrip);
     this.#counters = counters;

@@ -10,6 +10,9 @@
  * @typedef {{received: number, lost: number}} Counters
  */
 
+// The page loads this module with its first call, and the other one with it.
+export { Way, isDirect } from './way.js';
+
 /** From here on people notice: words get lost now and then. */
 const FAIR_LOSS = 0.02;
 /** From here on a conversation is hard. */
