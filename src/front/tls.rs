@@ -226,7 +226,7 @@ pub(crate) async fn watch(certificate: Arc<Certificate>, cert: PathBuf, key: Pat
                 tracing::info!("a new certificate is in use");
             }
             Err(cause) => {
-                tracing::warn!(%cause, "the certificate's files have changed, and the one before stays in use")
+                tracing::warn!(%cause, "the certificate's files have changed, and the one before stays in use");
             }
         }
     }
