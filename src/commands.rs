@@ -140,11 +140,11 @@ fn shown(instant: Timestamp, zone: &str) -> String {
     zoned.strftime("%Y-%m-%d %H:%M (%Q)").to_string()
 }
 
-/// Where people open links, as far as a command can know: a server may have been told another port.
+/// Where people open links: what the running server says, else what the configuration does.
 fn origin(config: &Config) -> String {
-    config
-        .public_url
-        .clone()
+    let said = housecall::origin_of_server(&config.data_dir).filter(|origin| !origin.is_empty());
+    let written = || config.public_url.clone();
+    said.or_else(written)
         .unwrap_or_else(|| "http://localhost:PORT".to_owned())
 }
 
@@ -162,7 +162,7 @@ fn place(arguments: Vec<(&'static str, &Path)>) -> String {
 
 /// A visit on data that no server uses opens for nobody: often it is the wrong directory.
 fn unless_served(directory: &Path, hints: &mut impl Write) -> anyhow::Result<()> {
-    if !housecall::is_served(directory) {
+    if housecall::origin_of_server(directory).is_none() {
         let directory = std::path::absolute(directory)?;
         writeln!(
             hints,

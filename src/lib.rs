@@ -7,9 +7,9 @@ mod panics;
 mod ports;
 
 use std::fs::{DirBuilder, File, TryLockError};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -160,7 +160,7 @@ pub async fn run(config: Config, out: &mut impl Write, shutdown: impl Future<Out
     } = ports::bind(&config)?;
     let certificate = Certificate::open(&config.tls, certificate_names(&config)).map_err(ServeError::Tls)?;
     // Before anything is opened: opening brings the database up to date, under the feet of whoever else serves it.
-    let _lock = lock(&config.data_dir)?;
+    let mut lock = lock(&config.data_dir)?;
     let portal = open_portal(&config)?;
     let links = match config.demo {
         true => Some(
@@ -205,6 +205,10 @@ pub async fn run(config: Config, out: &mut impl Write, shutdown: impl Future<Out
         media_alive: Arc::new(move || media.sfu.is_running()),
     })
     .map_err(ServeError::Metrics)?;
+    // For commands, which print whole links then. Without it they print all but the beginning.
+    if let Err(cause) = lock.write_all(origin.as_bytes()) {
+        tracing::warn!(%cause, "commands cannot be told where people open links");
+    }
     let (stop, stopping) = oneshot::channel::<()>();
     let secured = match &certificate {
         None => None,
@@ -287,9 +291,15 @@ fn lock(directory: &Path) -> Result<File, ServeError> {
         .mode(0o700)
         .create(directory)
         .map_err(refused)?;
-    let file = File::create(directory.join(LOCK)).map_err(refused)?;
+    // What a running server wrote into it stays.
+    let mut options = File::options();
+    let file = options.create(true).truncate(false).write(true).mode(0o600);
+    let file = file.open(directory.join(LOCK)).map_err(refused)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => {
+            file.set_len(0).map_err(refused)?;
+            Ok(file)
+        }
         Err(TryLockError::WouldBlock) => Err(ServeError::DataInUse {
             directory: directory.to_owned(),
         }),
@@ -370,11 +380,18 @@ pub fn open_for_command(config: &Config) -> Result<Portal, ServeError> {
     open_portal(config)
 }
 
-/// Whether a server uses the data in this directory.
+/// Where people open links of the server that uses the data in this directory; `None` if no server does, and empty if it didn't say.
 #[must_use]
-pub fn is_served(directory: &Path) -> bool {
-    let lock = File::open(directory.join(LOCK)).map(|file| file.try_lock_shared());
-    matches!(lock, Ok(Err(TryLockError::WouldBlock)))
+pub fn origin_of_server(directory: &Path) -> Option<String> {
+    let mut file = File::open(directory.join(LOCK)).ok()?;
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => {
+            let mut origin = String::new();
+            file.read_to_string(&mut origin).unwrap_or_default();
+            Some(origin)
+        }
+        _ => None,
+    }
 }
 
 fn not_opened(directory: &Path, cause: OpenError) -> ServeError {

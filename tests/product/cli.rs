@@ -245,6 +245,9 @@ async fn what_a_command_was_asked_for_is_all_of_its_output() {
         assert!(hints.contains(&next), "{next} is not in {hints}");
     }
 
+    let link = format!("{}/join#", server.origin());
+    assert!(hints.contains(&link), "{link} is not in {hints}");
+
     let json = server::run(&[&["visit", "create", "--json"], &place[..]].concat());
     assert!(text(&json.stderr).is_empty(), "programs need no hints");
 

@@ -37,13 +37,15 @@ export function waitingView(app, session) {
     icon('leave'),
     t('waiting.leave'),
   );
+  const title = heading(t('announce.joining'));
+  const hint = h('p', { class: 'hint' }, t('waiting.hint'));
   const card = h(
     'section',
     { class: 'card waiting-card' },
-    heading(t('waiting.title')),
+    title,
     position,
     presence,
-    h('p', { class: 'hint' }, t('waiting.hint')),
+    hint,
     notice.element,
     leave,
   );
@@ -56,6 +58,9 @@ export function waitingView(app, session) {
     const { page } = app.state;
     const visit = page.name === 'waiting' ? page.room.visit : null;
     setAttribute(card, 'data-test', visit ? 'waiting' : null);
+    // Before the server has said so, nobody is known to wait: clinicians, and who was let in before, go straight into the visit.
+    setText(title, t(visit ? 'waiting.title' : 'announce.joining'));
+    show(hint, visit !== null);
     const place = visit?.you.place === 'waiting' ? visit.you.position : null;
     setText(
       position,

@@ -77,7 +77,7 @@ for (const screen of screens.filter(({ name }) => isWanted(name))) {
   console.log(`  looked at ${screen.name}`);
 }
 
-for (const walk of [keyboard, autoplay, refusal, sideways, foldless, leaving, stale]) if (isWanted(walk.name)) await walk();
+for (const walk of [keyboard, autoplay, refusal, sideways, foldless, leaving, again, stale]) if (isWanted(walk.name)) await walk();
 await browser.close();
 server.close();
 
@@ -260,6 +260,23 @@ async function leaving() {
   await declined.page.locator('[data-test=waiting]').waitFor();
   await declined.context.close();
   console.log('  left, and was declined');
+}
+
+/** Who was let in before is told of no waiting room on the way back. */
+async function again() {
+  const { page, context } = await reach('join-again', { width: 390, height: 844 });
+  await page.evaluate(() => {
+    /** @type {any} */ (globalThis).seen = '';
+    new MutationObserver(() => (/** @type {any} */ (globalThis).seen += document.getElementById('app')?.innerText)).observe(document, { subtree: true, childList: true, characterData: true });
+    /** @type {any} */ (globalThis).fake.state({ you: { place: 'admitted' }, participants: [] });
+  });
+  await page.getByRole('button', { name: 'Return to the visit' }).click();
+  await page.locator('main.visit').waitFor();
+  const seen = await page.evaluate(() => /** @type {any} */ (globalThis).seen);
+  check('again: it says that it is joining', seen.includes('Joining…'));
+  check('again: nothing of a waiting room', !seen.includes('Waiting room') && !seen.includes('Nobody sees'));
+  await context.close();
+  console.log('  came back to a visit');
 }
 
 /** While the server is away, nothing is shown as if it were known. */
