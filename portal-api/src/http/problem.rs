@@ -113,10 +113,16 @@ impl Problem {
 
     /// The body, for people: a page that loads nothing but our own style. The texts are ours and hold nothing that was sent.
     pub(super) fn page(&self, request: RequestId) -> String {
-        let style = ASSETS.iter().find(|asset| asset.path.ends_with("/styles/main.css"));
-        let style = style.map_or_else(String::new, |style| {
-            format!("<link rel=\"stylesheet\" href=\"{}\">", style.path)
-        });
+        let link = |rel, file| {
+            let asset = ASSETS.iter().find(|asset| asset.path.ends_with(file));
+            asset.map_or_else(String::new, |asset| {
+                format!("<link rel=\"{rel}\" href=\"{}\">", asset.path)
+            })
+        };
+        let (style, icon) = (
+            link("stylesheet", "/styles/main.css"),
+            link("icon", "/icons/housecall.svg"),
+        );
         // A visit is opened by its link; what else a person may want in a browser is the start page.
         let action = match self.status {
             StatusCode::NOT_FOUND => "Open the link from your clinic’s message again, whole, or go to the start page.",
@@ -125,7 +131,7 @@ impl Problem {
         format!(
             "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><meta name=\"robots\" content=\"noindex\">\
-            <title>{title} · Housecall</title>{style}</head>\n<body><div class=\"page narrow\"><main class=\"page-main\">\
+            <title>{title} · Housecall</title>{icon}{style}</head>\n<body><div class=\"page narrow\"><main class=\"page-main\">\
             <section class=\"card message\"><h1>{title}</h1><p>{action}</p>\
             <a class=\"button primary big\" href=\"/\">Start page</a>\
             <p class=\"fine\">{status} · {request}</p></section></main></div></body></html>\n",
