@@ -157,6 +157,33 @@ describe('the end', () => {
     }
   });
 
+  test('by a clinician who has left already: the patient stays until then, and nobody comes back after it', async () => {
+    const { patient, clinician } = await pair('Chromium', 'Chromium');
+    await hook(clinician, 'hang-up').click();
+    await until('the clinician reads who is still there', () => says(clinician, 'Pat Example is still in the visit'));
+    await until('the patient reads who left', () => says(patient, 'Dr. Clara Example has left'));
+    assert.ok(await hook(patient, 'hang-up').isVisible(), 'and is in the visit still');
+    await end(clinician);
+    for (const page of [patient, clinician]) {
+      await until('the page says that it is over', () => says(page, 'The visit is over'));
+      assert.equal(await hook(page, 'rejoin').count(), 0);
+      assert.deepEqual(page.errors, []);
+    }
+  });
+
+  test('of waiting: who was declined can ask again, and is let in then', async () => {
+    const links = await server.visit('patient', 'clinician');
+    const patient = await person('Chromium', links.patient);
+    const clinician = await person('Chromium', links.clinician);
+    await hook(patient, 'join-button').click();
+    await clinician.getByRole('button', { name: 'Decline Pat Example' }).click();
+    await clinician.getByRole('button', { name: 'Send and decline' }).click();
+    await until('the patient reads the reason', () => says(patient, 'I am running late'));
+    await patient.getByRole('button', { name: 'Ask again' }).click();
+    await hook(clinician, 'admit').click();
+    for (const page of [patient, clinician]) await decodes(page, { frames: 10 });
+  });
+
   for (const name of ['Chromium', 'Firefox']) {
     test(`is told by the media connection itself, to ${name}: DTLS is closed though the page hears nothing from the server`, async () => {
       const { patient, clinician } = await pair(name, 'Chromium');
@@ -187,6 +214,6 @@ describe('the end', () => {
     assert.ok(await patient.evaluate(closed), 'its connection is closed');
     await decodes(again, { frames: 30, audioSeconds: 1, timeout: 30_000 });
     await hook(again, 'hang-up').click();
-    await until('the clinician is alone', () => says(clinician, 'Nobody else is here yet'), 5_000);
+    await until('the clinician is alone', () => says(clinician, 'Pat Example has left'), 5_000);
   });
 });
