@@ -228,6 +228,11 @@ async function foldless() {
     check(`phone ${viewport.width}: the start time has ${width} px`, width >= 220);
     await form.context.close();
   }
+  const four = await reach('visit-four', phone);
+  const tiles = await four.page.evaluate(() => [...document.querySelectorAll('.tile')].map((e) => e.getBoundingClientRect().toJSON()));
+  const pictures = tiles.map((t) => Math.round(Math.min(t.width, (t.height * 16) / 9)));
+  check(`phone: pictures of ${pictures} px`, pictures.length === 3 && pictures.every((width) => width >= 300));
+  await four.context.close();
   console.log('  looked for what is said too low');
 }
 
