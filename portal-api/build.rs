@@ -22,23 +22,24 @@ fn main() -> io::Result<()> {
         println!("cargo::rerun-if-changed={}", client.join(directory).display());
         collect(&client, &client.join(directory), &mut files)?;
     }
-    for name in FILES.into_iter().chain(["index.html"]) {
+    for name in FILES.into_iter().chain(["index.html", "ops.html"]) {
         println!("cargo::rerun-if-changed={}", client.join(name).display());
     }
     for name in FILES.into_iter().filter(|name| client.join(name).is_file()) {
         files.insert(name.to_owned(), fs::read(client.join(name))?);
     }
-    let index = match fs::read_to_string(client.join("index.html")) {
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => NO_CLIENT.to_owned(),
-        read => read?,
-    };
-
     let base = format!("/assets/{:016x}/", hash(&files));
-    let index = link(&index, &base);
     let mut code = String::new();
-    write!(code, "/// The page.\npub(super) static INDEX: Asset = ").expect("string");
-    embed(&mut code, &out, "index", "/", "index.html", index.as_bytes())?;
-    code.push_str(";\n/// All other files, by path.\npub(super) static ASSETS: &[Asset] = &[\n");
+    for (name, doc, constant) in [("index", "The page.", "INDEX"), ("ops", "The operator's page.", "OPS")] {
+        let page = match fs::read_to_string(client.join(format!("{name}.html"))) {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => NO_CLIENT.to_owned(),
+            read => read?,
+        };
+        write!(code, "/// {doc}\npub(super) static {constant}: Asset = ").expect("string");
+        embed(&mut code, &out, name, "/", "index.html", link(&page, &base).as_bytes())?;
+        code.push_str(";\n");
+    }
+    code.push_str("/// All other files, by path.\npub(super) static ASSETS: &[Asset] = &[\n");
     for (number, (name, content)) in files.iter().enumerate() {
         embed(
             &mut code,

@@ -31,6 +31,9 @@ pub(crate) enum Command {
     Visit(Visit),
     /// Print a bearer token for a visit, also while the server runs.
     Token(Token),
+    /// For whoever looks after the server, also while it runs.
+    #[command(subcommand)]
+    Ops(Ops),
 }
 
 /// Where configuration and data are; every command has these.
@@ -104,6 +107,21 @@ pub(crate) struct Token {
     /// How long the token can be used, e.g. 30m, 1h, 12h [default: until 12 hours after the visit's end].
     #[arg(long, value_name = "TIME", value_parser = time_to_live)]
     pub(crate) ttl: Option<Duration>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Ops {
+    /// Print a bearer token that shows how well visits worked, and nobody's name.
+    Token(OpsToken),
+}
+
+#[derive(Args)]
+pub(crate) struct OpsToken {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// How long the token can be used, e.g. 30m, 1h, 12h.
+    #[arg(long, value_name = "TIME", default_value = "12h", value_parser = time_to_live)]
+    pub(crate) ttl: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -12,7 +12,7 @@ use housecall_portal::text::PersonName;
 use housecall_portal::{MintedToken, PortalError, TokenRequest};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::args::{CreateVisit, RevokeVisit, Role, Token};
+use crate::args::{CreateVisit, OpsToken, RevokeVisit, Role, Token};
 
 /// What `visit create --json` prints.
 #[derive(serde::Serialize)]
@@ -117,6 +117,28 @@ pub(crate) async fn token(
         "\nThe link is {}/join# and this token. {}",
         origin(config),
         lifetime(&minted)
+    )?;
+    unless_served(&config.data_dir, hints)
+}
+
+/// `housecall ops token`
+pub(crate) async fn ops_token(
+    config: &Config,
+    command: &OpsToken,
+    out: &mut impl Write,
+    hints: &mut impl Write,
+) -> anyhow::Result<()> {
+    let ttl = SignedDuration::try_from(command.ttl).context("--ttl")?;
+    let minted = housecall::open_for_command(config)?.mint_operator(ttl).await;
+    let minted = minted.context("the token was not made")?;
+    writeln!(out, "{}", minted.token.expose())?;
+    out.flush()?;
+
+    writeln!(
+        hints,
+        "\nThe page is {}/ops# and this token. It works until {}.",
+        origin(config),
+        shown(minted.expires_at, "UTC")
     )?;
     unless_served(&config.data_dir, hints)
 }

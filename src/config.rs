@@ -26,6 +26,8 @@ const SHARDS: RangeInclusive<usize> = 1..=64;
 const START_KBPS: RangeInclusive<u32> = 250..=5_000;
 /// Below 200 kbit/s not even a third of the frames of 480p gets through; above 2,000 most people at home would see no picture.
 const PICTURE_FLOOR_KBPS: RangeInclusive<u32> = 200..=2_000;
+/// Days that quality records are kept: at least one night to look at them, at most as long as an audit log.
+const QUALITY_DAYS: RangeInclusive<u32> = 1..=2_557;
 /// Stands for "work it out" where a key has no fixed default.
 const AUTO: &str = "auto";
 
@@ -56,6 +58,8 @@ pub struct Written {
     pub turn: WrittenTurn,
     /// The certificate.
     pub tls: WrittenTls,
+    /// Quality records.
+    pub quality: WrittenQuality,
     /// Bounds per visit.
     pub limits: WrittenLimits,
     /// Logging.
@@ -159,6 +163,20 @@ pub enum TlsVersion {
     V13,
 }
 
+/// `[quality]` as written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WrittenQuality {
+    /// See [`Config::quality_days`].
+    pub keep_days: u32,
+}
+
+impl Default for WrittenQuality {
+    fn default() -> Self {
+        Self { keep_days: 90 }
+    }
+}
+
 /// `[limits]` as written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -204,6 +222,7 @@ impl Default for Written {
             media: WrittenMedia::default(),
             turn: WrittenTurn::default(),
             tls: WrittenTls::default(),
+            quality: WrittenQuality::default(),
             limits: WrittenLimits::default(),
             log: WrittenLog::default(),
         }
@@ -279,6 +298,8 @@ pub struct Config {
     pub tls: Tls,
     /// The oldest version of TLS that is spoken.
     pub oldest_tls: TlsVersion,
+    /// Days that quality records of visits are kept.
+    pub quality_days: u32,
     /// People in one visit.
     pub participants_per_visit: usize,
     /// Receive-only connections to one visit.
@@ -384,6 +405,7 @@ impl Written {
             &self.media.picture_floor_kbps,
             &PICTURE_FLOOR_KBPS,
         )?;
+        in_range("quality.keep_days", &self.quality.keep_days, &QUALITY_DAYS)?;
         in_range(
             "limits.participants_per_visit",
             &self.limits.participants_per_visit,
@@ -447,6 +469,7 @@ impl Written {
             relay: self.turn.relay,
             oldest_tls: self.tls.oldest,
             tls: tls(self.tls)?,
+            quality_days: self.quality.keep_days,
             participants_per_visit: self.limits.participants_per_visit,
             viewers_per_visit: self.limits.viewers_per_visit,
             log_format: self.log.format,

@@ -18,6 +18,7 @@ use housecall_portal::store::OpenError;
 use housecall_portal::text::PersonName;
 use housecall_portal::{ClinicProfile, Portal, PortalError, Web, WebSettings};
 use housecall_signaling::{Hub, HubSettings};
+use jiff::SignedDuration;
 
 use tokio::sync::oneshot;
 
@@ -161,7 +162,8 @@ pub async fn run(config: Config, out: &mut impl Write, shutdown: impl Future<Out
     let certificate = Certificate::open(&config.tls, certificate_names(&config)).map_err(ServeError::Tls)?;
     // Before anything is opened: opening brings the database up to date, under the feet of whoever else serves it.
     let mut lock = lock(&config.data_dir)?;
-    let portal = open_portal(&config)?;
+    let kept = SignedDuration::from_hours(24 * i64::from(config.quality_days));
+    let portal = open_portal(&config)?.keeping_quality(kept);
     let links = match config.demo {
         true => Some(
             portal

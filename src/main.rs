@@ -11,7 +11,7 @@ use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use args::{Cli, Command, Visit};
+use args::{Cli, Command, Ops, Visit};
 use housecall::config::{Config, LogFormat};
 
 fn main() -> ExitCode {
@@ -31,6 +31,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Visit(Visit::Create(create)) => create.place.config(),
         Command::Visit(Visit::Revoke(revoke)) => revoke.place.config(),
         Command::Token(token) => token.place.config(),
+        Command::Ops(Ops::Token(token)) => token.place.config(),
     }?;
     start_log(&config);
     housecall::log_panics();
@@ -43,6 +44,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
             Command::Visit(Visit::Create(create)) => commands::create_visit(&config, &create, out, hints).await,
             Command::Visit(Visit::Revoke(revoke)) => commands::revoke_visit(&config, &revoke, out).await,
             Command::Token(token) => commands::token(&config, &token, out, hints).await,
+            Command::Ops(Ops::Token(token)) => commands::ops_token(&config, &token, out, hints).await,
         }
     })?;
     // Whatever still runs by now was given its time already.

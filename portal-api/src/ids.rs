@@ -65,6 +65,8 @@ ids! {
     LinkId = "link";
     /// A session. Not its token.
     SessionId = "session";
+    /// An operator: whoever holds one of their tokens. Not the token.
+    OperatorId = "operator";
     /// One HTTP request or one command, for finding its audit rows and log lines.
     RequestId = "request";
 }

@@ -52,3 +52,11 @@ pub const GREETING_PER_PREFIX: usize = 100;
 pub const DRAIN_TIME: Duration = Duration::from_secs(5);
 /// Address prefixes that are remembered for rate limits (about 100 B each). Strangers beyond it share one allowance.
 pub const RATE_PREFIXES: usize = 20_000;
+/// Quality records read at once; an export goes on with the next. One has at most some 60 kB.
+pub const QUALITY_ROWS: usize = 200;
+/// How long quality records are kept if the configuration says nothing: long enough to compare two quarters' months.
+pub const QUALITY_KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
+/// The longest life of an operator's token, and how long one lives without a wish: a working day.
+pub const OPERATOR_LIFE: SignedDuration = SignedDuration::from_hours(31 * 24);
+/// See [`OPERATOR_LIFE`].
+pub const OPERATOR_DAY: SignedDuration = SignedDuration::from_hours(12);

@@ -19,6 +19,8 @@ pub enum TokenKind {
     Link,
     /// What a link token is exchanged for; short-lived.
     Session,
+    /// Lets an operator look at how well visits worked. A bearer, and stands behind `/ops#`.
+    Operator,
 }
 
 impl TokenKind {
@@ -26,6 +28,7 @@ impl TokenKind {
         match self {
             Self::Link => "hc_",
             Self::Session => "hcs_",
+            Self::Operator => "hco_",
         }
     }
 }
@@ -51,7 +54,7 @@ impl Token {
     /// Reads what somebody presented. `None` for anything that no server of ours has made.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let (kind, body) = [TokenKind::Session, TokenKind::Link]
+        let (kind, body) = [TokenKind::Session, TokenKind::Operator, TokenKind::Link]
             .into_iter()
             .find_map(|kind| Some((kind, text.strip_prefix(kind.prefix())?)))?;
         let bytes = (body.len() == TOKEN_TEXT)
@@ -108,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_token_reads_back_and_differs_from_the_next() {
-        for kind in [TokenKind::Link, TokenKind::Session] {
+        for kind in [TokenKind::Link, TokenKind::Session, TokenKind::Operator] {
             let token = Token::mint(kind);
             let again = Token::parse(token.expose()).expect("own tokens parse");
             assert_eq!(again.kind(), kind);

@@ -302,6 +302,10 @@ pub struct ParticipantStats {
     pub estimate: Option<Bitrate>,
     /// What its own uplink can carry, as far as that has shown.
     pub uplink_estimate: Option<Bitrate>,
+    /// How long what we send stands in a queue, by its transport-wide feedback.
+    pub queue: Duration,
+    /// The share of what we sent over the last second that was lost, by the same feedback, 0.0..=1.0.
+    pub path_loss: f32,
     /// From a repair request to the repaired packet, smoothed, if that was measured: a round trip and the publisher's time to answer.
     pub uplink_rtt: Option<Duration>,
     /// What it publishes.
@@ -340,6 +344,8 @@ pub struct PublishedStats {
 pub struct SlotStats {
     /// The receiver's line.
     pub mid: Mid,
+    /// Audio or video.
+    pub kind: Kind,
     /// The track it is pointed at.
     pub source: Option<TrackId>,
     /// What is wanted.
@@ -354,6 +360,50 @@ pub struct SlotStats {
     pub resent: u64,
     /// Loss the receiver last reported, 0.0..=1.0.
     pub loss: f32,
+    /// Packets that never arrived, by all the receiver's reports; what its publisher's path lost is not among them.
+    pub lost: u64,
+    /// Interarrival jitter the receiver last reported (RFC 3550 §6.4.1).
+    pub jitter: Duration,
+}
+
+/// What a shard's thread has sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Output {
+    /// Media packets sent, retransmissions included.
+    pub sent: u64,
+    /// Datagrams that could not be sent.
+    pub unsent: u64,
+}
+
+impl std::ops::Add for Output {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self {
+            sent: self.sent + other.sent,
+            unsent: self.unsent + other.unsent,
+        }
+    }
+}
+
+impl Output {
+    /// The share of what was to be sent since an earlier moment that could not be, 0.0..=1.0.
+    #[must_use]
+    pub fn unsent_since(self, before: Self) -> f32 {
+        let unsent = self.unsent.saturating_sub(before.unsent);
+        let sent = self.sent.saturating_sub(before.sent);
+        unsent as f32 / (sent + unsent).max(1) as f32
+    }
+}
+
+/// Figures of some participants of a room, taken at one moment, and of the thread that serves them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    /// The longest that anything due waited for the thread over the last seconds: what the server itself added.
+    pub lateness: Duration,
+    /// What the thread has sent since it started, for all rooms.
+    pub output: Output,
+    /// Those that are there, in the order asked for.
+    pub participants: Vec<(ParticipantId, ParticipantStats)>,
 }
 
 #[cfg(test)]

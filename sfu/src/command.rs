@@ -2,7 +2,7 @@
 
 use tokio::sync::oneshot;
 
-use crate::api::{Answer, IceCredentials, NegotiateError, ParticipantStats};
+use crate::api::{Answer, IceCredentials, NegotiateError, ParticipantStats, Snapshot};
 use crate::ids::{Mid, ParticipantId, RelayUserId, RoomId, TrackId};
 use crate::media::Target;
 
@@ -52,6 +52,11 @@ pub(crate) enum Command {
         participant: ParticipantId,
         reply: oneshot::Sender<Option<ParticipantStats>>,
     },
+    Snapshot {
+        room: RoomId,
+        participants: Vec<ParticipantId>,
+        reply: oneshot::Sender<Snapshot>,
+    },
     /// Panics, as a broken invariant would.
     #[cfg(test)]
     Panic {
@@ -71,7 +76,8 @@ impl Command {
             | Self::EndRelayUser { room, .. }
             | Self::SetSource { room, .. }
             | Self::SetTarget { room, .. }
-            | Self::Stats { room, .. } => *room,
+            | Self::Stats { room, .. }
+            | Self::Snapshot { room, .. } => *room,
             #[cfg(test)]
             Self::Panic { room } => *room,
         }

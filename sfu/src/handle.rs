@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::api::{Answer, IceCredentials, NegotiateError, ParticipantStats, RelayAccess};
+use crate::api::{Answer, IceCredentials, NegotiateError, ParticipantStats, RelayAccess, Snapshot};
 use crate::command::Command;
 use crate::driver::ShardHandle;
 use crate::ids::{Mid, ParticipantId, RelayUserId, RoomId, TrackId};
@@ -159,6 +159,16 @@ impl Sfu {
         })
         .await
         .flatten()
+    }
+
+    /// Figures of some participants, all of one moment; those beyond the shard's bound are left out. `None` if the shard is too busy.
+    pub async fn snapshot(&self, room: RoomId, participants: Vec<ParticipantId>) -> Option<Snapshot> {
+        self.ask(room, |reply| Command::Snapshot {
+            room,
+            participants,
+            reply,
+        })
+        .await
     }
 
     /// Lets the shard panic while it handles a command about a room.

@@ -19,6 +19,7 @@ mod h264;
 mod handle;
 mod ice;
 mod ids;
+mod lateness;
 mod limits;
 mod load;
 mod media;
@@ -29,6 +30,7 @@ mod outbox;
 mod path;
 mod placement;
 mod published;
+pub mod quality;
 mod random;
 mod receive;
 mod red;
@@ -54,8 +56,8 @@ mod worker;
 mod worker_tests;
 
 pub use api::{
-    Answer, Event, Evidence, IceCredentials, NegotiateError, ParticipantStats, PublishedStats, PublishedTrack,
-    QualityChange, RelayAccess, Slot, SlotStats, TrackChange, UplinkChange, UplinkLayer,
+    Answer, Event, Evidence, IceCredentials, NegotiateError, Output, ParticipantStats, PublishedStats, PublishedTrack,
+    QualityChange, RelayAccess, Slot, SlotStats, Snapshot, TrackChange, UplinkChange, UplinkLayer,
 };
 pub use counters::Metrics;
 pub use driver::{Running, StartError, start};

@@ -359,3 +359,8 @@ pub(crate) const STREAM_SWEEP: Duration = Duration::from_secs(5);
 
 /// Chunks taken from streams in one turn of a shard's thread: 512 KiB at most.
 pub(crate) const STREAM_CHUNKS_PER_TURN: usize = 32;
+
+/// For so long the longest delay of a shard's thread is remembered: as often as quality is looked at.
+pub(crate) const LATENESS_WINDOW: Duration = Duration::from_secs(5);
+/// Participants in one snapshot: all people of the largest visit. Figures of one cost some microseconds of the thread.
+pub(crate) const SNAPSHOT_PARTICIPANTS: usize = 64;

@@ -1,6 +1,6 @@
 //! One participant inside the worker: its transport, what it publishes, the slots it receives on, and its RTCP.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 use slab::Slab;
@@ -539,7 +539,7 @@ impl Member {
     }
 
     /// The round trip, by whatever has measured it.
-    pub(crate) fn round_trip(&self, tracks: &Slab<Published>) -> Option<std::time::Duration> {
+    pub(crate) fn round_trip(&self, tracks: &Slab<Published>) -> Option<Duration> {
         let by_reports = self.slots.iter().find_map(|slot| slot.sub.round_trip());
         by_reports.or_else(|| {
             let mut mine = self.tracks.iter().filter_map(|key| tracks.get(key.0));
@@ -694,6 +694,7 @@ impl Member {
 
     pub(crate) fn stats(&self, tracks: &Slab<Published>, shared: &Shared, now: Instant) -> ParticipantStats {
         let mine = || self.tracks.iter().filter_map(|key| tracks.get(key.0));
+        let estimate = self.controller.as_ref().map(|controller| controller.estimate());
         let path = self.transport.selected_path();
         ParticipantStats {
             remote: path.map(|path| path.remote()),
@@ -702,10 +703,9 @@ impl Member {
                 .and_then(|path| shared.stream_queues.get(&path.carrier()?))
                 .map(|since| now.saturating_duration_since(*since)),
             rtt: self.slots.iter().find_map(|slot| slot.sub.round_trip()),
-            estimate: self
-                .controller
-                .as_ref()
-                .and_then(|controller| controller.estimate().target),
+            estimate: estimate.and_then(|estimate| estimate.target),
+            queue: estimate.map_or(Duration::ZERO, |estimate| estimate.evidence(None).queue),
+            path_loss: estimate.map_or(0.0, |estimate| estimate.losses.share() as f32),
             uplink_estimate: self.uplink.as_ref().and_then(|uplink| uplink.estimate().target),
             uplink_rtt: mine().find_map(Published::round_trip),
             published: mine().flat_map(|track| track.stats(now)).collect(),

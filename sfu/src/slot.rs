@@ -280,6 +280,7 @@ impl Slot {
         let counted = self.sub.counters();
         SlotStats {
             mid: self.mid(),
+            kind: self.kind(),
             source: self.source.and_then(|key| tracks.get(key.0)).map(|track| track.id),
             target: self.wish,
             layer: self.sub.layer(),
@@ -287,6 +288,8 @@ impl Slot {
             bytes: counted.bytes,
             resent: counted.resent,
             loss: self.sub.loss(),
+            lost: self.sub.lost(),
+            jitter: self.sub.reported_jitter(),
         }
     }
 }

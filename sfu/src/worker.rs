@@ -26,7 +26,7 @@ use arrayvec::ArrayVec;
 use rustc_hash::FxHashMap;
 use slab::Slab;
 
-use crate::api::{Event, IceCredentials, NegotiateError, ParticipantStats, TrackChange};
+use crate::api::{Event, IceCredentials, NegotiateError, Output, ParticipantStats, Snapshot, TrackChange};
 use crate::batch::Batch;
 use crate::clock::WallClock;
 use crate::command::Command;
@@ -34,6 +34,7 @@ use crate::counters::{Count, Counters, Sizes};
 use crate::demux::{self, Datagram};
 use crate::dtls::Certificate;
 use crate::ids::{Mid, ParticipantId, RoomId, TrackId};
+use crate::lateness::Lateness;
 use crate::limits;
 use crate::load::Load;
 use crate::media::{Bitrate, Kind, Layer, Target};
@@ -129,6 +130,7 @@ pub(crate) struct Worker {
     /// Members that may have something to send, each once.
     pending: VecDeque<MemberKey>,
     pacer: Pacer,
+    lateness: Lateness,
     /// DTLS datagrams that wait for their turn.
     handshakes: VecDeque<(Path, Box<[u8]>)>,
     /// When each member is to be looked at, by the number of its key.
@@ -139,6 +141,8 @@ pub(crate) struct Worker {
     /// Whose datagram or command is being handled: what a panic ends.
     current: Option<RoomId>,
     told: Sizes,
+    /// What was sent, without the counters that have not been taken.
+    output: Output,
     next_track: u64,
     /// See [`_NOT_SHARED`].
     not_shared: PhantomData<Cell<()>>,
@@ -161,6 +165,7 @@ impl Worker {
     pub(crate) fn new(config: WorkerConfig, random: Random) -> Self {
         let pacer = Pacer::new(config.wall.origin());
         let batch = Batch::new(config.max_segments);
+        let lateness = Lateness::new(config.wall.origin());
         Self {
             next_track: (u64::from(config.shard) << 48) + 1,
             shared: Shared {
@@ -184,12 +189,14 @@ impl Worker {
             dirty: Vec::new(),
             pending: VecDeque::new(),
             pacer,
+            lateness,
             handshakes: VecDeque::new(),
             timers: Timers::default(),
             farewells: VecDeque::new(),
             batch,
             current: None,
             told: Sizes::default(),
+            output: Output::default(),
             not_shared: PhantomData,
         }
     }
@@ -334,6 +341,7 @@ impl Worker {
 
     /// Does what is due.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.lateness.note_turn(self.timers.first().map(|(at, _)| at), now);
         while let Some(key) = self.timers.pop_due(now).map(MemberKey) {
             let Some(member) = self.members.get_mut(key.0) else {
                 continue;
@@ -429,6 +437,13 @@ impl Worker {
             } => {
                 let _ = reply.send(self.stats(room, participant, now));
             }
+            Command::Snapshot {
+                room,
+                participants,
+                reply,
+            } => {
+                let _ = reply.send(self.snapshot(room, &participants, now));
+            }
             #[cfg(test)]
             Command::Panic { .. } => panic!("an invariant that a test broke"),
         }
@@ -488,6 +503,7 @@ impl Worker {
         ] {
             self.count(count, by);
         }
+        self.output = self.output + output(&self.shared.counters);
         (std::mem::take(&mut self.shared.counters), change)
     }
 
@@ -688,6 +704,18 @@ impl Worker {
         Some(self.members[key.0].stats(&self.tracks, &self.shared, now))
     }
 
+    fn snapshot(&self, room: RoomId, participants: &[ParticipantId], now: Instant) -> Snapshot {
+        Snapshot {
+            lateness: self.lateness.longest(),
+            output: self.output + output(&self.shared.counters),
+            participants: participants
+                .iter()
+                .take(limits::SNAPSHOT_PARTICIPANTS)
+                .filter_map(|participant| Some((*participant, self.stats(room, *participant, now)?)))
+                .collect(),
+        }
+    }
+
     fn close_room(&mut self, room: RoomId) {
         let Some(members) = self.rooms.get(&room).map(|room| room.members.clone()) else {
             return;
@@ -696,5 +724,14 @@ impl Worker {
             self.remove_member(key);
         }
         self.rooms.remove(&room);
+    }
+}
+
+/// What was sent and what could not be.
+fn output(counters: &Counters) -> Output {
+    let sum = |counts: &[Count]| counts.iter().map(|count| counters.get(*count)).sum();
+    Output {
+        sent: sum(&[Count::RtpOut, Count::RtxOut]),
+        unsent: sum(&[Count::SendBufferFull, Count::SendRefused, Count::SealFailed]),
     }
 }

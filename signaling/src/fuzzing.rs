@@ -7,6 +7,7 @@ use housecall_sfu::RoomId;
 use crate::ids::{DisplayName, PersonId, StayId, VisitId};
 use crate::message::{ClientMessage, RoleName, ServerMessage};
 use crate::portal::Identity;
+use crate::quality::QualityMetrics;
 use crate::sdpfrag;
 use crate::visit::{Bounds, Fresh, Output, ResumeToken, SocketId, Visit};
 
@@ -47,6 +48,7 @@ fn say(message: &ClientMessage) {
         VisitId::new("fuzzed").expect("a valid id"),
         RoomId(1),
         Bounds { people: 4, viewers: 4 },
+        QualityMetrics::new(),
     );
     for (number, role) in [(1, RoleName::Clinician), (2, RoleName::Patient)] {
         let identity = Identity {

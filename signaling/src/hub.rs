@@ -310,6 +310,12 @@ impl<P: Portal, M: Media> Hub<P, M> {
             .collect()
     }
 
+    /// Has the quality records of a visit that goes on stored as they are now; returns when that was done, or was tried.
+    pub async fn keep_quality(&self, visit: &VisitId) {
+        // The reply is never sent, only dropped.
+        let _ = self.ask::<()>(visit, |done| Request::KeepQuality { done }).await;
+    }
+
     /// Ends a visit for everybody who is in it, with `ended` and this reason; returns when they have been told.
     /// Never call it from inside a store transaction: it records an event.
     pub async fn close_visit(&self, visit: &VisitId, reason: EndReason) {

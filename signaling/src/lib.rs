@@ -18,6 +18,7 @@ mod media;
 pub mod message;
 mod metrics;
 mod portal;
+pub mod quality;
 mod rate;
 mod sdpfrag;
 mod visit;

@@ -50,6 +50,25 @@ pub const MAX_HTTP_PER_PERSON: usize = 4;
 /// Visits with somebody in them.
 pub const MAX_VISITS: usize = 10_000;
 
+/// How often the media core is looked at for the quality record. Shorter shows more and costs each shard more; a freeze lasts a second.
+pub const QUALITY_LOOK: Duration = Duration::from_secs(5);
+/// How often the records of a visit that goes on are stored: what a kill may cost. Each time is one row of the audit log.
+pub const QUALITY_KEEP: Duration = Duration::from_secs(300);
+/// Participants of one visit that have a quality record: all people, and the first of hundreds of viewers.
+pub const QUALITY_PARTICIPANTS: usize = 64;
+/// Samples in one record: 20 minutes at full detail, longer visits at less. One is some 200 bytes.
+pub const QUALITY_SAMPLES: usize = 240;
+/// Moves on the ladder in one record; of more, the last are kept. The ladder's dwell times allow a few a minute.
+pub const QUALITY_MOVES: usize = 200;
+/// Changes of path in one record. A phone that leaves home makes two.
+pub const QUALITY_PATHS: usize = 32;
+/// Pauses of pictures that are remembered between two reports of a client.
+pub const QUALITY_PAUSES: usize = 32;
+/// A client may report this often; ours does each ten seconds.
+pub const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+/// The longest time one report may be about: a page that was asleep.
+pub const REPORT_SPAN: Duration = Duration::from_secs(120);
+
 /// Keeps at most `max` characters, drops what would break or reorder a line (controls, bidirectional overrides), trims.
 pub(crate) fn clean_text(text: &str, max: usize) -> String {
     let kept: String = text

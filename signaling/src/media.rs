@@ -1,7 +1,8 @@
 //! The media core as the visits use it: a seam, so that tests can stand in its place.
 
 use housecall_sfu::{
-    Answer, IceCredentials, Mid, NegotiateError, ParticipantId, RelayAccess, RelayUserId, RoomId, Sfu, Target, TrackId,
+    Answer, IceCredentials, Mid, NegotiateError, ParticipantId, RelayAccess, RelayUserId, RoomId, Sfu, Snapshot,
+    Target, TrackId,
 };
 
 /// The part of [`Sfu`] that visits use. See there for what each method does.
@@ -29,6 +30,8 @@ pub trait Media: Clone + Send + Sync + 'static {
     fn end_relay_user(&self, room: RoomId, user: RelayUserId);
     fn set_source(&self, room: RoomId, participant: ParticipantId, mid: Mid, source: Option<TrackId>);
     fn set_target(&self, room: RoomId, participant: ParticipantId, mid: Mid, target: Target);
+    fn snapshot(&self, room: RoomId, participants: Vec<ParticipantId>)
+    -> impl Future<Output = Option<Snapshot>> + Send;
 }
 
 impl Media for Sfu {
@@ -76,5 +79,9 @@ impl Media for Sfu {
 
     fn set_target(&self, room: RoomId, participant: ParticipantId, mid: Mid, target: Target) {
         Self::set_target(self, room, participant, mid, target);
+    }
+
+    async fn snapshot(&self, room: RoomId, participants: Vec<ParticipantId>) -> Option<Snapshot> {
+        Self::snapshot(self, room, participants).await
     }
 }

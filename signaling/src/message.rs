@@ -47,6 +47,8 @@ pub enum ClientMessage {
     Leave { keep_place: bool },
     /// Clinician: ends the visit for everybody.
     EndVisit {},
+    /// How the call went for this client since its last report. Answered by nothing; at most one in five seconds.
+    Report(ClientReport),
     /// Keeps the socket alive and measures it. Answered by [`ServerMessage::Pong`].
     Ping { id: u32 },
 }
@@ -101,6 +103,38 @@ pub enum ServerMessage {
     Error { code: ErrorCode, message: String },
     /// Answer to ping.
     Pong { id: u32 },
+}
+
+/// What a client saw and heard since its last report, from `getStats`. Over all its lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(deny_unknown_fields)]
+pub struct ClientReport {
+    /// What it is about, milliseconds: 1,000 to 120,000.
+    pub interval_ms: u32,
+    /// Once: from the opening of the page until it could be used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub page_ms: Option<u32>,
+    /// Once: from this page's first `welcome` to the first frame it decoded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub first_frame_ms: Option<u32>,
+    /// Frames decoded.
+    pub frames_decoded: u32,
+    /// Frames dropped.
+    pub frames_dropped: u32,
+    /// `freezeCount`, pauses included.
+    pub freezes: u32,
+    /// `totalFreezesDuration`, pauses included.
+    pub freeze_ms: u32,
+    /// `totalSamplesReceived`.
+    pub samples: u32,
+    /// `concealedSamples` without `silentConcealedSamples`.
+    pub concealed: u32,
+    /// How long sound waited in the jitter buffer on average, if it was played.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub jitter_buffer_ms: Option<u32>,
 }
 
 #[expect(

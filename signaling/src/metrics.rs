@@ -5,6 +5,7 @@ use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use crate::frame::CloseCode;
 use crate::message::ClientMessage;
 use crate::portal::{Via, VisitEvent};
+use crate::quality::QualityMetrics;
 
 #[derive(Clone)]
 pub(crate) struct Metrics {
@@ -15,6 +16,7 @@ pub(crate) struct Metrics {
     closes: IntCounterVec,
     events: IntCounterVec,
     pub(crate) visits_lagging: prometheus::IntCounter,
+    pub(crate) quality: QualityMetrics,
 }
 
 /// Participants of one visit: `[via][waiting, admitted]`.
@@ -35,11 +37,12 @@ pub(crate) const fn message_kind(message: &ClientMessage) -> &'static str {
         ClientMessage::Decline { .. } => "decline",
         ClientMessage::Leave { .. } => "leave",
         ClientMessage::EndVisit {} => "end_visit",
+        ClientMessage::Report(_) => "report",
         ClientMessage::Ping { .. } => "ping",
     }
 }
 
-const MESSAGE_KINDS: [&str; 11] = [
+const MESSAGE_KINDS: [&str; 12] = [
     "hello",
     "offer",
     "subscribe",
@@ -49,6 +52,7 @@ const MESSAGE_KINDS: [&str; 11] = [
     "decline",
     "leave",
     "end_visit",
+    "report",
     "ping",
     "refused",
 ];
@@ -79,6 +83,7 @@ impl Metrics {
                 "Visits interrupted because they could not keep up with their media events",
             )
             .expect("a fixed, valid metric name"),
+            quality: QualityMetrics::new(),
         };
         for kind in MESSAGE_KINDS {
             metrics.messages.with_label_values(&[kind]);
@@ -94,6 +99,7 @@ impl Metrics {
     }
 
     pub(crate) fn register(&self, registry: &Registry) -> Result<(), prometheus::Error> {
+        self.quality.register(registry)?;
         registry.register(Box::new(self.sockets.clone()))?;
         registry.register(Box::new(self.visits.clone()))?;
         registry.register(Box::new(self.participants.clone()))?;

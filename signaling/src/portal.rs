@@ -2,6 +2,7 @@
 
 use crate::ids::{DisplayName, PersonId, VisitId};
 use crate::message::{EndReason, ParticipantRef, RoleName};
+use crate::quality::QualityRecord;
 
 /// The portal, as the visits see it.
 pub trait Portal: Send + Sync + 'static {
@@ -17,6 +18,16 @@ pub trait Portal: Send + Sync + 'static {
     /// # Errors
     /// [`RecordError`] when it could not be stored. The visit is then interrupted: what cannot be audited does not happen.
     fn record(&self, event: VisitEvent) -> impl Future<Output = Result<(), RecordError>> + Send;
+
+    /// Stores quality records of a visit in place of what was stored of the same participants. The visit goes on without it if that fails.
+    ///
+    /// # Errors
+    /// [`RecordError`] when they could not be stored.
+    fn keep_quality(
+        &self,
+        visit: VisitId,
+        records: Vec<QualityRecord>,
+    ) -> impl Future<Output = Result<(), RecordError>> + Send;
 }
 
 /// Who somebody is, in one visit.

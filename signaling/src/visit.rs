@@ -12,6 +12,7 @@ mod http;
 #[cfg(test)]
 mod http_tests;
 mod negotiation;
+mod quality;
 mod sources;
 mod stay;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use crate::ids::{PersonId, StayId, VisitId};
 use crate::limits;
 use crate::message::{ClientMessage, EndReason, ErrorCode, RoleName, ServerMessage};
 use crate::portal::{Change, Identity, Interruption, Leaving, Via, VisitEvent, Who};
+use crate::quality::{Observer, QualityMetrics, QualityRecord};
 
 pub(crate) use http::{HttpKind, PatchPlan};
 pub(crate) use stay::{Fresh, ResumeToken, SocketId};
@@ -60,6 +62,8 @@ pub(crate) enum Output {
     },
     /// A WHIP or WHEP `DELETE` has been done.
     HttpLeft { stay: StayId },
+    /// Have these stored; nothing waits for it.
+    Quality(Vec<QualityRecord>),
 }
 
 /// What the media core is told.
@@ -116,11 +120,12 @@ pub(crate) struct Visit {
     views_stale: bool,
     sources_stale: bool,
     over: bool,
+    quality: Observer,
 }
 
 impl Visit {
     /// An empty visit whose media is in `room`; the number must fit 32 bits, so that participants' numbers can be made of it.
-    pub(crate) fn new(id: VisitId, room: RoomId, bounds: Bounds) -> Self {
+    pub(crate) fn new(id: VisitId, room: RoomId, bounds: Bounds, metrics: QualityMetrics) -> Self {
         debug_assert!(
             room.0 <= u64::from(u32::MAX),
             "participants' numbers are made of the room's"
@@ -142,16 +147,20 @@ impl Visit {
             views_stale: false,
             sources_stale: false,
             over: false,
+            quality: Observer::new(metrics),
         }
     }
 
     /// The next thing to do.
     pub(crate) fn poll_output(&mut self, now: Instant) -> Option<Output> {
         if self.outputs.is_empty() && std::mem::take(&mut self.sources_stale) {
-            self.sync_sources();
+            self.sync_sources(now);
         }
         if self.outputs.is_empty() && std::mem::take(&mut self.views_stale) {
             self.show_views(now);
+        }
+        if self.outputs.is_empty() {
+            self.end_quality(now);
         }
         self.outputs.pop_front()
     }
@@ -189,7 +198,7 @@ impl Visit {
         }
         self.booked_with = identity.clinician.clone().or(self.booked_with.take());
         let (stay, resumed) = match known {
-            Some(stay) => (stay, self.come_back(stay, identity, resume, socket, fresh.resume)),
+            Some(stay) => (stay, self.come_back(stay, identity, resume, socket, fresh.resume, now)),
             None => (self.come_in(identity, socket, fresh, now), false),
         };
         self.by_socket.insert(socket, stay);
@@ -220,6 +229,7 @@ impl Visit {
         candidate: Option<&str>,
         new_socket: SocketId,
         new_resume: ResumeToken,
+        now: Instant,
     ) -> bool {
         let Some(stay) = self.stays.get_mut(&id) else {
             return false;
@@ -258,6 +268,7 @@ impl Visit {
             SocketState::Lost { .. } | SocketState::Away { .. } => self.record(Change::Returned { who }),
         }
         if !same_page {
+            self.quality.new_page(id, now);
             self.drop_connection(id);
         }
         same_page && has_media
@@ -307,7 +318,7 @@ impl Visit {
         let clinician = stay.role == RoleName::Clinician;
         match message {
             ClientMessage::Hello { .. } => self.refuse(socket, ErrorCode::BadMessage, "Hello was said already."),
-            ClientMessage::Offer { id: offer, sdp, fresh } => self.handle_offer(id, socket, offer, sdp, fresh),
+            ClientMessage::Offer { id: offer, sdp, fresh } => self.handle_offer(id, socket, offer, sdp, fresh, now),
             ClientMessage::Subscribe { mid, track } => self.handle_subscribe(id, socket, &mid, track.as_deref()),
             ClientMessage::Target { mid, target } => self.handle_target(id, socket, &mid, view::target(target)),
             ClientMessage::Muted { microphone, camera } => {
@@ -325,6 +336,7 @@ impl Visit {
                 let by = stay.who();
                 self.handle_end(EndReason::VisitEnded, Some(by));
             }
+            ClientMessage::Report(report) => self.handle_report(id, socket, &report, now),
             ClientMessage::Ping { id } => self.send(socket, ServerMessage::Pong { id }),
         }
     }
@@ -343,6 +355,7 @@ impl Visit {
             }
         }
         let who = stay.who();
+        self.quality.admitted(id, now);
         self.record(Change::Admitted { who, by });
         self.views_stale = true;
         self.sources_stale = true;
@@ -531,6 +544,8 @@ impl Visit {
                 turn: self.next_turn,
             }
         };
+        let via = link.via();
+        self.quality.begin(id, identity.role, via, admitted, now);
         Stay {
             id,
             person: identity.person,
@@ -548,6 +563,9 @@ impl Visit {
     fn remove_stay(&mut self, id: StayId, reason: EndReason, message: String) {
         self.drop_connection(id);
         let Some(stay) = self.stays.remove(&id) else { return };
+        if stay.is_joining() {
+            self.quality.forget(id);
+        }
         self.media(MediaCommand::EndRelay { stay: id });
         if let Some(socket) = stay.socket() {
             self.send_end(socket, reason, message);

@@ -66,6 +66,10 @@ export class App {
   #way = null;
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #sampler;
+  /** @type {import('./report.js').Reporter | null} */
+  #reporter = null;
+  /** @type {import('./report.js').JoinTimes} */
+  #joinTimes = { usable: null, welcomed: null, firstFrame: null, said: false };
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #toastTimer;
   /** @type {Array<() => void>} */
@@ -247,6 +251,7 @@ export class App {
     try {
       this.#session = await api.exchange(this.#token);
       if (this.#session.role === 'clinician') this.desk ??= (await import('./desk.js')).openDesk(this, () => this.#changed());
+      this.#joinTimes.usable ??= performance.now();
       this.dispatch({ type: 'opened', session: this.#session });
       void this.devices.start();
     } catch (error) {
@@ -294,6 +299,7 @@ export class App {
   #message(message) {
     switch (message.type) {
       case 'welcome':
+        this.#joinTimes.welcomed ??= performance.now();
         this.#iceServers = message.ice_servers;
         this.#saidMuted = '';
         this.dispatch({ type: 'welcome', you: message.you, resumed: message.resumed });
@@ -336,10 +342,24 @@ export class App {
       this.#callChanged();
     });
     this.#sampler = setInterval(() => void this.#sample(), SAMPLE_MS);
+    void this.#startReports(call);
+  }
+
+  /**
+   * Not part of the join page: it is needed ten seconds into a call.
+   * @param {Call} call
+   */
+  async #startReports(call) {
+    // Without it the record has fewer numbers, and the call is the same.
+    const loaded = await import('./report.js').catch(() => null);
+    if (this.call !== call || !loaded) return;
+    this.#reporter = new loaded.Reporter(call.peerConnection, (message) => this.#signaling?.send(message) ?? false, this.#joinTimes, performance.now());
   }
 
   #stopCall() {
     clearInterval(this.#sampler);
+    this.#reporter?.stop();
+    this.#reporter = null;
     this.call?.close();
     this.call = null;
     this.quality = 'connecting';
@@ -377,7 +397,9 @@ export class App {
     const { call } = this;
     if (!call) return;
     const reports = [...(await call.peerConnection.getStats()).values()];
-    if (this.call !== call || !this.#meter) return;
+    if (this.call !== call) return;
+    this.#reporter?.take(reports, performance.now());
+    if (!this.#meter) return;
     this.#way ??= new this.#meter.Way();
     const look = call.connection === 'connected' && this.#way.note(this.#meter.isDirect(reports), performance.now());
     if (look) call.lookForBetterWay();

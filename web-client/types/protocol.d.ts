@@ -16,7 +16,50 @@ export type ClientMessage = { "type": "hello", session: string, resume?: string,
   | { "type": "decline", participant: string, reason: string, }
   | { "type": "leave", keep_place: boolean, }
   | { "type": "end_visit", }
+  | { "type": "report" } & ClientReport
   | { "type": "ping", id: number, };
+
+export type ClientReport = { 
+/**
+ * What it is about, milliseconds: 1,000 to 120,000.
+ */
+interval_ms: number, 
+/**
+ * Once: from the opening of the page until it could be used.
+ */
+page_ms?: number, 
+/**
+ * Once: from this page's first `welcome` to the first frame it decoded.
+ */
+first_frame_ms?: number, 
+/**
+ * Frames decoded.
+ */
+frames_decoded: number, 
+/**
+ * Frames dropped.
+ */
+frames_dropped: number, 
+/**
+ * `freezeCount`, pauses included.
+ */
+freezes: number, 
+/**
+ * `totalFreezesDuration`, pauses included.
+ */
+freeze_ms: number, 
+/**
+ * `totalSamplesReceived`.
+ */
+samples: number, 
+/**
+ * `concealedSamples` without `silentConcealedSamples`.
+ */
+concealed: number, 
+/**
+ * How long sound waited in the jitter buffer on average, if it was played.
+ */
+jitter_buffer_ms?: number, };
 
 export type ClinicianPresence = "not_started" | "with_another_patient" | "ready";
 

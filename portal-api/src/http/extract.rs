@@ -15,7 +15,7 @@ use super::rate::{Place, RateLimit};
 use super::serve::Peer;
 use crate::ids::RequestId;
 use crate::limits::{JSON_BYTES, SDP_BYTES};
-use crate::store::Holder;
+use crate::store::{Ctx, Holder};
 
 /// The holder of a session token.
 pub(super) struct Session(pub(super) Holder);
@@ -44,6 +44,21 @@ where
         let edge = Edge::from_ref(state);
         let (token, request) = presented(&edge, parts)?;
         Ok(Self(edge.portal.authenticate_bearer(token, request).await?))
+    }
+}
+
+/// Whoever presents a good token of any kind: what they may do is for the permission table to say.
+pub(super) struct Asker(pub(super) Ctx);
+
+impl<S: Send + Sync> FromRequestParts<S> for Asker
+where
+    Edge: FromRef<S>,
+{
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let edge = Edge::from_ref(state);
+        let (token, request) = presented(&edge, parts)?;
+        Ok(Self(edge.portal.context_of(token, request).await?))
     }
 }
 

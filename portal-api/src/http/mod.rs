@@ -9,6 +9,7 @@ mod edge;
 mod extract;
 mod health;
 mod metrics;
+mod ops;
 mod pages;
 mod problem;
 mod proxy;
@@ -208,6 +209,10 @@ pub fn router<M: Media>(web: Web<M>) -> Result<Router, prometheus::Error> {
             post(api::create_appointment).get(api::list_appointments),
         )
         .route("/api/appointments/{visit}/cancel", post(api::cancel_appointment::<M>))
+        .route("/ops", get(pages::ops))
+        .route("/ops/visits", get(ops::visits))
+        .route("/ops/visits/quality.ndjson", get(ops::export))
+        .route("/ops/visits/{visit}/quality", get(ops::quality::<M>))
         .route("/ws", get(socket::upgrade::<M>))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))

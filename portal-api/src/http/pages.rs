@@ -5,7 +5,7 @@ use axum::http::header::{self, HeaderValue};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use super::assets::{ASSETS, Asset, INDEX};
+use super::assets::{ASSETS, Asset, INDEX, OPS};
 use super::problem::Problem;
 
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
@@ -13,6 +13,11 @@ const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=3153600
 /// The one page; its script reads the path and the fragment.
 pub(super) async fn index(headers: HeaderMap) -> Response {
     send(&INDEX, &headers)
+}
+
+/// The operator's page; its script reads the token from the fragment.
+pub(super) async fn ops(headers: HeaderMap) -> Response {
+    send(&OPS, &headers)
 }
 
 /// `GET /assets/{tree}/{path}`: the directory's name is the hash of all files, so each may be kept for good.

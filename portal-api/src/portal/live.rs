@@ -3,10 +3,13 @@
 use housecall_signaling::message::{EndReason, RoleName};
 use housecall_signaling::{AuthError, Change, DisplayName, Identity, RecordError, VisitEvent};
 
+use housecall_signaling::quality::QualityRecord;
+use jiff::SignedDuration;
+
 use super::clinic::over;
 use super::{Portal, PortalError};
 use crate::ids::{PersonId, RequestId, VisitId};
-use crate::store::{Ctx, Holder, HolderRole, Purpose, VisitProgress, VisitStatus};
+use crate::store::{Ctx, Holder, HolderRole, NewQuality, Purpose, VisitProgress, VisitStatus};
 
 impl housecall_signaling::Portal for Portal {
     async fn authenticate(&self, session: &str) -> Result<Identity, AuthError> {
@@ -36,6 +39,38 @@ impl housecall_signaling::Portal for Portal {
             .await
             .map_err(|cause| refused(Box::new(cause)))
     }
+
+    async fn keep_quality(
+        &self,
+        visit: housecall_signaling::VisitId,
+        records: Vec<QualityRecord>,
+    ) -> Result<(), RecordError> {
+        let refused = |cause: Box<dyn std::error::Error + Send + Sync>| RecordError(cause);
+        let visit: VisitId = visit.as_str().parse().map_err(|cause| refused(Box::new(cause)))?;
+        let records = records.iter().map(stored).collect::<Result<Vec<_>, _>>();
+        let records = records.map_err(|cause| refused(Box::new(cause)))?;
+        let kept = self.quality_kept;
+        let ctx = Ctx::system("signaling", Purpose::Operations, RequestId::random());
+        self.store
+            .tx(&ctx, move |tx| tx.quality_keep(visit, &records, kept))
+            .await
+            .map_err(|cause| refused(Box::new(cause)))
+    }
+}
+
+/// A record as it is stored.
+fn stored(record: &QualityRecord) -> Result<NewQuality, serde_json::Error> {
+    Ok(NewQuality {
+        participant: record.participant.clone(),
+        role: match record.role {
+            RoleName::Clinician => HolderRole::Clinician,
+            RoleName::Patient => HolderRole::Patient,
+            RoleName::Guest => HolderRole::Guest,
+        },
+        culprit: record.culprit.clone(),
+        age: SignedDuration::try_from_secs_f64(record.seconds).unwrap_or_default(),
+        record: serde_json::to_string(record)?,
+    })
 }
 
 /// The identity of a token's holder in their visit.

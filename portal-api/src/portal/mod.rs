@@ -4,6 +4,7 @@ mod appointments;
 mod clinic;
 mod error;
 pub(crate) mod live;
+mod operations;
 mod sessions;
 
 #[cfg(test)]
@@ -15,11 +16,14 @@ use std::sync::Arc;
 pub use appointments::{AppointmentRequest, CreatedAppointment, Day};
 pub use clinic::{ClinicProfile, CreatedVisit, MintedToken, StartLinks, TokenRequest, VisitStart};
 pub use error::PortalError;
+pub use operations::MintedOperator;
 pub use sessions::SessionGrant;
 
+use jiff::SignedDuration;
 use prometheus::IntCounter;
 
 use crate::clock::{Clock, SystemClock};
+use crate::limits::QUALITY_KEPT;
 use crate::store::{OpenError, Store};
 
 /// The portal over one data directory. Cheap to clone. A server and any number of commands may have the same directory open.
@@ -28,6 +32,7 @@ pub struct Portal {
     store: Store,
     clock: Arc<dyn Clock>,
     unknown_secrets: IntCounter,
+    quality_kept: SignedDuration,
 }
 
 impl Portal {
@@ -67,7 +72,14 @@ impl Portal {
             store,
             clock,
             unknown_secrets: unknown_secrets.expect("a constant name that is valid"),
+            quality_kept: QUALITY_KEPT,
         }
+    }
+
+    /// Keeps quality records for so long, instead of [`QUALITY_KEPT`].
+    #[must_use]
+    pub fn keeping_quality(self, quality_kept: SignedDuration) -> Self {
+        Self { quality_kept, ..self }
     }
 
     /// Registers the portal's metrics.

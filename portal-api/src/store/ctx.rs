@@ -1,6 +1,6 @@
 //! Who asks, and what for: without this, no row.
 
-use crate::ids::{ClinicId, PersonId, RequestId, VisitId};
+use crate::ids::{ClinicId, OperatorId, PersonId, RequestId, VisitId};
 
 /// What somebody is to the store. Patients, guests and clinicians are people of a clinic; the others are not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,6 +55,8 @@ pub enum Purpose {
     Administration,
     /// Reviewing the audit log.
     Audit,
+    /// Looking after the machine: how well visits worked.
+    Operations,
 }
 
 impl Purpose {
@@ -66,6 +68,7 @@ impl Purpose {
             Self::Authentication => "authentication",
             Self::Administration => "administration",
             Self::Audit => "audit",
+            Self::Operations => "operations",
         }
     }
 }
@@ -81,6 +84,8 @@ pub(super) enum Actor {
         person: PersonId,
         visit: VisitId,
     },
+    /// Whoever holds an operator's token.
+    Operator(OperatorId),
     /// Nobody yet, or no person at all: the word says which part of the product acts.
     Part(&'static str),
 }
@@ -145,13 +150,14 @@ impl Ctx {
     pub(super) fn clinic(&self) -> Option<ClinicId> {
         match self.actor {
             Actor::Staff { clinic, .. } | Actor::Participant { clinic, .. } => Some(clinic),
-            Actor::Part(_) => None,
+            Actor::Operator(_) | Actor::Part(_) => None,
         }
     }
 
     pub(super) fn actor_text(&self) -> String {
         match self.actor {
             Actor::Staff { person, .. } | Actor::Participant { person, .. } => person.to_string(),
+            Actor::Operator(operator) => operator.to_string(),
             Actor::Part(part) => part.to_owned(),
         }
     }

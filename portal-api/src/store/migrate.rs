@@ -7,7 +7,10 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use super::error::OpenError;
 
 /// In order of application, the first is number 1. Never edit one that was released: add the next.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_first.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("migrations/0001_first.sql"),
+    include_str!("migrations/0002_quality.sql"),
+];
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations \
     (version INTEGER PRIMARY KEY, sha256 TEXT NOT NULL, applied_at INTEGER NOT NULL) STRICT";

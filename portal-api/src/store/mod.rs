@@ -12,8 +12,10 @@ mod ctx;
 mod error;
 mod links;
 mod migrate;
+mod operators;
 mod people;
 mod permissions;
+mod quality;
 mod thread;
 mod visits;
 
@@ -33,8 +35,10 @@ pub use audit::AuditRow;
 pub use ctx::{Ctx, Purpose, Role};
 pub use error::{Conflict, OpenError, Stale, StoreError};
 pub use links::{Holder, HolderRole};
+pub use operators::Operator;
 pub use people::{Clinic, NewClinic, PersonKind};
 pub use permissions::Action;
+pub use quality::{MeasuredVisit, NewQuality, QualityPlace, QualityRow};
 pub use visits::{ListedVisit, NewVisit, VisitDetails, VisitOutline, VisitProgress, VisitStatus};
 
 use crate::clock::Clock;

@@ -40,11 +40,19 @@ pub enum Action {
     SessionAuthenticate,
     /// The audit log was read.
     AuditRead,
+    /// Quality records of a visit were stored.
+    QualityKeep,
+    /// Quality records were read.
+    QualityRead,
+    /// An operator's token was made.
+    OperatorCreate,
+    /// An operator's token was presented.
+    OperatorAuthenticate,
 }
 
 impl Action {
     /// All of them, for tests that walk the permissions.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::ClinicCreate,
         Self::ClinicFind,
         Self::PersonCreate,
@@ -62,6 +70,10 @@ impl Action {
         Self::SessionCreate,
         Self::SessionAuthenticate,
         Self::AuditRead,
+        Self::QualityKeep,
+        Self::QualityRead,
+        Self::OperatorCreate,
+        Self::OperatorAuthenticate,
     ];
 
     /// As it stands in the audit log.
@@ -85,6 +97,10 @@ impl Action {
             Self::SessionCreate => "session.create",
             Self::SessionAuthenticate => "session.authenticate",
             Self::AuditRead => "audit.read",
+            Self::QualityKeep => "quality.keep",
+            Self::QualityRead => "quality.read",
+            Self::OperatorCreate => "operator.create",
+            Self::OperatorAuthenticate => "operator.authenticate",
         }
     }
 }
@@ -133,7 +149,9 @@ pub(super) fn reach(ctx: &Ctx, action: Action) -> Option<Reach> {
             _ => None,
         },
         (Role::Bearer, Actor::Part(_)) => match action {
-            A::LinkRedeem | A::SessionAuthenticate | A::SessionCreate => Some(Reach::PresentedSecret),
+            A::LinkRedeem | A::SessionAuthenticate | A::SessionCreate | A::OperatorAuthenticate => {
+                Some(Reach::PresentedSecret)
+            }
             _ => None,
         },
         (Role::System, Actor::Part(_)) => match action {
@@ -146,11 +164,17 @@ pub(super) fn reach(ctx: &Ctx, action: Action) -> Option<Reach> {
             | A::VisitJoin
             | A::VisitEvent
             | A::LinkCreate
-            | A::LinkRevoke => Some(Reach::Anything),
+            | A::LinkRevoke
+            | A::QualityKeep
+            | A::OperatorCreate => Some(Reach::Anything),
+            _ => None,
+        },
+        (Role::Operator, Actor::Operator(_)) => match action {
+            A::QualityRead => Some(Reach::Anything),
             _ => None,
         },
         (Role::Operator, Actor::Part(_)) => match action {
-            A::AuditRead => Some(Reach::Anything),
+            A::AuditRead | A::QualityRead => Some(Reach::Anything),
             _ => None,
         },
         _ => None,

@@ -6,6 +6,7 @@ use arrayvec::ArrayVec;
 
 use crate::clock::{CompactNtp, NtpTime};
 use crate::limits;
+use crate::media::Kind;
 use crate::rtcp::ReportBlock;
 
 /// What a sender report says of a slot.
@@ -36,6 +37,9 @@ pub(super) struct Reports {
     round_trip: Option<Duration>,
     baseline: Option<Baseline>,
     loss: f32,
+    lost: u64,
+    /// As it was reported, in units of the RTP clock.
+    jitter: u32,
 }
 
 impl Reports {
@@ -54,6 +58,7 @@ impl Reports {
             // The smoothing of RFC 6298 §2.3.
             self.round_trip = Some(self.round_trip.map_or(sample, |known| (known * 7 + sample) / 8));
         }
+        self.jitter = heard.jitter;
         self.loss = self.baseline.map_or_else(
             || heard.loss(),
             |before| {
@@ -64,6 +69,7 @@ impl Reports {
                 if sent <= 0 || lost <= 0 {
                     0.0
                 } else {
+                    self.lost += lost.min(sent) as u64;
                     lost.min(sent) as f32 / sent as f32
                 }
             },
@@ -98,6 +104,21 @@ impl Reports {
     /// The share of what we sent between the last two reports that did not arrive, 0.0..=1.0.
     pub(super) const fn loss(&self) -> f32 {
         self.loss
+    }
+
+    /// How much of what we sent did not arrive, by the differences between all reports.
+    pub(super) const fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// The interarrival jitter last reported.
+    pub(super) fn jitter(&self, kind: Kind) -> Duration {
+        // RFC 7587 §4.1 for Opus; RFC 6184 and RFC 7741 for video.
+        let clock = match kind {
+            Kind::Audio => 48_000,
+            Kind::Video => 90_000,
+        };
+        Duration::from_micros(u64::from(self.jitter) * 1_000_000 / clock)
     }
 }
 

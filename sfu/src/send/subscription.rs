@@ -508,6 +508,16 @@ impl Subscription {
         self.reports.loss()
     }
 
+    /// Packets that never arrived, by all the receiver's reports.
+    pub(crate) const fn lost(&self) -> u64 {
+        self.reports.lost()
+    }
+
+    /// The interarrival jitter the receiver last reported.
+    pub(crate) fn reported_jitter(&self) -> Duration {
+        self.reports.jitter(self.config.kind)
+    }
+
     /// The round trip to the receiver, if one was measured.
     pub(crate) const fn round_trip(&self) -> Option<Duration> {
         self.reports.round_trip()

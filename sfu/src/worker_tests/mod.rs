@@ -3,6 +3,7 @@
 //! All chance comes from one seed, which a failed run prints: `HOUSECALL_SEED=n` repeats it, `HOUSECALL_TIMES=n` tells each
 //! story with that many seeds.
 
+mod blame;
 mod broken;
 mod churn;
 mod deny;

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use futures_util::{Sink, Stream};
 use housecall_sfu::{
-    Answer, Event, IceCredentials, Kind, Mid, NegotiateError, ParticipantId, PublishedTrack, RelayAccess, RelayUserId,
-    RoomId, Slot, Target, TrackChange, TrackId,
+    Answer, Event, IceCredentials, Kind, Mid, NegotiateError, ParticipantId, ParticipantStats, PublishedTrack,
+    RelayAccess, RelayUserId, RoomId, Slot, Snapshot, Target, TrackChange, TrackId,
 };
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
@@ -22,6 +22,7 @@ use crate::ids::{DisplayName, PersonId, VisitId};
 use crate::media::Media;
 use crate::message::RoleName;
 use crate::portal::{AuthError, Identity, Portal, RecordError, VisitEvent};
+use crate::quality::QualityRecord;
 
 /// A media core that answers every offer with two receiving lines and remembers the rest.
 #[derive(Clone, Default)]
@@ -33,6 +34,7 @@ pub(super) struct FakeState {
     sources: HashMap<(ParticipantId, Mid), Option<TrackId>>,
     pub(super) relay_ended: Vec<RelayUserId>,
     pub(super) break_on_target: bool,
+    pub(super) figures: HashMap<ParticipantId, ParticipantStats>,
 }
 
 impl FakeMedia {
@@ -137,11 +139,23 @@ impl Media for FakeMedia {
         let broken = self.0.lock().unwrap().break_on_target;
         assert!(!broken, "a bug, on purpose");
     }
+
+    async fn snapshot(&self, _room: RoomId, participants: Vec<ParticipantId>) -> Option<Snapshot> {
+        let figures = self.0.lock().unwrap().figures.clone();
+        let known = participants
+            .into_iter()
+            .filter_map(|id| Some((id, figures.get(&id)?.clone())));
+        Some(Snapshot {
+            participants: known.collect(),
+            ..Snapshot::default()
+        })
+    }
 }
 
 /// A portal whose sessions read `visit/person/role`, and whose store can be made to hang or fail.
 pub(super) struct FakePortal {
     events: Mutex<Vec<VisitEvent>>,
+    pub(super) kept: Mutex<Vec<QualityRecord>>,
     pub(super) failing: AtomicBool,
     pub(super) open: watch::Sender<bool>,
 }
@@ -168,6 +182,14 @@ impl Portal for FakePortal {
             return Err(RecordError("disk full".into()));
         }
         self.events.lock().unwrap().push(event);
+        Ok(())
+    }
+
+    async fn keep_quality(&self, _visit: VisitId, records: Vec<QualityRecord>) -> Result<(), RecordError> {
+        if self.failing.load(Ordering::Relaxed) {
+            return Err(RecordError("disk full".into()));
+        }
+        self.kept.lock().unwrap().extend(records);
         Ok(())
     }
 }
@@ -298,6 +320,7 @@ impl House {
     pub(super) fn new() -> Self {
         let portal = Arc::new(FakePortal {
             events: Mutex::default(),
+            kept: Mutex::default(),
             failing: AtomicBool::new(false),
             open: watch::Sender::new(true),
         });

@@ -8,8 +8,11 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use housecall_sfu::{Answer, Event, IceCredentials, NegotiateError, ParticipantId, RelayUserId, RoomId};
+use housecall_sfu::{Answer, Event, IceCredentials, NegotiateError, ParticipantId, RelayUserId, RoomId, Snapshot};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
+
+use crate::limits;
 
 use super::{HttpJoin, HttpPatch, Shared};
 use crate::error::{HttpError, JoinError};
@@ -19,6 +22,7 @@ use crate::media::Media;
 use crate::message::{ClientMessage, EndReason, IceServer, ServerMessage};
 use crate::metrics::Census;
 use crate::portal::{Identity, Interruption, Portal, VisitEvent};
+use crate::quality::QualityRecord;
 use crate::visit::{Bounds, Fresh, HttpKind, MediaCommand, Output, PatchPlan, SocketId, Visit};
 
 /// Who waits in a visit, for asking without waiting: how many, and since when.
@@ -90,6 +94,10 @@ pub(super) enum Request {
         cause: Interruption,
         done: oneshot::Sender<()>,
     },
+    /// `done` is dropped when the quality records as they are now are stored.
+    KeepQuality {
+        done: oneshot::Sender<()>,
+    },
 }
 
 /// What the media core was asked and has done.
@@ -103,6 +111,7 @@ enum Done {
         result: Result<IceCredentials, NegotiateError>,
         reply: oneshot::Sender<Result<HttpPatch, HttpError>>,
     },
+    Measured(Option<Snapshot>),
 }
 
 type Work = FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>;
@@ -112,6 +121,8 @@ const BATCH: usize = 32;
 
 /// Attempts at storing an event, and the time between them. A busy store recovers in this time; a full disk does not.
 const RECORD_RETRIES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(800)];
+/// The visit waits no longer than this for its quality records to be stored.
+const KEEP_TIMEOUT: Duration = Duration::from_secs(2);
 /// A store that takes longer counts as failed.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -127,7 +138,12 @@ pub(super) struct VisitTask<P: Portal, M: Media> {
     joining: HashMap<StayId, oneshot::Sender<Result<HttpJoin, JoinError>>>,
     leaving: HashMap<StayId, oneshot::Sender<Result<(), HttpError>>>,
     ending: Vec<oneshot::Sender<()>>,
+    keeping: Vec<oneshot::Sender<()>>,
     work: Work,
+    /// The media core was asked for figures and has not answered.
+    measuring: bool,
+    /// Looks since the quality records were last stored.
+    looks: u32,
     room_open: bool,
     published: Published,
 }
@@ -152,7 +168,7 @@ impl<P: Portal, M: Media> VisitTask<P, M> {
         };
         shared.metrics.visits.inc();
         Self {
-            visit: Visit::new(id.clone(), handle.room, bounds),
+            visit: Visit::new(id.clone(), handle.room, bounds, shared.metrics.quality.clone()),
             id,
             room: handle.room,
             handle,
@@ -162,7 +178,10 @@ impl<P: Portal, M: Media> VisitTask<P, M> {
             joining: HashMap::new(),
             leaving: HashMap::new(),
             ending: Vec::new(),
+            keeping: Vec::new(),
             work: FuturesUnordered::new(),
+            measuring: false,
+            looks: 0,
             room_open: false,
             published: Published {
                 clinicians: Vec::new(),
@@ -175,6 +194,9 @@ impl<P: Portal, M: Media> VisitTask<P, M> {
     /// Runs until the visit is over or empty.
     pub(super) async fn run(mut self) {
         let mut presence = self.shared.presence.changes();
+        let start = tokio::time::Instant::from_std(now()) + limits::QUALITY_LOOK;
+        let mut look = tokio::time::interval_at(start, limits::QUALITY_LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let deadline = self
                 .visit
@@ -205,6 +227,7 @@ impl<P: Portal, M: Media> VisitTask<P, M> {
                 },
                 Some(done) = self.work.next() => self.handle_done(done),
                 Ok(()) = presence.changed() => {}
+                _ = look.tick() => self.look(),
                 () = timer => self.visit.handle_timeout(now()),
             }
             self.carry_out().await;
@@ -312,7 +335,29 @@ impl<P: Portal, M: Media> VisitTask<P, M> {
                 self.visit.handle_interruption(cause);
                 self.ending.push(done);
             }
+            Request::KeepQuality { done } => {
+                self.visit.keep_quality(now);
+                self.keeping.push(done);
+            }
         }
+    }
+
+    /// Asks the media core how everybody's lines are doing. One answer is waited for at a time: a shard that is behind is not asked more.
+    fn look(&mut self) {
+        self.looks += 1;
+        if self.looks * limits::QUALITY_LOOK >= limits::QUALITY_KEEP {
+            self.looks = 0;
+            self.visit.keep_quality(now());
+        }
+        let participants = self.visit.measured();
+        if participants.is_empty() || self.measuring {
+            return;
+        }
+        self.measuring = true;
+        let (media, room) = (self.shared.media.clone(), self.room);
+        self.work.push(Box::pin(async move {
+            Done::Measured(media.snapshot(room, participants).await)
+        }));
     }
 
     fn drop_socket(&mut self, socket: SocketId) {
@@ -329,6 +374,12 @@ impl<P: Portal, M: Media> VisitTask<P, M> {
                 reply,
             } => {
                 let _ = reply.send(self.visit.handle_restarted(participant, result));
+            }
+            Done::Measured(snapshot) => {
+                self.measuring = false;
+                if let Some(snapshot) = snapshot {
+                    self.visit.handle_snapshot(&snapshot, now());
+                }
             }
         }
     }
@@ -368,8 +419,22 @@ impl<P: Portal, M: Media> VisitTask<P, M> {
                         let _ = reply.send(Ok(()));
                     }
                 }
+                Output::Quality(records) => self.keep_quality(records).await,
             }
         }
+        self.keeping.clear();
+    }
+
+    /// The visit does not hang on its record: what cannot be stored is lost, and counted.
+    async fn keep_quality(&mut self, records: Vec<QualityRecord>) {
+        let kept = self.shared.portal.keep_quality(self.id.clone(), records);
+        let cause = match tokio::time::timeout(KEEP_TIMEOUT, kept).await {
+            Ok(Ok(())) => return,
+            Ok(Err(cause)) => cause.to_string(),
+            Err(elapsed) => elapsed.to_string(),
+        };
+        self.shared.metrics.quality.unkept.inc();
+        tracing::warn!(visit = %self.id, cause, "quality records could not be stored");
     }
 
     async fn record(&mut self, event: VisitEvent) {

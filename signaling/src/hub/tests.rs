@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use housecall_sfu::{Event, Kind, NegotiateError, TrackId};
+use housecall_sfu::{Event, Kind, NegotiateError, ParticipantStats, PathKind, TrackId};
 use serde_json::{Value, json};
 
 use super::fakes::{House, identity};
@@ -510,4 +510,72 @@ fn printing_answers_over_http_shows_no_password() {
     for printed in [format!("{join:?}"), format!("{patch:?}")] {
         assert!(printed.contains("frag") && !printed.contains("secret"), "{printed}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn quality_records_are_stored_as_people_leave_and_on_demand() {
+    let house = House::new();
+    let visit = VisitId::new("v").unwrap();
+    let (mut clinician, welcome) = house.join("v/doctor/clinician").await;
+    clinician.say(&json!({"type": "offer", "id": 1, "sdp": "v=0", "fresh": true}));
+    clinician.hear_type("answer").await;
+    let (_, media) = house.media.newest();
+    let figures = ParticipantStats {
+        path: Some(PathKind::TurnTls),
+        ..ParticipantStats::default()
+    };
+    house.media.0.lock().unwrap().figures.insert(media, figures);
+    tokio::time::sleep(2 * limits::QUALITY_LOOK + Duration::from_millis(1)).await;
+    let report = json!({
+        "type": "report", "interval_ms": 10_000, "first_frame_ms": 700, "frames_decoded": 250, "frames_dropped": 0,
+        "freezes": 0, "freeze_ms": 0, "samples": 480_000, "concealed": 0
+    });
+    clinician.say(&report);
+    clinician.say(&report);
+    assert_eq!(
+        clinician.hear_type("error").await["code"],
+        "limit",
+        "one report at a time"
+    );
+    house.hub.keep_quality(&visit).await;
+    let kept = std::mem::take(&mut *house.portal.kept.lock().unwrap());
+    assert_eq!(kept.len(), 1);
+    assert_eq!(kept[0].participant, welcome["you"].as_str().unwrap());
+    assert_eq!((kept[0].ended, kept[0].join.first_frame_ms), (false, Some(700)));
+    assert_eq!(kept[0].paths[0].path, "turn_tls");
+    assert_eq!((kept[0].samples.len(), kept[0].picture.frames), (2, 250));
+
+    clinician.say(&json!({"type": "leave", "keep_place": false}));
+    clinician.closed().await;
+    house.settle().await;
+    let kept = std::mem::take(&mut *house.portal.kept.lock().unwrap());
+    assert_eq!(kept.len(), 1);
+    assert!(kept[0].ended);
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_are_stored_now_and_then_and_a_visit_does_not_hang_on_them() {
+    let house = House::new();
+    let registry = prometheus::Registry::new();
+    house.hub.register_metrics(&registry).expect("fresh metrics");
+    let (mut clinician, _) = house.join("v/doctor/clinician").await;
+    let mut stay = async || {
+        for id in 0..=limits::QUALITY_KEEP.as_secs() / 10 {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            clinician.say(&json!({"type": "ping", "id": id}));
+            assert_eq!(clinician.hear_type("pong").await["id"], id);
+        }
+    };
+    stay().await;
+    assert_eq!(house.portal.kept.lock().unwrap().len(), 1);
+    house.portal.failing.store(true, Ordering::Relaxed);
+    stay().await;
+    let families = registry.gather();
+    let unkept = families
+        .iter()
+        .find(|family| family.name() == "housecall_quality_unkept_total");
+    assert_eq!(
+        unkept.map(|family| family.get_metric()[0].get_counter().get_value()),
+        Some(1.0)
+    );
 }

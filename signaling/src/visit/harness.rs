@@ -17,6 +17,7 @@ use crate::ids::{DisplayName, PersonId, StayId, VisitId};
 use crate::limits;
 use crate::message::{ClientMessage, EndReason, Place, RoleName, ServerMessage, VisitState};
 use crate::portal::{Change, Identity, Via, VisitEvent};
+use crate::quality::{QualityMetrics, QualityRecord};
 
 /// What a socket has been sent.
 #[derive(Default)]
@@ -79,6 +80,8 @@ pub(super) struct World {
     pub(super) targets: Vec<(ParticipantId, Target)>,
     pub(super) relay_ended: Vec<StayId>,
     pub(super) answers: HashMap<StayId, Result<HttpJoin, JoinError>>,
+    /// Quality records that were to be stored.
+    pub(super) kept: Vec<QualityRecord>,
     next: u64,
 }
 
@@ -100,7 +103,12 @@ impl World {
         #[expect(clippy::disallowed_methods, reason = "virtual time starts anywhere")]
         let now = Instant::now();
         Self {
-            visit: Visit::new(VisitId::new(VISIT).expect("valid"), RoomId(7), bounds),
+            visit: Visit::new(
+                VisitId::new(VISIT).expect("valid"),
+                RoomId(7),
+                bounds,
+                QualityMetrics::new(),
+            ),
             now,
             sockets: HashMap::new(),
             events: Vec::new(),
@@ -110,6 +118,7 @@ impl World {
             targets: Vec::new(),
             relay_ended: Vec::new(),
             answers: HashMap::new(),
+            kept: Vec::new(),
             next: 0,
         }
     }
@@ -277,6 +286,7 @@ impl World {
                     assert!(self.answers.insert(stay, result).is_none(), "a POST is answered once");
                 }
                 Output::HttpLeft { .. } => {}
+                Output::Quality(records) => self.kept.extend(records),
             }
         }
         self.check();

@@ -70,6 +70,7 @@ impl Visit {
         };
         let new = self.new_stay(stay, identity, admitted, link, now);
         self.stays.insert(stay, new);
+        self.quality.offered(stay, now);
         self.start_connection(stay, 0, offer);
         Ok(())
     }

@@ -11,7 +11,16 @@ use crate::message::{EndReason, ServerMessage, SlotInfo};
 use crate::portal::{Change, Interruption, Leaving, Via};
 
 impl Visit {
-    pub(super) fn handle_offer(&mut self, stay: StayId, socket: SocketId, id: u32, sdp: String, fresh: bool) {
+    pub(super) fn handle_offer(
+        &mut self,
+        stay: StayId,
+        socket: SocketId,
+        id: u32,
+        sdp: String,
+        fresh: bool,
+        now: Instant,
+    ) {
+        self.quality.offered(stay, now);
         if fresh {
             self.drop_connection(stay);
         }
@@ -132,6 +141,11 @@ impl Visit {
 
     /// Something the media core tells of its own accord.
     pub(crate) fn handle_media_event(&mut self, event: &Event, now: Instant) {
+        self.act_on(event, now);
+        self.watch_event(event, now);
+    }
+
+    fn act_on(&mut self, event: &Event, now: Instant) {
         match *event {
             Event::Connected { .. } => {}
             Event::PictureAtRisk {

@@ -1,6 +1,7 @@
 //! Who is sent what. The one place that points slots at tracks.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use housecall_sfu::{Kind, ParticipantId, PublishedTrack, Target, TrackId};
 
@@ -79,7 +80,7 @@ impl Visit {
 
     /// Points every slot at what it may and should show, and at nothing otherwise. **A slot shows a track only while both its
     /// viewer and the track's publisher are admitted.** Commands go out only for what changes.
-    pub(super) fn sync_sources(&mut self) {
+    pub(super) fn sync_sources(&mut self, now: Instant) {
         let allowed: HashMap<TrackId, (StayId, Kind)> = self
             .stays
             .values()
@@ -87,6 +88,7 @@ impl Visit {
             .flat_map(|stay| stay.tracks().iter().map(|track| (track.track, (stay.id, track.kind))))
             .collect();
         self.follow();
+        let mut changed = Vec::new();
         for stay in self.stays.values_mut() {
             let admitted = stay.is_admitted();
             let Some(connection) = &mut stay.connection else {
@@ -108,6 +110,7 @@ impl Visit {
                 slot.source = source;
                 slot.sending = None;
                 slot.limit = None;
+                changed.push(stay.id);
                 let participant: ParticipantId = connection.id;
                 self.outputs.push_back(Output::Media(MediaCommand::SetSource {
                     participant,
@@ -115,6 +118,9 @@ impl Visit {
                     source,
                 }));
             }
+        }
+        for stay in changed {
+            self.watch_lines(stay, now);
         }
     }
 

@@ -55,6 +55,19 @@ pub(super) enum Link {
     Http { via: HttpVia, state: HttpState },
 }
 
+impl Link {
+    pub(super) fn via(&self) -> Via {
+        match self {
+            Self::Socket { .. } => Via::Socket,
+            Self::Http { via: HttpVia::Whip, .. } => Via::Whip,
+            Self::Http {
+                via: HttpVia::Whep { .. },
+                ..
+            } => Via::Whep,
+        }
+    }
+}
+
 pub(super) enum SocketState {
     /// The socket is there. `told` is the last state it was sent.
     Online { socket: SocketId, told: Option<VisitState> },
@@ -188,14 +201,7 @@ impl Stay {
     }
 
     pub(super) fn via(&self) -> Via {
-        match &self.link {
-            Link::Socket { .. } => Via::Socket,
-            Link::Http { via: HttpVia::Whip, .. } => Via::Whip,
-            Link::Http {
-                via: HttpVia::Whep { .. },
-                ..
-            } => Via::Whep,
-        }
+        self.link.via()
     }
 
     pub(super) fn is_admitted(&self) -> bool {

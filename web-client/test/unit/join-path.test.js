@@ -33,7 +33,8 @@ test('the page names every module the join page needs', () => {
 });
 
 test('the join path stays within its budget', () => {
-  const styles = readdirSync(join(ROOT, 'styles')).map((name) => `styles/${name}`);
+  // The operator's page has a sheet of its own.
+  const styles = readdirSync(join(ROOT, 'styles')).filter((name) => name !== 'ops.css').map((name) => `styles/${name}`);
   const icons = readdirSync(join(ROOT, 'icons')).map((name) => `icons/${name}`);
   const files = [...imports('src/main.js'), ...styles, ...icons, 'index.html'];
   const size = files.reduce((sum, path) => sum + brotliCompressSync(read(path)).length, 0);

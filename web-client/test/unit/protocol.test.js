@@ -72,6 +72,9 @@ class FakePeerConnection {
   getTransceivers() {
     return this.lines;
   }
+  getReceivers() {
+    return [];
+  }
   async getStats() {
     return new Map();
   }
@@ -299,6 +302,13 @@ test('the client says nothing that is not in the golden messages, and every kind
     page.app.dispatch({ type: 'admit_pressed', participant: 'p' });
     page.app.dispatch({ type: 'decline_pressed', participant: 'p', reason: '' });
     mock.timers.tick(5_000);
+    await page.say(page.golden['pong.json']);
+    // Ten seconds into the call the page tells how it went.
+    mock.timers.tick(5_000);
+    await settle();
+    await page.say(page.golden['pong.json']);
+    mock.timers.tick(2_000);
+    await settle();
     page.app.dispatch({ type: 'end_visit_pressed' });
     page.socket.onclose({});
     mock.timers.tick(1_000);

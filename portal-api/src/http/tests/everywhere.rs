@@ -40,6 +40,8 @@ async fn security_headers_are_on_every_answer() {
             "/join",
             "/nowhere",
             "/api/today",
+            "/ops",
+            "/ops/visits",
             "/healthz",
             "/readyz",
             "/metrics",

@@ -7,7 +7,8 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use housecall_sfu::{
-    Answer, IceCredentials, Mid, NegotiateError, ParticipantId, RelayAccess, RelayUserId, RoomId, Target, TrackId,
+    Answer, IceCredentials, Mid, NegotiateError, ParticipantId, RelayAccess, RelayUserId, RoomId, Snapshot, Target,
+    TrackId,
 };
 use housecall_signaling::{Hub, HubSettings, Media};
 use jiff::Timestamp;
@@ -60,6 +61,10 @@ impl Media for FakeMedia {
 
     fn set_source(&self, _: RoomId, _: ParticipantId, _: Mid, _: Option<TrackId>) {}
     fn set_target(&self, _: RoomId, _: ParticipantId, _: Mid, _: Target) {}
+
+    async fn snapshot(&self, _: RoomId, _: Vec<ParticipantId>) -> Option<Snapshot> {
+        None
+    }
 }
 
 fn credentials(ufrag: &str) -> IceCredentials {

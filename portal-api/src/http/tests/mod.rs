@@ -5,5 +5,6 @@ mod bad_input;
 mod everywhere;
 mod fixture;
 mod live;
+mod ops;
 mod pages;
 mod whip;

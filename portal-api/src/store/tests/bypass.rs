@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::fixture::{Fixture, hash, name, start, system, visit};
 use crate::ids::VisitId;
 use crate::store::permissions::reach;
-use crate::store::{Action, Ctx, PersonKind, Role, StoreError, Tx, VisitProgress, VisitStatus};
+use crate::store::{Action, Ctx, PersonKind, QualityPlace, Role, StoreError, Tx, VisitProgress, VisitStatus};
 
 /// The whole permission table, written a second time. A change of one needs a change of the other.
 #[tokio::test]
@@ -26,8 +26,13 @@ async fn each_role_may_do_this_and_nothing_else() {
                 A::LinkRevoke,
                 A::SessionCreate,
             ],
-            Role::Operator => &[A::AuditRead],
-            Role::Bearer => &[A::LinkRedeem, A::SessionCreate, A::SessionAuthenticate],
+            Role::Operator => &[A::AuditRead, A::QualityRead],
+            Role::Bearer => &[
+                A::LinkRedeem,
+                A::SessionCreate,
+                A::SessionAuthenticate,
+                A::OperatorAuthenticate,
+            ],
             Role::System => &[
                 A::ClinicCreate,
                 A::ClinicFind,
@@ -39,6 +44,8 @@ async fn each_role_may_do_this_and_nothing_else() {
                 A::VisitEvent,
                 A::LinkCreate,
                 A::LinkRevoke,
+                A::QualityKeep,
+                A::OperatorCreate,
             ],
         };
         let ctx = fixture.of_role(role);
@@ -260,6 +267,36 @@ async fn no_way_around_the_rules() {
             attempt(|tx| tx.visit_list(Timestamp::MIN, Timestamp::MAX)),
         ),
         (
+            "bearer guesses an operator's token",
+            fixture.of_role(Role::Bearer),
+            attempt(|tx| tx.operator_authenticate(&hash())),
+        ),
+        (
+            "clinician reads quality records",
+            fixture.clinician(),
+            attempt(move |tx| tx.quality_read(a.visit)),
+        ),
+        (
+            "patient reads quality records",
+            fixture.patient(),
+            attempt(move |tx| tx.quality_since(&QualityPlace::before(Timestamp::MIN))),
+        ),
+        (
+            "system reads quality records",
+            fixture.of_role(Role::System),
+            attempt(|tx| tx.quality_latest()),
+        ),
+        (
+            "operator writes quality records",
+            fixture.of_role(Role::Operator),
+            attempt(move |tx| tx.quality_keep(a.visit, &[], SignedDuration::ZERO)),
+        ),
+        (
+            "clinician makes an operator",
+            fixture.clinician(),
+            attempt(move |tx| tx.operator_create(&hash(), later)),
+        ),
+        (
             "system reads names",
             fixture.of_role(Role::System),
             attempt(move |tx| tx.visit_read(a.visit)),
@@ -298,6 +335,8 @@ fn rows(fixture: &Fixture) -> Vec<String> {
         "visit_people",
         "join_links",
         "sessions",
+        "visit_quality",
+        "operators",
     ];
     let mut all = Vec::new();
     for table in tables {

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::fixture::{Fixture, NAMES, name, start, system, visit};
 use crate::ids::RequestId;
 use crate::secret::{Token, TokenKind};
-use crate::store::{Action, Ctx, NewClinic, PersonKind, Role, StoreError, Tx, VisitProgress};
+use crate::store::{Action, Ctx, NewClinic, NewQuality, PersonKind, QualityPlace, Role, StoreError, Tx, VisitProgress};
 
 type Access = Box<dyn FnOnce(&Tx<'_>) -> Result<(), StoreError> + Send>;
 
@@ -25,6 +25,15 @@ async fn every_access_leaves_its_row() {
     let (link, session) = (Token::mint(TokenKind::Link), Token::mint(TokenKind::Session));
     let [link_stored, link_shown] = [link.hash(), link.hash()];
     let [session_stored, session_shown] = [session.hash(), session.hash()];
+    let operator = Token::mint(TokenKind::Operator);
+    let [operator_stored, operator_shown] = [operator.hash(), operator.hash()];
+    let quality = NewQuality {
+        participant: "0123456789abcdef".to_owned(),
+        role: PersonKind::Patient,
+        culprit: "nobody".to_owned(),
+        age: SignedDuration::ZERO,
+        record: "{}".to_owned(),
+    };
     let clinic = NewClinic {
         slug: "c".to_owned(),
         name: "C".to_owned(),
@@ -123,6 +132,36 @@ async fn every_access_leaves_its_row() {
             Action::AuditRead,
             fixture.of_role(Role::Operator),
             access(|tx| tx.audit_read(0, 5)),
+        ),
+        (
+            Action::QualityKeep,
+            system(),
+            access(move |tx| tx.quality_keep(a.visit, &[quality], SignedDuration::from_hours(1))),
+        ),
+        (
+            Action::QualityRead,
+            fixture.of_role(Role::Operator),
+            access(move |tx| tx.quality_read(a.visit)),
+        ),
+        (
+            Action::QualityRead,
+            fixture.of_role(Role::Operator),
+            access(|tx| tx.quality_since(&QualityPlace::before(start()))),
+        ),
+        (
+            Action::QualityRead,
+            fixture.of_role(Role::Operator),
+            access(|tx| tx.quality_latest()),
+        ),
+        (
+            Action::OperatorCreate,
+            system(),
+            access(move |tx| tx.operator_create(&operator_stored, later)),
+        ),
+        (
+            Action::OperatorAuthenticate,
+            fixture.of_role(Role::Bearer),
+            access(move |tx| tx.operator_authenticate(&operator_shown)),
         ),
     ];
     let mut seen = BTreeSet::from([Action::VisitJoin, Action::VisitCancel]);

@@ -1,0 +1,93 @@
+//! What operators may do, and what is kept for them.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::clinic::after;
+use super::{Portal, PortalError};
+use crate::ids::{RequestId, VisitId};
+use crate::limits::OPERATOR_LIFE;
+use crate::secret::{Token, TokenKind};
+use crate::store::{Ctx, MeasuredVisit, Purpose, QualityPlace, QualityRow, StoreError};
+
+/// An operator's token, made from the command line.
+pub struct MintedOperator {
+    /// The secret.
+    pub token: Token,
+    /// Until when it works.
+    pub expires_at: Timestamp,
+}
+
+impl Portal {
+    /// Mints an operator's token.
+    ///
+    /// # Errors
+    /// [`PortalError::Invalid`] for a time to live that is nothing or more than [`OPERATOR_LIFE`]; see [`PortalError`].
+    pub async fn mint_operator(&self, ttl: SignedDuration) -> Result<MintedOperator, PortalError> {
+        if !ttl.is_positive() || ttl > OPERATOR_LIFE {
+            return Err(PortalError::Invalid(
+                "the time to live must be more than zero and at most 31 days",
+            ));
+        }
+        let token = Token::mint(TokenKind::Operator);
+        let hash = token.hash();
+        let ctx = Ctx::system("command-line", Purpose::Administration, RequestId::random());
+        let made = self.store.tx(&ctx, move |tx| {
+            let expires_at = after(tx.now(), ttl);
+            tx.operator_create(&hash, expires_at)?;
+            Ok(expires_at)
+        });
+        Ok(MintedOperator {
+            expires_at: made.await?,
+            token,
+        })
+    }
+
+    /// The context of whoever presents this bearer, of whatever kind it is: the permission table decides what they may do.
+    ///
+    /// # Errors
+    /// As [`Portal::authenticate_bearer`].
+    pub async fn context_of(&self, text: &str, request: RequestId) -> Result<Ctx, PortalError> {
+        let token = Token::parse(text).ok_or(PortalError::SessionExpired)?;
+        if token.kind() != TokenKind::Operator {
+            let holder = self.authenticate_bearer(text, request).await?;
+            return Ok(holder.ctx(Purpose::Operations, request));
+        }
+        let hash = token.hash();
+        let found = self
+            .store
+            .tx(&Ctx::bearer(request), move |tx| tx.operator_authenticate(&hash));
+        match found.await {
+            Ok(operator) => Ok(operator.ctx(request)),
+            Err(StoreError::NotFound) => {
+                self.unknown_secrets.inc();
+                Err(PortalError::SessionExpired)
+            }
+            Err(StoreError::Stale(_)) => Err(PortalError::SessionExpired),
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    /// The quality records of one visit.
+    ///
+    /// # Errors
+    /// [`PortalError::NotAllowed`] for anybody but operators, [`PortalError::NotFound`] without records; see [`PortalError`].
+    pub async fn visit_quality(&self, ctx: &Ctx, visit: VisitId) -> Result<Vec<QualityRow>, PortalError> {
+        Ok(self.store.tx(ctx, move |tx| tx.quality_read(visit)).await?)
+    }
+
+    /// The next quality records behind a place.
+    ///
+    /// # Errors
+    /// [`PortalError::NotAllowed`] for anybody but operators; see [`PortalError`].
+    pub async fn quality_since(&self, ctx: &Ctx, place: QualityPlace) -> Result<Vec<QualityRow>, PortalError> {
+        Ok(self.store.tx(ctx, move |tx| tx.quality_since(&place)).await?)
+    }
+
+    /// The visits whose records changed last.
+    ///
+    /// # Errors
+    /// [`PortalError::NotAllowed`] for anybody but operators; see [`PortalError`].
+    pub async fn measured_visits(&self, ctx: &Ctx) -> Result<Vec<MeasuredVisit>, PortalError> {
+        Ok(self.store.tx(ctx, |tx| tx.quality_latest()).await?)
+    }
+}
