@@ -88,6 +88,8 @@ pub struct WrittenMedia {
     pub start_kbps: u32,
     /// See [`Config::picture_floor_kbps`].
     pub picture_floor_kbps: u32,
+    /// See [`Config::adaptation`].
+    pub adaptation: bool,
 }
 
 /// `[turn]` as written.
@@ -245,6 +247,7 @@ impl Default for WrittenMedia {
             shards: 1,
             start_kbps: 1_500,
             picture_floor_kbps: 500,
+            adaptation: true,
         }
     }
 }
@@ -292,6 +295,8 @@ pub struct Config {
     pub start_kbps: u32,
     /// A viewer whose line carries less, in kbit/s, is sent no picture.
     pub picture_floor_kbps: u32,
+    /// Whether what a viewer is sent follows what its line carries.
+    pub adaptation: bool,
     /// Whether browsers can reach media through TURN.
     pub relay: Relay,
     /// The certificate of HTTPS and of TURN over TLS.
@@ -466,6 +471,7 @@ impl Written {
             shards: self.media.shards,
             start_kbps: self.media.start_kbps,
             picture_floor_kbps: self.media.picture_floor_kbps,
+            adaptation: self.media.adaptation,
             relay: self.turn.relay,
             oldest_tls: self.tls.oldest,
             tls: tls(self.tls)?,

@@ -46,6 +46,11 @@ fn bind_once(config: &Config) -> Result<Ports, ServeError> {
         relay: config.relay.into(),
         start_kbps: config.start_kbps,
         picture_floor: housecall_sfu::Bitrate::from_kbps(u64::from(config.picture_floor_kbps)),
+        adaptation: if config.adaptation {
+            housecall_sfu::Adaptation::On
+        } else {
+            housecall_sfu::Adaptation::Off
+        },
     };
     let media = housecall_sfu::start(&settings).map_err(|cause| match cause {
         housecall_sfu::StartError::Bind { address, source } => refused("UDP", address, source),

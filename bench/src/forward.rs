@@ -13,6 +13,7 @@ use crate::load::{Load, Opening, OwnUsage, Seen, Spec, Stream};
 use crate::measure::{self, Holdings, Usage};
 use crate::offer::Line;
 use crate::report::{self, Row, figure};
+use crate::server::{Adaptation, Options};
 use crate::source::{SPREAD, Source};
 use crate::stats::micros_each;
 use crate::target::{Elsewhere, How, Target};
@@ -53,6 +54,7 @@ impl Shape {
 }
 
 /// What to measure.
+#[derive(Clone)]
 pub(crate) struct Plan {
     pub(crate) binary: PathBuf,
     pub(crate) other: Elsewhere,
@@ -60,6 +62,7 @@ pub(crate) struct Plan {
     pub(crate) rate: Option<u64>,
     pub(crate) shape: Shape,
     pub(crate) shards: Vec<usize>,
+    pub(crate) adaptation: Adaptation,
     pub(crate) profile: Option<Profile>,
     pub(crate) time: Duration,
     /// Search the highest rate with less than this part lost.
@@ -257,7 +260,11 @@ pub(crate) async fn start(
     opening: Opening,
     bar: &ProgressBar,
 ) -> Result<Running> {
-    let target = Target::new(&plan.other, &plan.binary, shards, plan.profile)?;
+    let options = Options {
+        shards,
+        adaptation: plan.adaptation,
+    };
+    let target = Target::new(&plan.other, &plan.binary, options, plan.profile)?;
     let source = plan.shape.source(plan.rate);
     let (mut peers, mut streams, mut visits) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..shards {

@@ -14,6 +14,7 @@ use crate::load::{Load, Opening, Spec, Stream};
 use crate::offer::Line;
 use crate::report::{self, Row};
 use crate::rooms;
+use crate::server::Options;
 use crate::source::{SPREAD, Source};
 use crate::stats::{Samples, Summary};
 use crate::target::{Elsewhere, How, Target};
@@ -185,7 +186,7 @@ async fn one(plan: &Plan, people: People, time: Duration) -> Result<(Measured, S
             result
         }
         People::Viewers(viewers) => {
-            let target = Target::new(&plan.other, &plan.binary, 1, plan.profile)?;
+            let target = Target::new(&plan.other, &plan.binary, Options::shards(1), plan.profile)?;
             let load = fan(&target, viewers, &bar).await?;
             let result = measure(&load, &target)?;
             load.stop()?;

@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
 
 mod churn;
+mod compare;
 mod dtls;
 mod feedback;
 mod floor;
@@ -73,6 +74,12 @@ enum What {
         /// The part that may be lost in that search.
         #[arg(long, default_value_t = 0.01)]
         max_loss: f64,
+        /// Whether the server adapts what it sends to each path. `off` is for measuring.
+        #[arg(long, value_enum, default_value = "on")]
+        adaptation: server::Adaptation,
+        /// Two servers in turns, second by second, this one and another build of it, or `without-adaptation`: what the difference is.
+        #[arg(long, value_name = "PROGRAM", conflicts_with_all = ["find_limit", "smoke", "whip"])]
+        beside: Option<PathBuf>,
         /// A few seconds against the committed baseline, for CI: fails if forwarding has become dearer by more than a quarter.
         #[arg(long)]
         smoke: bool,
@@ -153,6 +160,8 @@ async fn run(arguments: Arguments) -> Result<()> {
             shards,
             find_limit,
             max_loss,
+            adaptation,
+            beside,
             smoke,
             baseline,
             record,
@@ -178,12 +187,16 @@ async fn run(arguments: Arguments) -> Result<()> {
                 rate,
                 shape,
                 shards,
+                adaptation,
                 profile,
                 time,
                 limit: find_limit.then_some(max_loss),
                 json,
             };
-            forward::run(&plan).await
+            match beside {
+                Some(beside) => compare::run(plan, &beside).await,
+                None => forward::run(&plan).await,
+            }
         }
         What::Rooms { rooms, shape, shards } => {
             ensure!(rooms.iter().all(|count| *count > 0), "--rooms must be at least 1");

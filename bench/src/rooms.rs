@@ -18,6 +18,7 @@ use crate::measure::Holdings;
 use crate::offer::{Line, RIDS};
 use crate::peer::Peer;
 use crate::report::{self, Row, figure};
+use crate::server::Options;
 use crate::socket::Person;
 use crate::source::Source;
 use crate::stats::micros_each;
@@ -209,7 +210,7 @@ pub(crate) async fn start(
     opening: Opening,
     bar: &ProgressBar,
 ) -> Result<Running> {
-    let target = Target::ours(binary, shards, profile)?;
+    let target = Target::ours(binary, Options::shards(shards), profile)?;
     let empty = target.process().0.holdings()?;
     let http = reqwest::Client::builder().no_proxy().build()?;
     let places = Arc::new(Semaphore::new(MAKING));

@@ -14,6 +14,33 @@ use crate::measure::Process;
 /// The names of its media threads begin so.
 pub(crate) const MEDIA_THREADS: &str = "media-";
 
+/// Whether the server fits what it sends to each viewer's path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Adaptation {
+    /// As it is delivered.
+    #[default]
+    On,
+    /// `media.adaptation = false`.
+    Off,
+}
+
+/// How a server is started.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    pub(crate) shards: usize,
+    pub(crate) adaptation: Adaptation,
+}
+
+impl Options {
+    /// As it is delivered, with so many media threads.
+    pub(crate) fn shards(shards: usize) -> Self {
+        Self {
+            shards,
+            adaptation: Adaptation::On,
+        }
+    }
+}
+
 /// A started server.
 pub(crate) struct Server {
     child: Child,
@@ -41,10 +68,16 @@ pub(crate) fn find_binary(told: Option<PathBuf>) -> Result<PathBuf> {
 
 impl Server {
     /// Starts `binary` on free ports with an empty data directory.
-    pub(crate) fn start(binary: &Path, shards: usize) -> Result<Self> {
+    pub(crate) fn start(binary: &Path, options: Options) -> Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let Options { shards, adaptation } = options;
         let address = free_ports(shards)?;
+        // A build from before the setting does not know it, and can still be measured.
+        let adaptation = match adaptation {
+            Adaptation::On => "",
+            Adaptation::Off => "adaptation = false\n",
+        };
         let data = std::env::temp_dir().join(format!("housecall-bench-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&data)?;
         let config = data.join("bench.toml");
@@ -53,7 +86,7 @@ impl Server {
             &config,
             format!(
                 "listen = \"{address}\"\ntrusted_proxies = [\"127.0.0.1\"]\ndemo = true\n\
-                 [media]\nshards = {shards}\n[limits]\nviewers_per_visit = 5000\n[log]\nfilter = \"warn\"\n"
+                 [media]\nshards = {shards}\n{adaptation}[limits]\nviewers_per_visit = 5000\n[log]\nfilter = \"warn\"\n"
             ),
         )?;
         let mut child = Command::new(binary)

@@ -15,6 +15,7 @@ use crate::floor::{self, Kind};
 use crate::forward::{self, Running, Shape};
 use crate::load::Opening;
 use crate::report::figure;
+use crate::server::Adaptation;
 use crate::source::Source;
 use crate::stats::{median, micros_each};
 use crate::target::Elsewhere;
@@ -144,6 +145,7 @@ async fn once(binary: &Path) -> Result<Figures> {
         rate: Some(RATE),
         shape: Shape::Whole,
         shards: vec![1],
+        adaptation: Adaptation::On,
         profile: None,
         time: ROUND,
         limit: None,

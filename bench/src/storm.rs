@@ -17,6 +17,7 @@ use crate::forward::{Measured, bar};
 use crate::load::{Load, Opening, Spec, Stream};
 use crate::offer::Line;
 use crate::report::{self, Row, figure};
+use crate::server::Options;
 use crate::source::{SPREAD, Source};
 use crate::stats::{Samples, Summary, micros_each};
 use crate::target::{How, Target, Visit};
@@ -107,7 +108,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<()> {
     let steps = plan.viewers + 2 * plan.time.as_secs() as usize;
     let bar = bar(steps)?;
     bar.set_message(format!("1 → {}: joining", plan.viewers));
-    let target = Target::ours(&plan.binary, 1, plan.profile)?;
+    let target = Target::ours(&plan.binary, Options::shards(1), plan.profile)?;
     let visit = target.visit()?;
     let ssrc = 0x00be_0001;
     let mut peers = vec![target.join(How::Whip, &visit, &[Line::SendVideo { ssrc }]).await?.peer];

@@ -12,7 +12,7 @@ use crate::dtls::Profile;
 use crate::measure::Process;
 use crate::offer::{Line, Offer};
 use crate::peer::Peer;
-use crate::server::{MEDIA_THREADS, Server};
+use crate::server::{MEDIA_THREADS, Options, Server};
 
 /// Joins in flight at a time.
 const JOINING: usize = 4;
@@ -76,20 +76,20 @@ pub(crate) struct Joined {
 
 impl Target {
     /// Starts our server.
-    pub(crate) fn ours(binary: &Path, shards: usize, profile: Option<Profile>) -> Result<Self> {
+    pub(crate) fn ours(binary: &Path, options: Options, profile: Option<Profile>) -> Result<Self> {
         Ok(Self {
             http: client()?,
             profile,
-            what: What::Ours(Arc::new(Server::start(binary, shards)?)),
+            what: What::Ours(Arc::new(Server::start(binary, options)?)),
         })
     }
 
     /// The other server if one is named, else ours.
-    pub(crate) fn new(other: &Elsewhere, binary: &Path, shards: usize, profile: Option<Profile>) -> Result<Self> {
+    pub(crate) fn new(other: &Elsewhere, binary: &Path, options: Options, profile: Option<Profile>) -> Result<Self> {
         let (Some(whip), Some(whep), Some(pid)) = (&other.whip, &other.whep, other.pid) else {
-            return Self::ours(binary, shards, profile);
+            return Self::ours(binary, options, profile);
         };
-        ensure!(shards == 1, "--shards is a setting of our server");
+        ensure!(options.shards == 1, "--shards is a setting of our server");
         Ok(Self {
             http: client()?,
             profile,

@@ -123,6 +123,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
             certificate: Arc::clone(&certificate),
             start_kbps: settings.start_kbps,
             picture_floor: settings.picture_floor,
+            adaptation: settings.adaptation,
             max_segments: socket.max_segments(),
             wall,
         };

@@ -65,5 +65,5 @@ pub use handle::Sfu;
 pub use ids::{Mid, ParticipantId, PayloadType, RelayUserId, Rid, RoomId, Ssrc, TrackId};
 pub use media::{Bitrate, Codec, Kind, Layer, Target};
 pub use path::{Path, PathKind, StreamKind};
-pub use settings::{Relay, RelayUrls, Settings, Streams};
+pub use settings::{Adaptation, Relay, RelayUrls, Settings, Streams};
 pub use streams::{Chunk, End, LinkError, StreamLink, StreamReader, StreamWriter};

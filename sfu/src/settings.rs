@@ -23,6 +23,18 @@ pub struct Settings {
     /// A viewer whose path carries less than this is sent no picture, so that speech stays clear. The picture comes back at 1.3 times
     /// of it.
     pub picture_floor: Bitrate,
+    /// Whether what a viewer is sent follows what its path carries.
+    pub adaptation: Adaptation,
+}
+
+/// Fitting what a viewer is sent to its path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Adaptation {
+    /// What is sent follows what feedback says.
+    #[default]
+    On,
+    /// Everybody is sent what was asked for, and no feedback is read: for measuring what adaptation costs.
+    Off,
 }
 
 /// Connections from TCP and TLS.
@@ -72,6 +84,7 @@ impl Default for Settings {
             relay: Relay::HandOver,
             start_kbps: 1_500,
             picture_floor: Bitrate::from_kbps(500),
+            adaptation: Adaptation::On,
         }
     }
 }

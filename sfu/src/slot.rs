@@ -16,6 +16,7 @@ use crate::published::{Published, TrackKey};
 use crate::rtcp::SenderInfo;
 use crate::sdp::{MediaLine, Receiving};
 use crate::send::{Negotiated, PayloadTypes, SlotConfig, Stamp, Subscription, Written};
+use crate::settings::Adaptation;
 use crate::transport::Transport;
 use crate::worker::Shared;
 
@@ -50,7 +51,9 @@ pub(crate) struct Way<'a> {
 impl Way<'_> {
     /// A packet is about to leave.
     fn note(&mut self, written: &Written, sort: Sort, shared: &Shared, now: Instant) {
-        if let Some(number) = written.transport_wide {
+        if let Some(number) = written.transport_wide
+            && shared.config.adaptation == Adaptation::On
+        {
             self.controller
                 .get_or_insert_with(|| Box::new(Controller::new(shared.config.picture_floor, now)))
                 .handle_sent(number, written.len, sort, now);

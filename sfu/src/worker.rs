@@ -44,6 +44,7 @@ use crate::published::{Published, TrackKey};
 use crate::random::Random;
 use crate::relay::{Relay, Relayed};
 use crate::send::Pacer;
+use crate::settings::Adaptation;
 use crate::timers::Timers;
 use crate::transport::{Transport, TransportEvent, stun_local_ufrag};
 
@@ -61,6 +62,8 @@ pub(crate) struct WorkerConfig {
     pub(crate) start_kbps: u32,
     /// Below this a viewer is sent no picture.
     pub(crate) picture_floor: Bitrate,
+    /// Whether what a viewer is sent follows what its path carries.
+    pub(crate) adaptation: Adaptation,
     /// Datagrams one send call can hold.
     pub(crate) max_segments: usize,
     /// Ties `Instant`s to wall-clock time, for sender reports.

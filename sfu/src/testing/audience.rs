@@ -83,6 +83,7 @@ impl Audience {
             certificate: Arc::new(Certificate::generate().expect("P-256 works")),
             start_kbps: 1_500,
             picture_floor: crate::media::Bitrate::from_kbps(500),
+            adaptation: crate::settings::Adaptation::On,
             max_segments: 64,
             wall: WallClock::new(start, NtpTime::from_bits(0xe000_0000_0000_0000)),
         };

@@ -99,6 +99,7 @@ impl Stage {
             certificate: Arc::clone(certificate),
             start_kbps: 1_500,
             picture_floor: crate::media::Bitrate::from_kbps(500),
+            adaptation: crate::settings::Adaptation::On,
             max_segments: 16,
             wall: WallClock::new(start, WALL),
         };
