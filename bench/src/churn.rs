@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::dtls::Profile;
 use crate::forward::bar;
-use crate::load::{Load, Opening, Spec, Stream};
+use crate::load::{Load, Opening, Receivers, Spec, Stream};
 use crate::measure::Holdings;
 use crate::offer::Line;
 use crate::report::{self, Row, figure};
@@ -118,6 +118,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<()> {
     let ssrc = 0x00be_0001;
     let publisher = target.join(How::Whip, &visit, &[Line::SendVideo { ssrc }]).await?;
     let load = Load::start(Spec {
+        receivers: Receivers::Woken,
         peers: vec![publisher.peer],
         streams: vec![Stream {
             peer: 0,

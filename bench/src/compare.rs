@@ -115,12 +115,13 @@ async fn one(plan: &Plan, other: &Plan, name: &str, viewers: usize) -> Result<Co
         let source = plan.shape.source(plan.rate);
         let floor = |kind| {
             let streams = &[(source, viewers)];
-            let (profile, time) = (plan.profile, FLOOR);
+            let (profile, receivers, time) = (plan.profile, plan.receivers, FLOOR);
             let cost = floor::measure(&floor::Plan {
                 kind,
                 streams,
                 profile,
                 time,
+                receivers,
             });
             cost.map(|cost| cost.send_us)
         };

@@ -11,10 +11,11 @@ use anyhow::{Context, Result, anyhow};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use dimpl::SrtpProfile;
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
-use rustix::event::{Timespec, epoll};
+use rustix::event::epoll;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::dtls::Profile;
+use crate::load::Receivers;
 use crate::source::{Schedule, Source};
 use crate::srtp::{MAX_TAG, SessionKeys};
 use crate::stats::{Samples, micros_each};
@@ -37,6 +38,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) streams: &'a [(Source, usize)],
     pub(crate) profile: Option<Profile>,
     pub(crate) time: Duration,
+    pub(crate) receivers: Receivers,
 }
 
 /// What it cost.
@@ -75,10 +77,10 @@ pub(crate) fn measure(plan: &Plan<'_>) -> Result<Cost> {
     let began = Instant::now();
     let stop = Arc::new(AtomicBool::new(false));
     let draining = {
-        let stop = Arc::clone(&stop);
+        let (stop, receivers) = (Arc::clone(&stop), plan.receivers);
         std::thread::Builder::new()
             .name(crate::load::RECEIVING.to_owned())
-            .spawn(move || drain(&sinks, &stop, began))?
+            .spawn(move || drain(&sinks, receivers, &stop, began))?
     };
     let (kind, profile, time) = (plan.kind, plan.profile, plan.time);
     let sending = std::thread::spawn(move || send(kind, &streams, profile, time, began));
@@ -272,7 +274,7 @@ struct Drained {
 }
 
 /// Reads `sockets` until told to stop, with the same calls the load's receivers use.
-fn drain(sockets: &[UdpSocket], stop: &AtomicBool, began: Instant) -> Result<Drained> {
+fn drain(sockets: &[UdpSocket], receivers: Receivers, stop: &AtomicBool, began: Instant) -> Result<Drained> {
     const BUFFERS: usize = 4;
     let poll = epoll::create(epoll::CreateFlags::CLOEXEC).context("an epoll instance")?;
     let mut states = Vec::new();
@@ -285,14 +287,11 @@ fn drain(sockets: &[UdpSocket], stop: &AtomicBool, began: Instant) -> Result<Dra
     }
     let mut buffers: Vec<Vec<u8>> = (0..BUFFERS).map(|_| vec![0; 65_535]).collect();
     let mut events: Vec<epoll::Event> = Vec::with_capacity(256);
-    let patience = Timespec {
-        tv_sec: 0,
-        tv_nsec: 5_000_000,
-    };
     let mut drained = Drained::default();
     let cpu = thread_cpu();
     while !stop.load(Ordering::Relaxed) {
         events.clear();
+        let patience = receivers.wait(Duration::from_millis(5));
         let _ = epoll::wait(&poll, rustix::buffer::spare_capacity(&mut events), Some(&patience));
         for event in &events {
             let number = event.data.u64() as usize;
@@ -338,6 +337,7 @@ mod tests {
                     streams: &streams,
                     profile,
                     time: Duration::from_millis(200),
+                    receivers: Receivers::Polling,
                 })
                 .expect("loopback");
                 assert!(cost.send_us > 0.0 && cost.receive_us > 0.0);

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::dtls::Profile;
 use crate::floor::{self, Kind};
-use crate::load::{Load, Opening, OwnUsage, Seen, Spec, Stream};
+use crate::load::{Load, Opening, OwnUsage, Receivers, Seen, Spec, Stream};
 use crate::measure::{self, Holdings, Usage};
 use crate::offer::Line;
 use crate::report::{self, Row, figure};
@@ -63,6 +63,7 @@ pub(crate) struct Plan {
     pub(crate) shape: Shape,
     pub(crate) shards: Vec<usize>,
     pub(crate) adaptation: Adaptation,
+    pub(crate) receivers: Receivers,
     pub(crate) profile: Option<Profile>,
     pub(crate) time: Duration,
     /// Search the highest rate with less than this part lost.
@@ -151,6 +152,7 @@ struct Forwarded {
     viewers: usize,
     shards: usize,
     shape: String,
+    receivers: String,
     profile: &'static str,
     packets_per_second_in: u64,
     forwarded: u64,
@@ -178,6 +180,7 @@ impl Row for Forwarded {
             ("viewers", self.viewers.to_string()),
             ("shards", self.shards.to_string()),
             ("shape", self.shape.clone()),
+            ("receivers", self.receivers.clone()),
             ("SRTP", self.profile.to_owned()),
             ("out/s", figure(self.forwarded_per_second)),
             ("lost", self.lost.to_string()),
@@ -288,6 +291,7 @@ pub(crate) async fn start(
         peers.extend(target.join_viewers(visit, &[Line::ReceiveVideo], viewers, bar).await?);
     }
     let load = Load::start(Spec {
+        receivers: plan.receivers,
         peers,
         streams,
         opening,
@@ -315,6 +319,7 @@ async fn one(plan: &Plan, viewers: usize, shards: usize) -> Result<Forwarded> {
         bar.set_message(format!("{shards} × (1 → {viewers}): the floor"));
         let floor = |kind| {
             floor::measure(&floor::Plan {
+                receivers: plan.receivers,
                 kind,
                 streams: &streams,
                 profile: plan.profile,
@@ -335,6 +340,7 @@ async fn one(plan: &Plan, viewers: usize, shards: usize) -> Result<Forwarded> {
             viewers,
             shards,
             shape: format!("{:?}", plan.shape).to_lowercase(),
+            receivers: format!("{:?}", plan.receivers).to_lowercase(),
             profile: plan.profile.map_or("GCM-256", Profile::name),
             packets_per_second_in: rate * shards as u64,
             forwarded: seen.received,

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::dtls::Profile;
 use crate::floor::{self, Kind};
 use crate::forward::{Measured, bar};
-use crate::load::{Load, Opening, Spec, Stream};
+use crate::load::{Load, Opening, Receivers, Spec, Stream};
 use crate::offer::Line;
 use crate::report::{self, Row};
 use crate::rooms;
@@ -108,6 +108,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<()> {
     let streams = STREAMS.map(|source| (source, 1));
     let mut floor = tokio::task::block_in_place(|| {
         floor::measure(&floor::Plan {
+            receivers: Receivers::Woken,
             kind: Kind::Plain,
             streams: &streams,
             profile: plan.profile,
@@ -214,6 +215,7 @@ async fn fan(target: &Target, viewers: usize, bar: &ProgressBar) -> Result<Load>
         size: (1_280, 720),
     };
     let load = Load::start(Spec {
+        receivers: Receivers::Woken,
         peers,
         streams: vec![stream(0), stream(1)],
         opening: Opening::All,

@@ -77,6 +77,9 @@ enum What {
         /// Whether the server adapts what it sends to each path. `off` is for measuring.
         #[arg(long, value_enum, default_value = "on")]
         adaptation: server::Adaptation,
+        /// Whether the viewers' packets wake a thread of the generator, which is charged to the server, or it looks from time to time.
+        #[arg(long, value_enum, default_value = "woken")]
+        receivers: load::Receivers,
         /// Two servers in turns, second by second, this one and another build of it, or `without-adaptation`: what the difference is.
         #[arg(long, value_name = "PROGRAM", conflicts_with_all = ["find_limit", "smoke", "whip"])]
         beside: Option<PathBuf>,
@@ -161,6 +164,7 @@ async fn run(arguments: Arguments) -> Result<()> {
             find_limit,
             max_loss,
             adaptation,
+            receivers,
             beside,
             smoke,
             baseline,
@@ -188,6 +192,7 @@ async fn run(arguments: Arguments) -> Result<()> {
                 shape,
                 shards,
                 adaptation,
+                receivers,
                 profile,
                 time,
                 limit: find_limit.then_some(max_loss),

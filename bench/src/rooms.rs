@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use crate::dtls::Profile;
 use crate::floor::{self, Kind};
 use crate::forward::{Measured, bar};
-use crate::load::{Load, Opening, Spec, Stream};
+use crate::load::{Load, Opening, Receivers, Spec, Stream};
 use crate::measure::Holdings;
 use crate::offer::{Line, RIDS};
 use crate::peer::Peer;
@@ -234,6 +234,7 @@ pub(crate) async fn start(
         followers.spawn(person.follow());
     }
     let load = Load::start(Spec {
+        receivers: Receivers::Woken,
         peers,
         streams: (0..2 * rooms).flat_map(|person| streams(shape, person)).collect(),
         opening,
@@ -282,6 +283,7 @@ async fn one(plan: &Plan, rooms: usize, shards: usize) -> Result<Rooms> {
     let (received, sent) = (measured.seen.sent, measured.seen.received);
     let floor = |kind| -> Result<f64> {
         let cost = floor::measure(&floor::Plan {
+            receivers: Receivers::Woken,
             kind,
             streams: &floor_streams,
             profile: plan.profile,

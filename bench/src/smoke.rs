@@ -1,8 +1,9 @@
 //! `bench forward --smoke`: a few seconds that show whether forwarding has become dearer than the committed baseline.
 //!
 //! It must not fail because a machine is busy or slow. So nothing is compared with a clock: processor time of the server over that of
-//! the floor, taken in turns of a third of a second within one run, and the median of their ratios; frames arrive whole, so that
-//! the number of send calls does not depend on who is woken when; and only what is too much three times in a row is a failure.
+//! the floor, taken in turns of a third of a second within one run. Other work on the machine can only add to either (it empties caches
+//! and takes turns in between), so the least of each is compared; and what is too much is measured twice more, and all rounds count
+//! together. Frames arrive whole, so that the number of send calls does not depend on who is woken when.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,16 +14,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::floor::{self, Kind};
 use crate::forward::{self, Running, Shape};
-use crate::load::Opening;
+use crate::load::{Opening, Receivers};
 use crate::report::figure;
 use crate::server::Adaptation;
 use crate::source::Source;
-use crate::stats::{median, micros_each};
+use crate::stats::micros_each;
 use crate::target::Elsewhere;
 
 /// A figure may grow by so much.
 const TOLERANCE: f64 = 1.25;
-/// Runs before too much counts as too much.
+/// Runs before too much counts as too much. The rounds of all of them count.
 const ATTEMPTS: usize = 3;
 const VIEWERS: usize = 40;
 /// Packets a second from the publisher: sixty frames.
@@ -58,15 +59,15 @@ fn profile() -> &'static str {
 pub(crate) async fn run(binary: PathBuf, baseline: Option<PathBuf>, record: bool) -> Result<()> {
     let file = baseline.unwrap_or_else(default_file);
     let mut baselines = read(&file)?;
+    let mut all = Rounds::default();
     if record {
-        let mut measured = Vec::new();
         for _ in 0..ATTEMPTS {
-            measured.push(once(&binary).await?);
+            all.extend(once(&binary).await?);
         }
-        let middle = |of: fn(&Figures) -> f64| median(&measured.iter().map(of).collect::<Vec<_>>());
+        let figures = all.figures();
         let figures = Figures {
-            ratio_to_best: rounded(middle(|figures| figures.ratio_to_best)),
-            send_calls_per_packet: rounded(middle(|figures| figures.send_calls_per_packet)),
+            ratio_to_best: rounded(figures.ratio_to_best),
+            send_calls_per_packet: rounded(figures.send_calls_per_packet),
         };
         baselines.insert(profile().to_owned(), figures);
         std::fs::write(&file, serde_json::to_string_pretty(&baselines)? + "\n")?;
@@ -82,7 +83,8 @@ pub(crate) async fn run(binary: PathBuf, baseline: Option<PathBuf>, record: bool
     };
     let mut complaints = Vec::new();
     for attempt in 1..=ATTEMPTS {
-        let measured = once(&binary).await?;
+        all.extend(once(&binary).await?);
+        let measured = all.figures();
         println!(
             "smoke, {}: {} × the best floor (baseline {}), {} send calls a packet (baseline {})",
             profile(),
@@ -100,10 +102,38 @@ pub(crate) async fn run(binary: PathBuf, baseline: Option<PathBuf>, record: bool
         }
     }
     bail!(
-        "forwarding has become dearer than {} allows, {ATTEMPTS} times in a row: {}. If that is meant, record it anew: bench forward --smoke --record",
+        "forwarding has become dearer than {} allows, in {} rounds: {}. If that is meant, record it anew: bench forward --smoke --record",
         file.display(),
+        all.server.len(),
         complaints.join("; ")
     )
+}
+
+/// Microseconds for each packet, a figure a round, and what the server counted.
+#[derive(Clone, Debug, Default)]
+struct Rounds {
+    server: Vec<f64>,
+    floor: Vec<f64>,
+    calls: f64,
+    packets: f64,
+}
+
+impl Rounds {
+    fn extend(&mut self, more: Self) {
+        self.server.extend(more.server);
+        self.floor.extend(more.floor);
+        self.calls += more.calls;
+        self.packets += more.packets;
+    }
+
+    /// The least of the server over the least of the floor: whatever else runs on the machine can only add.
+    fn figures(&self) -> Figures {
+        let least = |of: &[f64]| of.iter().copied().fold(f64::NAN, f64::min);
+        Figures {
+            ratio_to_best: least(&self.server) / least(&self.floor),
+            send_calls_per_packet: self.calls / self.packets.max(1.0),
+        }
+    }
 }
 
 fn read(file: &Path) -> Result<Baselines> {
@@ -137,7 +167,7 @@ fn compare(measured: &Figures, baseline: &Figures) -> Vec<String> {
         .collect()
 }
 
-async fn once(binary: &Path) -> Result<Figures> {
+async fn once(binary: &Path) -> Result<Rounds> {
     let plan = forward::Plan {
         binary: binary.to_owned(),
         other: Elsewhere::default(),
@@ -146,6 +176,7 @@ async fn once(binary: &Path) -> Result<Figures> {
         shape: Shape::Whole,
         shards: vec![1],
         adaptation: Adaptation::On,
+        receivers: Receivers::Woken,
         profile: None,
         time: ROUND,
         limit: None,
@@ -167,9 +198,11 @@ async fn once(binary: &Path) -> Result<Figures> {
     };
     running.load.pause(true);
     let before = counted().await?;
-    let mut ratios = Vec::new();
+    let mut rounds = Rounds::default();
     for _ in 0..ROUNDS {
-        ratios.push(tokio::task::block_in_place(|| round(&running))?);
+        let (server, floor) = tokio::task::block_in_place(|| round(&running))?;
+        rounds.server.push(server);
+        rounds.floor.push(floor);
         bar.inc(1);
     }
     let after = counted().await?;
@@ -180,14 +213,12 @@ async fn once(binary: &Path) -> Result<Figures> {
         seen.verified > 0 && seen.broken == 0,
         "what was forwarded could not be opened"
     );
-    Ok(Figures {
-        ratio_to_best: median(&ratios),
-        send_calls_per_packet: (after.0 - before.0) / (after.1 - before.1).max(1.0),
-    })
+    (rounds.calls, rounds.packets) = (after.0 - before.0, after.1 - before.1);
+    Ok(rounds)
 }
 
-/// Server, then floor. Their ratio.
-fn round(running: &Running) -> Result<f64> {
+/// Server, then floor: what a packet costs each.
+fn round(running: &Running) -> Result<(f64, f64)> {
     let (process, threads) = running.target.process();
     let (seen, used) = (running.load.seen(), process.usage(threads)?);
     running.load.pause(false);
@@ -198,12 +229,13 @@ fn round(running: &Running) -> Result<f64> {
     let used = process.usage(threads)?.since(used);
     ensure!(seen.received > 0, "nothing was forwarded");
     let floor = floor::measure(&floor::Plan {
+        receivers: Receivers::Woken,
         kind: Kind::Best,
         streams: &[(Source::Whole { rate: RATE }, VIEWERS)],
         profile: None,
         time: ROUND,
     })?;
-    Ok(micros_each(used.cpu, seen.received) / floor.send_us)
+    Ok((micros_each(used.cpu, seen.received), floor.send_us))
 }
 
 #[cfg(test)]
@@ -235,6 +267,30 @@ mod tests {
             send_calls_per_packet: 1.0,
         };
         assert_eq!(compare(&broken, &BASELINE).len(), 2);
+    }
+
+    #[test]
+    fn a_busy_machine_adds_to_some_rounds_and_the_least_counts() {
+        let mut rounds = Rounds {
+            server: vec![9.0, 4.0, 30.0],
+            floor: vec![2.0, 7.0, 2.5],
+            calls: 10.0,
+            packets: 60.0,
+        };
+        assert_eq!(rounds.figures().ratio_to_best, 2.0);
+        rounds.extend(Rounds {
+            server: vec![3.0],
+            floor: vec![5.0],
+            calls: 20.0,
+            packets: 60.0,
+        });
+        let figures = rounds.figures();
+        assert_eq!((figures.ratio_to_best, figures.send_calls_per_packet), (1.5, 0.25));
+        assert_eq!(
+            compare(&Rounds::default().figures(), &BASELINE).len(),
+            1,
+            "nothing measured is no pass"
+        );
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use crate::dtls::Profile;
 use crate::floor::{self, Kind};
 use crate::forward::{Measured, bar};
-use crate::load::{Load, Opening, Spec, Stream};
+use crate::load::{Load, Opening, Receivers, Spec, Stream};
 use crate::offer::Line;
 use crate::report::{self, Row, figure};
 use crate::server::Options;
@@ -117,6 +117,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<()> {
     let visits: Vec<Visit> =
         tokio::task::block_in_place(|| (0..VISITS).map(|_| target.visit()).collect::<Result<_>>())?;
     let load = Load::start(Spec {
+        receivers: Receivers::Woken,
         peers,
         streams: vec![Stream {
             peer: 0,
@@ -151,6 +152,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<()> {
     drop(target);
     let mut floor = tokio::task::block_in_place(|| {
         floor::measure(&floor::Plan {
+            receivers: Receivers::Woken,
             kind: Kind::Plain,
             streams: &[(STREAM, 1)],
             profile: plan.profile,

@@ -62,7 +62,17 @@ pub(crate) enum Command {
     Panic {
         room: RoomId,
     },
+    /// Runs something on the shard's thread.
+    #[cfg(test)]
+    Run {
+        room: RoomId,
+        work: Work,
+    },
 }
+
+/// See [`Command::Run`].
+#[cfg(test)]
+pub(crate) type Work = Box<dyn FnOnce(&mut crate::worker::Worker, std::time::Instant) + Send>;
 
 impl Command {
     /// The room it is about.
@@ -79,7 +89,7 @@ impl Command {
             | Self::Stats { room, .. }
             | Self::Snapshot { room, .. } => *room,
             #[cfg(test)]
-            Self::Panic { room } => *room,
+            Self::Panic { room } | Self::Run { room, .. } => *room,
         }
     }
 }

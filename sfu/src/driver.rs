@@ -27,7 +27,7 @@ use crate::dtls::Certificate;
 use crate::handle::Sfu;
 use crate::ids::RelayUserId;
 use crate::limits;
-use crate::load::{self, Intake, LoadMeter};
+use crate::load::{self, Intake, LoadMeter, TurnTimes};
 use crate::outbox::{Outbox, Sent, Sink};
 use crate::path::{Path, StreamKind};
 use crate::random::Random;
@@ -151,6 +151,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
             intake: Intake::default(),
             received: 0,
             more: false,
+            forwarded: None,
             permille: Arc::clone(&permille),
             metrics: Arc::clone(&metrics),
         };
@@ -343,6 +344,11 @@ impl ShardHandle {
         self.permille.load(Ordering::Relaxed)
     }
 
+    #[cfg(test)]
+    pub(crate) fn pretend_busy(&self, permille: u16) {
+        self.permille.store(permille, Ordering::Relaxed);
+    }
+
     fn queue(&self, command: Command) -> Result<(), NegotiateError> {
         let Some(commands) = &self.commands else {
             return Err(NegotiateError::Busy);
@@ -422,6 +428,8 @@ struct Shard {
     received: usize,
     /// Whether more of them were left in the socket.
     more: bool,
+    /// When this turn was done with media, if something else follows.
+    forwarded: Option<Instant>,
     /// How busy it is, for whoever places rooms.
     permille: Arc<AtomicU16>,
     metrics: Arc<Metrics>,
@@ -447,7 +455,12 @@ impl Shard {
             }
             self.tell();
             ended = now();
-            if let Some(load) = meter.note_turn(began, ended, self.received as u64) {
+            let turn = TurnTimes {
+                began,
+                forwarded: self.forwarded.take().unwrap_or(ended),
+                ended,
+            };
+            if let Some(load) = meter.note_turn(turn, self.received as u64) {
                 self.worker.handle_load(load);
                 let average = load::average(self.permille.load(Ordering::Relaxed), load.permille);
                 self.permille.store(average, Ordering::Relaxed);
@@ -520,6 +533,9 @@ impl Shard {
         }
         self.worker.handle_timeout(now);
         self.flush(now);
+        if woken.command || self.worker.has_handshakes() {
+            self.forwarded = Some(self::now());
+        }
         if woken.command && self.handle_commands(now) == Turn::Stop {
             return Turn::Stop;
         }
@@ -680,3 +696,6 @@ enum Turn {
     Go,
     Stop,
 }
+
+#[cfg(test)]
+mod tests;

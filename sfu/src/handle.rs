@@ -179,6 +179,21 @@ impl Sfu {
 }
 
 #[cfg(test)]
+impl Sfu {
+    /// Runs something on the thread of a room's shard.
+    pub(crate) fn run_on_shard_of(&self, room: RoomId, work: crate::command::Work) {
+        self.shard(room).send_always(Command::Run { room, work });
+    }
+
+    /// Lets every shard look as busy as this, until its next window of load ends.
+    pub(crate) fn pretend_busy(&self, permille: &[u16]) {
+        for (shard, permille) in self.shards.iter().zip(permille) {
+            shard.pretend_busy(*permille);
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::settings::Settings;

@@ -83,8 +83,9 @@ pub(crate) enum PathChange {
 pub(crate) struct IceLite {
     current: Credentials,
     /// Before an ICE restart; good until the first check with the current ones (RFC 8445 §9).
-    previous: Option<Credentials>,
-    paths: ArrayVec<ValidPath, MAX_PATHS>,
+    previous: Option<Box<Credentials>>,
+    /// At most [`MAX_PATHS`].
+    paths: Vec<ValidPath>,
     selection: Selection,
     changes: VecDeque<PathChange>,
 }
@@ -133,7 +134,7 @@ impl IceLite {
         Self {
             current: Credentials::new(local, remote),
             previous: None,
-            paths: ArrayVec::new(),
+            paths: Vec::new(),
             selection: Selection::None,
             changes: VecDeque::new(),
         }
@@ -144,7 +145,7 @@ impl IceLite {
         let current = Credentials::new(local, remote);
         let replaced = std::mem::replace(&mut self.current, current);
         // Restarted again before any check came: the ones before are those the peer is known to use.
-        self.previous.get_or_insert(replaced);
+        self.previous.get_or_insert_with(|| Box::new(replaced));
         self.paths.iter_mut().for_each(|valid| valid.current = false);
     }
 
@@ -204,7 +205,7 @@ impl IceLite {
             return Err((400, "Bad Request"));
         }
         let username = request.username().unwrap_or_default();
-        let generations = [(true, Some(&self.current)), (false, self.previous.as_ref())];
+        let generations = [(true, Some(&self.current)), (false, self.previous.as_deref())];
         generations
             .into_iter()
             .filter_map(|(is_current, credentials)| Some((is_current, credentials?)))
@@ -225,7 +226,7 @@ impl IceLite {
                 valid.current = is_current;
             }
             None => {
-                if self.paths.is_full() {
+                if self.paths.len() >= MAX_PATHS {
                     self.evict_oldest();
                 }
                 self.paths.push(ValidPath {
@@ -313,7 +314,7 @@ impl IceLite {
 
     /// Our user name fragments that checks may name: the current one, and the one before a restart while that is good.
     pub(crate) fn local_ufrags(&self) -> impl Iterator<Item = &str> {
-        let both = std::iter::once(&self.current).chain(&self.previous);
+        let both = std::iter::once(&self.current).chain(self.previous.as_deref());
         both.map(|credentials| credentials.local_ufrag.as_str())
     }
 

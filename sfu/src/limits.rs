@@ -274,12 +274,16 @@ pub(crate) const MAX_FAREWELLS: usize = 1_024;
 /// Windows over which a shard measures how busy it is: some frames, so that a frame's burst alone does not look like a load.
 pub(crate) const LOAD_WINDOW: Duration = Duration::from_millis(100);
 
-/// From this share of a shard's time on, in thousandths, video waits for the tick. Below it, waiting would save what nobody needs.
+/// From this share of a shard's time spent on media on, in thousandths, video waits for the tick. Below it, waiting would save what nobody needs.
 pub(crate) const PACING_FROM_PERMILLE: u16 = 150;
 
 /// The grid on which video that waits leaves. Uplinks of 10 to 50 Mbit/s spread a frame over 1 to 4 ms, and 2 ms gather 2.5 to 5 of its
 /// packets; at 5 ms it is little more, and the delay could be seen.
 pub(crate) const PACER_TICK: Duration = Duration::from_millis(2);
+
+/// From this many viewers on, a frame is forwarded when its last packet is there, or with the tick. In a visit of a few people an idle
+/// shard has nothing to save; with a hundred viewers each packet that leaves by itself costs a hundred calls.
+pub(crate) const WHOLE_FRAMES_FROM: usize = 4;
 
 /// From this many received datagrams per second on, a shard's thread pauses for [`INTAKE_PAUSE`] between two looks at its socket, so that
 /// a wake-up serves two and more. Below it, pauses would cost more wake-ups than they save.
@@ -308,11 +312,11 @@ pub(crate) const LATENCY_SAMPLES_PER_FLUSH: usize = 8;
 /// Time to the next attempt to tell events that found their queue full.
 pub(crate) const RETELL: Duration = Duration::from_millis(5);
 
-/// Packets of one transport remembered until feedback tells of them, a power of two, at 8 bytes each: 8 s of 720p, and 2.5 s while a
+/// Packets of one transport remembered until feedback tells of them, a power of two, at 8 bytes each: 4 s of 720p, and 1.2 s while a
 /// probe of small packets runs. Feedback is a round trip and 100 ms late.
-pub(crate) const SENT_HISTORY: usize = 2_048;
+pub(crate) const SENT_HISTORY: usize = 1_024;
 
-/// Arrivals that delay, trend and rate are computed from, at 24 bytes each: half a second with a probe of small packets.
+/// Arrivals that delay, trend and rate are computed from, at 16 bytes each: half a second with a probe of small packets.
 pub(crate) const ARRIVAL_SAMPLES: usize = 512;
 
 /// Runs of numbers remembered while frames of a temporal layer are left out: one for each such frame, two seconds' worth.

@@ -9,6 +9,8 @@ use crate::limits;
 pub(crate) struct Load {
     /// The share of the time it was awake, in thousandths.
     pub(crate) permille: u16,
+    /// The same without handshakes and commands: people who join make a shard busy, but give it no more to forward.
+    pub(crate) media_permille: u16,
     /// Datagrams it received, per second.
     pub(crate) datagrams: u64,
 }
@@ -18,7 +20,19 @@ pub(crate) struct Load {
 pub(crate) struct LoadMeter {
     since: Instant,
     worked: Duration,
+    forwarded: Duration,
     datagrams: u64,
+}
+
+/// One turn of a shard's thread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TurnTimes {
+    /// When it woke up.
+    pub(crate) began: Instant,
+    /// When it was done with media.
+    pub(crate) forwarded: Instant,
+    /// When it was done with all.
+    pub(crate) ended: Instant,
 }
 
 impl LoadMeter {
@@ -27,21 +41,30 @@ impl LoadMeter {
         Self {
             since: now,
             worked: Duration::ZERO,
+            forwarded: Duration::ZERO,
             datagrams: 0,
         }
     }
 
     /// Notes a turn of the thread. What the window was like, if it ends with this turn.
-    pub(crate) fn note_turn(&mut self, began: Instant, ended: Instant, datagrams: u64) -> Option<Load> {
+    pub(crate) fn note_turn(&mut self, turn: TurnTimes, datagrams: u64) -> Option<Load> {
+        let TurnTimes {
+            began,
+            forwarded,
+            ended,
+        } = turn;
         self.worked += ended.saturating_duration_since(began);
+        self.forwarded += forwarded.saturating_duration_since(began);
         self.datagrams += datagrams;
         let window = ended.saturating_duration_since(self.since);
         if window < limits::LOAD_WINDOW {
             return None;
         }
         let micros = window.as_micros().max(1);
+        let share = |of: Duration| (of.as_micros() * 1_000 / micros).min(1_000) as u16;
         let load = Load {
-            permille: (self.worked.as_micros() * 1_000 / micros).min(1_000) as u16,
+            permille: share(self.worked),
+            media_permille: share(self.forwarded),
             datagrams: (u128::from(self.datagrams) * 1_000_000 / micros) as u64,
         };
         *self = Self::new(ended);
@@ -90,17 +113,25 @@ mod tests {
     #[test]
     fn a_window_is_the_share_of_time_and_the_rate() {
         let start = testing::start();
-        let at = |micros| start + Duration::from_micros(micros);
+        let turn = |began: u64, forwarded: u64, ended: u64| {
+            let at = |micros| start + Duration::from_micros(micros);
+            TurnTimes {
+                began: at(began),
+                forwarded: at(forwarded),
+                ended: at(ended),
+            }
+        };
         let mut meter = LoadMeter::new(start);
-        assert_eq!(meter.note_turn(at(0), at(10_000), 30), None);
+        assert_eq!(meter.note_turn(turn(0, 4_000, 10_000), 30), None);
         let window = limits::LOAD_WINDOW.as_micros() as u64;
-        let load = meter.note_turn(at(window - 2_500), at(window), 20).unwrap();
+        let load = meter.note_turn(turn(window - 2_500, window, window), 20).unwrap();
         assert_eq!(load.permille, (12_500 * 1_000 / window) as u16);
+        assert_eq!(load.media_permille, (6_500 * 1_000 / window) as u16);
         assert_eq!(load.datagrams, 50 * 1_000_000 / window);
-        let next = meter.note_turn(at(window), at(2 * window), 0).unwrap();
+        let next = meter.note_turn(turn(window, 2 * window, 2 * window), 0).unwrap();
         assert_eq!(
-            (next.permille, next.datagrams),
-            (1_000, 0),
+            (next.permille, next.media_permille, next.datagrams),
+            (1_000, 1_000, 0),
             "a window begins with nothing"
         );
     }
@@ -121,7 +152,10 @@ mod tests {
 
     #[test]
     fn intake_goes_back_only_when_it_is_clearly_quieter() {
-        let rate = |datagrams| Load { permille: 0, datagrams };
+        let rate = |datagrams| Load {
+            datagrams,
+            ..Load::default()
+        };
         let from = limits::INTAKE_IN_GROUPS_FROM;
         let mut intake = Intake::default();
         for (datagrams, expected) in [

@@ -40,6 +40,8 @@ pub(crate) struct Stream {
     last_packet: Instant,
     /// Packets came within [`limits::LAYER_INACTIVE`].
     active: bool,
+    /// Its newest packet is not the last of its frame: more of the frame is on the way.
+    open: bool,
 }
 
 /// See the module.
@@ -67,6 +69,8 @@ pub(crate) struct Published {
     pub(crate) started: bool,
     /// There are packets the viewers have not been offered yet.
     pub(crate) dirty: bool,
+    /// They are kept from its viewers until the frame is whole, or until the tick.
+    pub(crate) held: bool,
     /// Streams its layers have had: an encoder may start anew under another SSRC, and a new offer may name other encodings. No ring's
     /// places are ever taken for another's.
     streams: u32,
@@ -122,6 +126,7 @@ impl Published {
             clock_offset: None,
             started: false,
             dirty: false,
+            held: false,
             streams: 0,
         }
     }
@@ -211,6 +216,9 @@ impl Published {
         }
         stream.last_packet = now;
         stream.active = true;
+        if !packet.repaired {
+            stream.open = !packet.marker;
+        }
         let incoming = Incoming {
             arrival: now,
             sequence: accepted.sequence,
@@ -266,6 +274,12 @@ impl Published {
             .iter()
             .find(|layer| layer.encoding.layer == Some(rung))
             .or_else(|| self.layers.first())
+    }
+
+    /// Whether more of a frame of video is on the way, as far as its last packets tell.
+    pub(crate) fn is_amid_frame(&self) -> bool {
+        let mut streams = self.layers.iter().filter_map(|layer| layer.stream.as_ref());
+        self.kind == Kind::Video && streams.any(|stream| stream.active && stream.open)
     }
 
     /// Notices layers that were switched off. True if one was: viewers then have to look for another.
@@ -415,6 +429,7 @@ impl PublishedLayer {
                 key_frames: 0,
                 last_packet: now,
                 active: true,
+                open: false,
             });
         }
         self.stream.as_mut()

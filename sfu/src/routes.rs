@@ -6,8 +6,6 @@
 
 use std::time::Instant;
 
-use arrayvec::ArrayVec;
-
 use crate::ext::{ExtensionIds, Extensions};
 use crate::ids::{Mid, Ssrc};
 use crate::limits;
@@ -40,7 +38,8 @@ struct Learned {
 
 /// See the module.
 pub(crate) struct Routes {
-    learned: ArrayVec<Learned, { limits::MAX_ROUTES }>,
+    /// At most [`limits::MAX_ROUTES`].
+    learned: Vec<Learned>,
     lines: Vec<Line>,
     ids: ExtensionIds,
 }
@@ -48,7 +47,7 @@ pub(crate) struct Routes {
 impl Routes {
     pub(crate) fn new(session: &Session) -> Self {
         Self {
-            learned: ArrayVec::new(),
+            learned: Vec::new(),
             lines: Vec::new(),
             ids: session.extensions,
         }
@@ -100,7 +99,7 @@ impl Routes {
 
     /// The layers of a track have other places, or are gone.
     pub(crate) fn handle_moved_layers(&mut self, track: TrackKey, moved: &[Option<LayerIndex>]) {
-        self.learned.retain(|learned| {
+        self.learned.retain_mut(|learned| {
             if learned.route.track != track {
                 return true;
             }
@@ -118,12 +117,14 @@ impl Routes {
         let ssrc = header.ssrc;
         let route = self.learn(header, extensions)?;
         let since = now;
+        let is_full = self.learned.len() == limits::MAX_ROUTES;
         match self.learned.iter_mut().find(|learned| learned.route == route) {
             // An encoder that starts anew with another SSRC takes the place of the old one, which does not get it back at once: a
             // straggler must not, and each change costs a new ring.
             Some(old) if now < old.since + limits::STREAM_LIFE => return None,
             Some(old) => *old = Learned { ssrc, route, since },
-            None => self.learned.try_push(Learned { ssrc, route, since }).ok()?,
+            None if is_full => return None,
+            None => self.learned.push(Learned { ssrc, route, since }),
         }
         Some(route)
     }

@@ -179,7 +179,7 @@ impl Slot {
         let cargo = if is_video { Cargo::Video } else { Cargo::Urgent };
         let filled = loop {
             if is_video
-                && let Some(controller) = way.controller
+                && let Some(controller) = way.controller.as_mut().filter(|controller| controller.paces())
                 && let Some(wait) = controller.wait(self.sub.next_arrival(track).unwrap_or(now), now)
             {
                 *way.paced_until = Some(now + wait);

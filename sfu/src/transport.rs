@@ -106,9 +106,11 @@ pub(crate) fn stun_local_ufrag(datagram: &[u8]) -> Option<&str> {
 }
 
 /// See the module.
+///
+/// What only checks and handshakes touch lies elsewhere, so that what every packet touches lies close together.
 pub(crate) struct Transport {
-    ice: IceLite,
-    dtls: Dtls,
+    ice: Box<IceLite>,
+    dtls: Box<Dtls>,
     state: State,
     /// Keys of both directions, from the end of the handshake on.
     srtp: Option<(Opener, Sealer)>,
@@ -143,8 +145,8 @@ impl Transport {
     /// A transport that waits for the peer's checks until [`crate::limits::CONNECT_TIMEOUT`].
     pub(crate) fn new(config: TransportConfig, now: Instant) -> Self {
         Self {
-            ice: IceLite::new(config.local, config.remote),
-            dtls: Dtls::new(&config.certificate, config.remote_fingerprint, now),
+            ice: Box::new(IceLite::new(config.local, config.remote)),
+            dtls: Box::new(Dtls::new(&config.certificate, config.remote_fingerprint, now)),
             state: State::Connecting {
                 deadline: now + CONNECT_TIMEOUT,
                 first_check: None,

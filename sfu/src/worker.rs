@@ -15,6 +15,8 @@ mod output;
 mod streams;
 mod uplink;
 
+use output::Frames;
+
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::marker::PhantomData;
@@ -130,6 +132,8 @@ pub(crate) struct Worker {
     last_path: Option<(Path, MemberKey)>,
     /// Tracks with packets their viewers have not been offered yet.
     dirty: Vec<TrackKey>,
+    /// Tracks whose packets are kept until their frame is whole, or until the tick.
+    held: Vec<TrackKey>,
     /// Members that may have something to send, each once.
     pending: VecDeque<MemberKey>,
     pacer: Pacer,
@@ -190,6 +194,7 @@ impl Worker {
             by_path: FxHashMap::default(),
             last_path: None,
             dirty: Vec::new(),
+            held: Vec::new(),
             pending: VecDeque::new(),
             pacer,
             lateness,
@@ -295,6 +300,11 @@ impl Worker {
         true
     }
 
+    /// Whether [`Self::handle_handshake`] has something to do.
+    pub(crate) fn has_handshakes(&self) -> bool {
+        !self.handshakes.is_empty()
+    }
+
     fn handle_rtp(&mut self, path: Path, datagram: &mut [u8], now: Instant) {
         let Some(key) = self.member_at(path) else {
             return self.count(Count::UnknownSource, 1);
@@ -356,8 +366,8 @@ impl Worker {
         }
         self.shared.relay.handle_timeout(now);
         if self.pacer.poll_timeout().is_some_and(|tick| tick <= now) {
-            // What has just come leaves with the rest.
-            self.offer_new_packets(now);
+            // What has just come leaves with the rest, frames that are not whole included.
+            self.offer_new_packets(Frames::AsTheyAre, now);
         }
         while let Some(key) = self.pacer.poll_due(now) {
             if let Some(member) = self.members.get_mut(key.0) {
@@ -449,6 +459,8 @@ impl Worker {
             }
             #[cfg(test)]
             Command::Panic { .. } => panic!("an invariant that a test broke"),
+            #[cfg(test)]
+            Command::Run { work, .. } => work(self, now),
         }
         self.current = None;
     }

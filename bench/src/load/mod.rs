@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
+use rustix::event::Timespec;
 
 use crate::measure::{Process, Usage};
 use crate::peer::Peer;
@@ -50,6 +51,7 @@ pub(crate) struct Spec {
     pub(crate) opening: Opening,
     /// The packets of a frame leave within this time, by busy waiting; zero: at once.
     pub(crate) spread: Duration,
+    pub(crate) receivers: Receivers,
 }
 
 /// What was sent and received since the load began.
@@ -92,6 +94,36 @@ impl Seen {
     pub(crate) fn loss(self) -> f64 {
         let lost = self.lost.max(0) as f64;
         lost / (lost + self.received as f64).max(1.0)
+    }
+}
+
+/// How the receiving thread learns that something has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Receivers {
+    /// It sleeps until it is woken, and waking it is charged to whoever sends.
+    #[default]
+    Woken,
+    /// It looks once a millisecond. Nobody is woken by a packet, as when viewers are on other machines.
+    Polling,
+}
+
+impl Receivers {
+    /// From one look to the next.
+    const LOOK: Duration = Duration::from_millis(1);
+
+    /// Waits, up to `patience`, and gives the time that is then to be spent waiting for events.
+    pub(crate) fn wait(self, patience: Duration) -> Timespec {
+        let patience = match self {
+            Self::Woken => patience,
+            Self::Polling => {
+                std::thread::sleep(Self::LOOK);
+                Duration::ZERO
+            }
+        };
+        Timespec {
+            tv_sec: 0,
+            tv_nsec: i64::from(patience.subsec_nanos()),
+        }
     }
 }
 
@@ -147,7 +179,7 @@ impl Load {
         for stream in &spec.streams {
             receivers[stream.peer].publishes();
         }
-        let receiving = receive::Receiving::new(receivers, spec.opening, Arc::clone(&shared), began)?;
+        let receiving = receive::Receiving::new(receivers, spec.opening, spec.receivers, Arc::clone(&shared), began)?;
         let sending = send::Sending::new(senders, spec.streams, spec.spread, Arc::clone(&shared), began);
         let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let threads = vec![

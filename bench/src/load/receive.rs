@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
-use rustix::event::{Timespec, epoll};
+use rustix::event::epoll;
 
 use super::{Opening, Shared};
 use crate::feedback::{self, Arrivals};
@@ -21,10 +21,7 @@ use crate::wire::{Media, Packet, Received, read_stamp};
 /// Buffers filled by one receive call, each with coalesced datagrams.
 const BUFFERS: usize = 4;
 /// How long to wait for packets before the peers' timers are looked at.
-const PATIENCE: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 5_000_000,
-};
+const PATIENCE: Duration = Duration::from_millis(5);
 const REPORT: Duration = Duration::from_secs(1);
 const CHECK: Duration = Duration::from_secs(4);
 /// Of each stream, one in so many is opened.
@@ -96,6 +93,7 @@ struct Tally {
 pub(super) struct Receiving {
     receivers: Vec<Receiver>,
     opening: Opening,
+    waiting: super::Receivers,
     shared: Arc<Shared>,
     began: Instant,
     poll: OwnedFd,
@@ -105,6 +103,7 @@ impl Receiving {
     pub(super) fn new(
         mut receivers: Vec<Receiver>,
         opening: Opening,
+        waiting: super::Receivers,
         shared: Arc<Shared>,
         began: Instant,
     ) -> Result<Self> {
@@ -120,6 +119,7 @@ impl Receiving {
         Ok(Self {
             receivers,
             opening,
+            waiting,
             shared,
             began,
             poll,
@@ -133,7 +133,8 @@ impl Receiving {
         let mut tally = Tally::default();
         while !self.shared.stop.load(Ordering::Relaxed) {
             events.clear();
-            let _ = epoll::wait(&self.poll, rustix::buffer::spare_capacity(&mut events), Some(&PATIENCE));
+            let patience = self.waiting.wait(PATIENCE);
+            let _ = epoll::wait(&self.poll, rustix::buffer::spare_capacity(&mut events), Some(&patience));
             for event in &events {
                 self.drain(event.data.u64() as usize, &mut buffers, &mut tally)?;
             }

@@ -70,10 +70,27 @@ pub(crate) type Candidates<'a> = ArrayVec<Candidate<'a>, { limits::MAX_LINES }>;
 /// A move of one candidate, by its place.
 pub(crate) type Moves = ArrayVec<(usize, Move), { limits::MAX_LINES }>;
 
-/// See the module.
-pub(crate) struct Controller {
+/// What every packet reads and writes, in one line of the cache: by the time a viewer's next packet leaves, everything of the viewer is cold.
+/// The flags repeat what the parts below know; [`Controller::note_flags`] keeps them.
+#[repr(align(64))]
+struct Hot {
     epoch: Instant,
     sent: SentHistory,
+    /// A probe counts what is sent.
+    probes: bool,
+    /// Video may have to wait.
+    paces: bool,
+    /// New feedback is there.
+    due: bool,
+    /// A flow waits for a better path.
+    waits: bool,
+}
+
+const _ONE_LINE: () = assert!(size_of::<Hot>() == 64);
+
+/// See the module.
+pub(crate) struct Controller {
+    hot: Hot,
     signals: Signals,
     estimator: Estimator,
     prober: Prober,
@@ -84,8 +101,6 @@ pub(crate) struct Controller {
     clean: Option<(Bitrate, i64)>,
     probed: Option<Probed>,
     floor: Bitrate,
-    /// New feedback is there.
-    due: bool,
     /// A flow waits for a better path, which must be looked for even if nothing else is sent; when it was last looked at.
     waiting: Option<i64>,
 }
@@ -94,8 +109,14 @@ impl Controller {
     /// `floor`: below this there is no picture.
     pub(crate) fn new(floor: Bitrate, now: Instant) -> Self {
         Self {
-            epoch: now,
-            sent: SentHistory::new(),
+            hot: Hot {
+                epoch: now,
+                sent: SentHistory::new(),
+                probes: false,
+                paces: false,
+                due: false,
+                waits: false,
+            },
             signals: Signals::new(),
             estimator: Estimator::new(),
             prober: Prober::new(),
@@ -104,37 +125,45 @@ impl Controller {
             clean: None,
             probed: None,
             floor,
-            due: false,
             waiting: None,
         }
     }
 
     fn micros(&self, now: Instant) -> i64 {
-        now.saturating_duration_since(self.epoch).as_micros() as i64
+        now.saturating_duration_since(self.hot.epoch).as_micros() as i64
     }
 
     fn instant(&self, micros: i64) -> Instant {
-        self.epoch + Duration::from_micros(micros.max(0) as u64)
+        self.hot.epoch + Duration::from_micros(micros.max(0) as u64)
     }
 
     /// From here on everything goes another way: nothing is known of it.
     pub(crate) fn handle_new_path(&mut self) {
-        self.sent.forget();
+        self.hot.sent.forget();
         self.signals = Signals::new();
         self.estimator = Estimator::new();
         self.prober = Prober::new();
         self.pacing = Pacing::new();
         self.clean = None;
-        self.due = true;
+        self.hot.due = true;
+        self.note_flags();
+    }
+
+    fn note_flags(&mut self) {
+        self.hot.probes = self.prober.is_sending();
+        self.hot.paces = self.pacing.is_limited();
+        self.hot.waits = self.waiting.is_some();
     }
 
     /// A packet of `len` RTP bytes left under a transport-wide number.
     pub(crate) fn handle_sent(&mut self, number: u16, len: usize, sort: Sort, now: Instant) {
         let now_us = self.micros(now);
         let size = len + WIRE_OVERHEAD;
-        self.sent.record(number, now_us, size, sort);
-        self.prober.handle_sent(size);
-        if sort != Sort::Padding {
+        self.hot.sent.record(number, now_us, size, sort);
+        if self.hot.probes {
+            self.prober.handle_sent(size);
+        }
+        if self.hot.paces && sort != Sort::Padding {
             self.pacing.handle_sent(size);
         }
     }
@@ -163,18 +192,18 @@ impl Controller {
     fn handle_arrivals(&mut self, arrivals: impl Iterator<Item = (u16, Option<i64>)>, now: Instant) {
         let now_us = self.micros(now);
         for (number, arrival) in arrivals {
-            let Some(number) = self.sent.widen(number) else {
+            let Some(number) = self.hot.sent.widen(number) else {
                 continue;
             };
             let Some(arrival) = arrival else {
-                self.sent.missing(number);
+                self.hot.sent.missing(number);
                 continue;
             };
-            if let Some((packet, _)) = self.sent.arrived(number, now_us) {
+            if let Some((packet, _)) = self.hot.sent.arrived(number, now_us) {
                 self.signals.handle_arrival(&packet, arrival);
             }
         }
-        let (signals, sent) = (&mut self.signals, &mut self.sent);
+        let (signals, sent) = (&mut self.signals, &mut self.hot.sent);
         let before = signals.newest_sent_us.saturating_sub(REORDERING_US);
         sent.settle(before, now_us, |packet, is_lost| {
             signals.handle_fate(&packet, is_lost, now_us);
@@ -187,7 +216,8 @@ impl Controller {
             self.take_verdict(probed, now_us);
         }
         self.set_pace(now_us);
-        self.due = true;
+        self.hot.due = true;
+        self.note_flags();
     }
 
     fn take_verdict(&mut self, probed: Probed, now_us: i64) {
@@ -218,13 +248,12 @@ impl Controller {
 
     /// Whether [`Self::decide`] has something to go by.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
-        let now_us = self.micros(now);
-        self.due || self.waiting.is_some_and(|since| now_us - since >= LOOK_US)
+        self.hot.due || self.hot.waits && self.waiting.is_some_and(|since| self.micros(now) - since >= LOOK_US)
     }
 
     /// Decides anew what each flow is sent. Candidates in order of priority, the first is the last to lose its picture.
     pub(crate) fn decide(&mut self, candidates: &mut Candidates<'_>, can_probe: bool, now: Instant) -> Moves {
-        self.due = false;
+        self.hot.due = false;
         let now_us = self.micros(now);
         let estimate = *self.estimator.estimate();
         let probed = self
@@ -287,6 +316,7 @@ impl Controller {
         self.pacing.set_needed(estimate.target.map(|_| needed));
         self.waiting = aim.is_some().then_some(now_us);
         self.probe_for(aim, probed, can_probe, has_picture, now_us);
+        self.note_flags();
         moves
     }
 
@@ -308,20 +338,36 @@ impl Controller {
 
     /// Bytes of padding that are to be sent now, zero most of the time.
     pub(crate) fn wanted_padding(&mut self, now: Instant) -> usize {
+        if !self.hot.probes {
+            return 0;
+        }
         let now_us = self.micros(now);
-        self.prober.wanted(now_us)
+        let wanted = self.prober.wanted(now_us);
+        self.note_flags();
+        wanted
+    }
+
+    /// Whether video may have to wait at all.
+    pub(crate) const fn paces(&self) -> bool {
+        self.hot.paces
     }
 
     /// When video that has waited since `arrival` may leave, if not now.
     pub(crate) fn wait(&mut self, arrival: Instant, now: Instant) -> Option<Duration> {
+        if !self.hot.paces {
+            return None;
+        }
         let now_us = self.micros(now);
         self.pacing.wait(now.saturating_duration_since(arrival), now_us)
     }
 
     /// When the controller wants to be asked although nothing came.
     pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        if self.prober.is_sending() {
+        if self.hot.probes {
             return Some(now + PROBE_STEP);
+        }
+        if !self.hot.waits {
+            return None;
         }
         self.waiting.map(|since| self.instant(since + LOOK_US))
     }

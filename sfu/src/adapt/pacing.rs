@@ -50,6 +50,11 @@ impl Pacing {
         self.bps = bps.map(|bps| bps.max(50e3));
     }
 
+    /// Whether anything may have to wait.
+    pub(crate) const fn is_limited(&self) -> bool {
+        self.bps.is_some()
+    }
+
     /// Sets what the media needs; `None` if the path has shown no limit.
     pub(crate) const fn set_needed(&mut self, needed: Option<f64>) {
         self.needed = needed;

@@ -30,9 +30,15 @@ const LOSS_SPANS: usize = 10;
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     arrival: i64,
-    /// Arrival minus sending: meaningful only against another.
-    delay: i64,
+    /// Arrival minus sending, less that of the first packet: a path's delays stay within half an hour of it.
+    delay: i32,
     size: u16,
+}
+
+impl Sample {
+    const fn delay(&self) -> i64 {
+        self.delay as i64
+    }
 }
 
 /// What left and what was lost of it.
@@ -95,6 +101,8 @@ pub(crate) struct Signals {
     samples: Box<[Sample]>,
     len: usize,
     newest: usize,
+    /// What delays are counted from.
+    first_delay: Option<i64>,
     base: [i64; BASE_SPANS],
     /// Number of the span the newest base is of.
     base_span: i64,
@@ -119,6 +127,7 @@ impl Signals {
             samples: vec![empty; limits::ARRIVAL_SAMPLES].into_boxed_slice(),
             len: 0,
             newest: 0,
+            first_delay: None,
             base: [i64::MAX; BASE_SPANS],
             base_span: i64::MIN,
             losses: [Losses::default(); LOSS_SPANS],
@@ -132,6 +141,8 @@ impl Signals {
     /// A packet arrived.
     pub(crate) fn handle_arrival(&mut self, packet: &SentPacket, arrival_us: i64) {
         let delay = arrival_us - packet.sent_us;
+        let first = *self.first_delay.get_or_insert(delay);
+        let delay = (delay - first).clamp(i64::from(i32::MIN), i64::from(i32::MAX));
         let span = packet.sent_us.div_euclid(BASE_SPAN_US);
         if self.base_span == i64::MIN {
             self.base_span = span;
@@ -142,10 +153,14 @@ impl Signals {
         self.base_span = self.base_span.max(span);
         let lowest = &mut self.base[self.base_span.rem_euclid(BASE_SPANS as i64) as usize];
         *lowest = (*lowest).min(delay);
-        self.newest = (self.newest + 1) % self.samples.len();
+        self.newest = if self.newest + 1 < self.samples.len() {
+            self.newest + 1
+        } else {
+            0
+        };
         self.samples[self.newest] = Sample {
             arrival: arrival_us,
-            delay,
+            delay: delay as i32,
             size: packet.size,
         };
         self.len = (self.len + 1).min(self.samples.len());
@@ -204,9 +219,10 @@ impl Signals {
 
     /// The samples that arrived within `window_us` of the newest, newest first.
     fn recent(&self, window_us: i64) -> impl Iterator<Item = &Sample> {
-        let len = self.samples.len();
-        (0..self.len)
-            .map(move |back| &self.samples[(self.newest + len - back) % len])
+        // The ring holds the newest at `newest`, older ones before it, then from its end on downwards.
+        let (newer, older) = self.samples.split_at(self.newest + 1);
+        let all = newer.iter().rev().chain(older.iter().rev());
+        all.take(self.len)
             .take_while(move |sample| self.newest_arrival_us - sample.arrival <= window_us)
     }
 
@@ -216,7 +232,7 @@ impl Signals {
 
     /// Takes the delay as it is now for that of an empty path: the path is another one.
     pub(crate) fn rebase(&mut self) {
-        let lowest = self.recent(STANDING_US).map(|sample| sample.delay).min();
+        let lowest = self.recent(STANDING_US).map(|sample| sample.delay()).min();
         if let Some(lowest) = lowest {
             self.base = [i64::MAX; BASE_SPANS];
             self.base[self.base_span.rem_euclid(BASE_SPANS as i64) as usize] = lowest;
@@ -227,7 +243,7 @@ impl Signals {
     pub(crate) fn standing(&self) -> Option<Millis> {
         let (mut lowest, mut oldest, mut count) = (i64::MAX, i64::MAX, 0);
         for sample in self.recent(STANDING_US) {
-            lowest = lowest.min(sample.delay);
+            lowest = lowest.min(sample.delay());
             oldest = oldest.min(sample.arrival);
             count += 1;
         }
@@ -237,7 +253,7 @@ impl Signals {
 
     /// The least delay of the last few packets over that of the empty path: what stands now, up to jitter.
     pub(crate) fn latest(&self) -> Option<Millis> {
-        let lowest = self.recent(TREND_US).take(5).map(|sample| sample.delay).min()?;
+        let lowest = self.recent(TREND_US).take(5).map(|sample| sample.delay()).min()?;
         Some((lowest - self.base()) as Millis / 1_000.0)
     }
 
@@ -269,7 +285,7 @@ impl Signals {
         let base = self.base();
         for sample in self.recent(window_us) {
             let x = (sample.arrival - newest) as f64 / 1_000.0;
-            let y = (sample.delay - base) as f64 / 1_000.0;
+            let y = (sample.delay() - base) as f64 / 1_000.0;
             oldest = oldest.min(sample.arrival);
             n += 1.0;
             sum_x += x;
@@ -286,7 +302,7 @@ impl Signals {
         let mut scatter = 0.0;
         for sample in self.recent(window_us) {
             let x = (sample.arrival - newest) as f64 / 1_000.0;
-            let y = (sample.delay - base) as f64 / 1_000.0;
+            let y = (sample.delay() - base) as f64 / 1_000.0;
             scatter += (y - level - slope * x).abs();
         }
         Some(Trend {
@@ -302,12 +318,13 @@ impl Signals {
         let (mut n, mut sum_x, mut sum_y, mut sum_xx, mut sum_xy) = (0.0, 0.0, 0.0, 0.0, 0.0);
         let (mut bytes, mut first, mut last) = (0_u64, (i64::MAX, 0), i64::MIN);
         let base = self.base();
+        let first_delay = self.first_delay.unwrap_or(0);
         for sample in self.recent(PASSAGE_US) {
-            if !sent_us.contains(&(sample.arrival - sample.delay)) {
+            if !sent_us.contains(&(sample.arrival - sample.delay() - first_delay)) {
                 continue;
             }
             let x = (sample.arrival - newest) as f64 / 1_000.0;
-            let y = (sample.delay - base) as f64 / 1_000.0;
+            let y = (sample.delay() - base) as f64 / 1_000.0;
             n += 1.0;
             sum_x += x;
             sum_y += y;
@@ -336,7 +353,7 @@ impl Signals {
         let base = self.base();
         let (mut bytes, mut oldest, mut oldest_size, mut count) = (0_u64, self.newest_arrival_us, 0, 0);
         for sample in self.recent(window_us) {
-            let stood = (sample.delay - base) as Millis / 1_000.0;
+            let stood = (sample.delay() - base) as Millis / 1_000.0;
             if sample.arrival < since_us || queue.is_some_and(|least| stood < least) {
                 break;
             }

@@ -1,4 +1,5 @@
-//! When video leaves. An idle shard forwards at once. A busy one lets the packets of a frame, which an uplink has spread, collect until the
+//! When video leaves. An idle shard forwards at once; but where many watch, a frame is offered to all of them when it is whole, or with the
+//! tick: nobody can show a part of it, and each part would cost a call for every viewer. A busy one lets the packets of a frame, which an uplink has spread, collect until the
 //! next tick, so that they leave in one call. Audio, control and feedback never wait.
 //!
 //! All members of a shard share one grid of ticks, hence one timer and one flush. A budget per member and tick (#4) belongs into
@@ -53,7 +54,7 @@ impl Pacer {
             Mode::AtOnce => limits::PACING_FROM_PERMILLE,
             Mode::Collecting => limits::PACING_FROM_PERMILLE / 2,
         };
-        self.mode = if load.permille >= threshold {
+        self.mode = if load.media_permille >= threshold {
             Mode::Collecting
         } else {
             Mode::AtOnce
@@ -67,12 +68,24 @@ impl Pacer {
 
     /// Puts a member into the list for the next tick. The caller sees to it that each is there once.
     pub(crate) fn wait(&mut self, key: MemberKey, now: Instant) {
+        self.hold(now);
+        self.waiting.push(key);
+    }
+
+    /// Something is kept until the next tick.
+    pub(crate) fn hold(&mut self, now: Instant) {
         if self.tick.is_none() {
             let since = now.saturating_duration_since(self.origin);
             let into = since.as_nanos() % limits::PACER_TICK.as_nanos();
             self.tick = Some(now + limits::PACER_TICK - std::time::Duration::from_nanos(into as u64));
         }
-        self.waiting.push(key);
+    }
+
+    /// Nothing is kept any more: without members that wait there is no tick.
+    pub(crate) fn release(&mut self) {
+        if self.waiting.is_empty() {
+            self.tick = None;
+        }
     }
 
     /// When members must be asked for with [`Self::poll_due`].
@@ -101,7 +114,10 @@ mod tests {
     use crate::clock::testing;
 
     fn permille(permille: u16) -> Load {
-        Load { permille, datagrams: 0 }
+        Load {
+            media_permille: permille,
+            ..Load::default()
+        }
     }
 
     #[test]

@@ -130,7 +130,11 @@ impl Audience {
 
     /// Says how busy the shard is, 0 to 1,000.
     pub fn set_busy(&mut self, permille: u16) {
-        self.worker.handle_load(Load { permille, datagrams: 0 });
+        self.worker.handle_load(Load {
+            permille,
+            media_permille: permille,
+            datagrams: 0,
+        });
     }
 
     /// Puts the next picture and a packet of audio on the wire.
@@ -283,6 +287,18 @@ impl Audience {
     pub(crate) fn deliver(&mut self) {
         self.receive();
         self.wire.clear();
+    }
+
+    /// Takes the last so many packets off the wire again, to be put there by [`Self::give_back`].
+    #[cfg(test)]
+    pub(crate) fn take_back(&mut self, packets: usize) -> Vec<(Path, Vec<u8>)> {
+        self.wire.split_off(self.wire.len() - packets)
+    }
+
+    /// See [`Self::take_back`].
+    #[cfg(test)]
+    pub(crate) fn give_back(&mut self, packets: Vec<(Path, Vec<u8>)>) {
+        self.wire.extend(packets);
     }
 
     /// How many viewers there are.

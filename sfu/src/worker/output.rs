@@ -13,6 +13,15 @@ use crate::member::{Filled, MemberKey};
 use crate::receive::Cause;
 use crate::send::Leaving;
 
+/// What is done about a frame of which more is on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Frames {
+    /// Where it is worth it, it is kept until it is whole.
+    Whole,
+    /// It is offered as it is.
+    AsTheyAre,
+}
+
 impl Worker {
     /// The next datagrams to send, until `None`. When nothing else is left it takes steps of handshakes.
     pub(crate) fn poll_transmit(&mut self, now: Instant) -> Option<Transmit<'_>> {
@@ -51,7 +60,7 @@ impl Worker {
     /// were dropped. Viewers ask for them again; what waits is in the rings.
     pub(crate) fn handle_full_socket(&mut self, now: Instant) -> usize {
         let dropped = self.batch.drop_video();
-        self.offer_new_packets(now);
+        self.offer_new_packets(Frames::Whole, now);
         for key in &self.pending {
             if let Some(member) = self.members.get_mut(key.0)
                 && !member.waits
@@ -109,7 +118,7 @@ impl Worker {
                 .commit(&mut Envelope::direct(path), answer.len(), Cargo::Urgent);
             self.shared.counters.add(Count::TurnOut, 1);
         }
-        self.offer_new_packets(now);
+        self.offer_new_packets(Frames::Whole, now);
         while let Some(key) = self.pending.front().copied() {
             let Some(member) = self.members.get_mut(key.0) else {
                 self.pending.pop_front();
@@ -135,8 +144,17 @@ impl Worker {
     }
 
     /// Puts the viewers of tracks with new packets in line: those of video at its end, or, on a busy shard, into the list for the next tick;
-    /// those of audio at its head.
-    pub(super) fn offer_new_packets(&mut self, now: Instant) {
+    /// those of audio at its head. Where many watch, a frame is offered when it is whole.
+    pub(super) fn offer_new_packets(&mut self, frames: Frames, now: Instant) {
+        if frames == Frames::AsTheyAre {
+            for track in self.held.drain(..) {
+                let held = self.tracks.get_mut(track.0).filter(|published| published.held);
+                if let Some(published) = held.filter(|published| !published.dirty) {
+                    published.dirty = true;
+                    self.dirty.push(track);
+                }
+            }
+        }
         // Video first: whoever has to wait for the tick does so even if audio has come for it too.
         for kind in [Kind::Video, Kind::Audio] {
             for track in &self.dirty {
@@ -144,6 +162,24 @@ impl Worker {
                     continue;
                 };
                 published.dirty = false;
+                if frames == Frames::Whole
+                    && !self.pacer.collects()
+                    && published.viewers.len() >= limits::WHOLE_FRAMES_FROM
+                    && published.is_amid_frame()
+                {
+                    if !published.held {
+                        published.held = true;
+                        self.held.push(*track);
+                        self.pacer.hold(now);
+                    }
+                    continue;
+                }
+                if std::mem::take(&mut published.held) {
+                    self.held.retain(|held| held != track);
+                    if self.held.is_empty() {
+                        self.pacer.release();
+                    }
+                }
                 for viewer in &published.viewers {
                     // Who stands in line takes it along.
                     let Some(member) = self.members.get_mut(viewer.0).filter(|member| !member.pending) else {

@@ -12,7 +12,11 @@ const VIEWERS: u64 = 3;
 
 /// Everybody watches, and the first pictures are through.
 fn audience() -> Audience {
-    let mut audience = Audience::new(VIEWERS, testing::start());
+    audience_of(VIEWERS)
+}
+
+fn audience_of(viewers: u64) -> Audience {
+    let mut audience = Audience::new(viewers, testing::start());
     for _ in 0..10 {
         audience.pass_picture();
         audience.send_picture();
@@ -45,6 +49,54 @@ fn an_idle_shard_forwards_at_once_and_a_frame_is_one_run() {
         (2 * VIEWERS..=2 * VIEWERS + 1).contains(&forwarded.calls),
         "{forwarded:?}"
     );
+}
+
+#[test]
+fn where_many_watch_a_frame_is_offered_when_it_is_whole_or_with_the_tick() {
+    // Its last packet, and the audio behind it.
+    const LATE: usize = 2;
+    let many = limits::WHOLE_FRAMES_FROM as u64;
+    let mut audience = audience_of(many);
+    for _ in 0..3 {
+        audience.send_picture();
+        let late = audience.take_back(LATE);
+        let (_, read) = audience.forward_and_read();
+        assert!(read.concat().is_empty(), "more of the frame is on the way");
+        assert!(audience.next_deadline().expect("the tick") <= limits::PACER_TICK);
+        audience.give_back(late);
+        let (forwarded, read) = audience.forward_and_read();
+        assert!(
+            read.iter()
+                .all(|payloads| payloads.len() == read[0].len() && payloads.len() > 2)
+        );
+        assert!((2 * many..=2 * many + 1).contains(&forwarded.calls), "{forwarded:?}");
+        audience.pass_picture();
+        audience.forward();
+    }
+    // The last packet does not come in time.
+    audience.send_picture();
+    let late = audience.take_back(LATE);
+    assert!(audience.forward_and_read().1.concat().is_empty());
+    let tick = audience.next_deadline().expect("the tick");
+    audience.pass(tick);
+    let (_, read) = audience.forward_and_read();
+    assert!(
+        read.iter().all(|payloads| payloads.len() > 1),
+        "the rest waits no longer"
+    );
+    audience.give_back(late);
+    let (_, read) = audience.forward_and_read();
+    assert!(
+        read.iter().all(|payloads| payloads.len() == 1),
+        "and it does not wait for anything"
+    );
+
+    // In a visit of few, nothing waits.
+    let mut audience = audience_of(VIEWERS);
+    audience.send_picture();
+    audience.take_back(LATE);
+    let (_, read) = audience.forward_and_read();
+    assert!(read.iter().all(|payloads| payloads.len() > 1));
 }
 
 #[test]

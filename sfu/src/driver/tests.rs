@@ -1,0 +1,186 @@
+//! Two shards with real threads and sockets: what one does is nothing to the other.
+#![expect(
+    clippy::disallowed_types,
+    reason = "the driver is tested with sockets that share no code with it"
+)]
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::mpsc;
+
+use tokio::sync::oneshot;
+
+use super::{Running, start};
+use crate::api::{Answer, IceCredentials};
+use crate::demux::{self, Datagram};
+use crate::dtls::Fingerprint;
+use crate::handle::Sfu;
+use crate::ids::{ParticipantId, RoomId};
+use crate::media::Kind;
+use crate::settings::Settings;
+use crate::testing::puppet::{Direction, Fields, Line, OPUS, Puppet, offer};
+
+const FIRST: RoomId = RoomId(1);
+const SECOND: RoomId = RoomId(2);
+
+/// Two shards, and a room on each.
+fn two_shards() -> Running {
+    let settings = Settings {
+        listen: ([127, 0, 0, 1], 0).into(),
+        shards: 2,
+        ..Settings::default()
+    };
+    let running = start(&settings).expect("loopback");
+    for room in [FIRST, SECOND] {
+        running.sfu.create_room(room, 4).expect("an empty queue");
+    }
+    running
+}
+
+/// The address an answer offers.
+fn candidate(answer: &Answer) -> SocketAddr {
+    let line = answer.sdp.lines().find_map(|line| line.strip_prefix("a=candidate:"));
+    let mut words = line.expect("a candidate").split(' ').skip(4);
+    let (ip, port) = (words.next().expect("an address"), words.next().expect("a port"));
+    SocketAddr::new(ip.parse().expect("an address"), port.parse().expect("a port"))
+}
+
+fn lines(direction: Direction) -> [Line; 1] {
+    [Line::new(Kind::Audio, direction)]
+}
+
+fn own(participant: ParticipantId) -> IceCredentials {
+    IceCredentials {
+        ufrag: format!("ufrag{}", participant.0),
+        pwd: "a-password-of-the-client".to_owned(),
+    }
+}
+
+async fn negotiate(sfu: &Sfu, room: RoomId, participant: ParticipantId, direction: Direction) -> Answer {
+    let text = offer(&lines(direction), &own(participant), &Fingerprint::from_sha256([7; 32]));
+    sfu.negotiate(room, participant, text).await.expect("a good offer")
+}
+
+/// Somebody with a socket, connected but for the handshake, whose keys are put in place.
+struct Somebody {
+    socket: UdpSocket,
+    puppet: Puppet,
+    answer: Answer,
+}
+
+impl Somebody {
+    async fn join(sfu: &Sfu, room: RoomId, participant: ParticipantId, direction: Direction) -> Self {
+        let answer = negotiate(sfu, room, participant, direction).await;
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+        socket.connect(candidate(&answer)).expect("loopback");
+        let mut puppet = Puppet::new(own(participant), answer.ice.clone());
+        socket.send(&puppet.check(true)).expect("sent");
+        let mut buffer = [0; 2_048];
+        let len = socket.recv(&mut buffer).expect("an answer to the check");
+        let address = socket.local_addr().expect("bound");
+        assert!(puppet.is_answer(&buffer[..len], address));
+        let keys = Puppet::keys(participant.0);
+        puppet.connect(&keys);
+        let (done, is_done) = oneshot::channel();
+        let work = move |worker: &mut crate::worker::Worker, now| {
+            let key = worker.by_id[&participant];
+            worker.members[key.0].transport.connect_with(&keys, now);
+            worker.after_transport(key, now);
+            let _ = done.send(());
+        };
+        sfu.run_on_shard_of(room, Box::new(work));
+        is_done.await.expect("the shard runs");
+        Self { socket, puppet, answer }
+    }
+
+    /// The next packet of audio.
+    fn hear(&mut self) -> Vec<u8> {
+        let mut buffer = [0; 2_048];
+        loop {
+            let len = self.socket.recv(&mut buffer).expect("a datagram");
+            if matches!(demux::classify(&buffer[..len]), Some(Datagram::Rtp)) {
+                let len = self.puppet.open_rtp(&mut buffer[..len]).expect("sealed for us");
+                return buffer[..len].to_vec();
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_shard_that_stands_still_holds_up_no_other() {
+    const PACKETS: u16 = 300;
+    let running = two_shards();
+    let sfu = &running.sfu;
+    let mut speaker = Somebody::join(sfu, SECOND, ParticipantId(1), Direction::SendOnly).await;
+    let mut listener = Somebody::join(sfu, SECOND, ParticipantId(2), Direction::RecvOnly).await;
+    let (slot, track) = (listener.answer.slots[0].mid, speaker.answer.published[0].track);
+    sfu.set_source(SECOND, ParticipantId(2), slot, Some(track));
+
+    // The first shard's thread waits until it is told to go on.
+    let (go_on, wait) = mpsc::channel::<()>();
+    let (stopped, has_stopped) = oneshot::channel();
+    let work = move |_: &mut crate::worker::Worker, _| {
+        let _ = stopped.send(());
+        let _ = wait.recv();
+    };
+    sfu.run_on_shard_of(FIRST, Box::new(work));
+    has_stopped.await.expect("the first shard runs");
+    let (said, mut is_said) = oneshot::channel();
+    sfu.run_on_shard_of(FIRST, Box::new(|_, _| _ = said.send(())));
+
+    for sequence in 0..PACKETS {
+        let fields = Fields {
+            ssrc: 1_000,
+            sequence,
+            timestamp: u32::from(sequence) * 960,
+            payload_type: OPUS.0,
+            mid: Some("0"),
+            ..Fields::default()
+        };
+        let words = sequence.to_be_bytes().repeat(40);
+        let packet = speaker.puppet.seal_rtp(&fields, &words).expect("numbers rise");
+        speaker.socket.send(&packet).expect("sent");
+        let heard = listener.hear();
+        assert!(heard.ends_with(&words), "packet {sequence}");
+    }
+    // Joining the other shard works as well, and the first has still done nothing.
+    negotiate(sfu, SECOND, ParticipantId(3), Direction::RecvOnly).await;
+    assert!(is_said.try_recv().is_err(), "it stood still all the while");
+    assert!(sfu.is_running());
+    go_on.send(()).expect("it waits for this");
+    is_said.await.expect("it goes on");
+    assert!(sfu.stats(FIRST, ParticipantId(1)).await.is_none());
+}
+
+#[tokio::test]
+async fn a_room_never_leaves_its_shard() {
+    let running = two_shards();
+    let sfu = &running.sfu;
+    let home = |room: RoomId| {
+        let sfu = sfu.clone();
+        async move {
+            let answer = negotiate(&sfu, room, ParticipantId(room.0), Direction::SendOnly).await;
+            candidate(&answer).port()
+        }
+    };
+    let (first, second) = (home(FIRST).await, home(SECOND).await);
+    assert_ne!(first, second, "each shard has a port");
+    assert_eq!(
+        [first, second],
+        [running.addresses[0].port(), running.addresses[1].port()]
+    );
+    for (number, busy) in [[1_000, 0], [0, 1_000], [1_000, 0]].into_iter().enumerate() {
+        sfu.pretend_busy(&busy);
+        sfu.create_room(FIRST, 4).expect("it is there already");
+        assert_eq!(
+            home(FIRST).await,
+            first,
+            "a new offer is answered from where the room is"
+        );
+        assert_eq!(home(SECOND).await, second);
+        // A new room goes where there is room.
+        let (new, idle) = (RoomId(10 + number as u64), [second, first][usize::from(busy[0] == 0)]);
+        sfu.pretend_busy(&busy);
+        sfu.create_room(new, 4).expect("an empty queue");
+        assert_eq!(home(new).await, idle);
+    }
+}
