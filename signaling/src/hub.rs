@@ -445,6 +445,12 @@ async fn route_events<P, M>(shared: Arc<Shared<P, M>>, mut events: mpsc::Receive
             | Event::Uplink { room, .. }
             | Event::RoomFailed { room } => room,
         };
+        if matches!(
+            event,
+            Event::Quality { .. } | Event::Uplink { .. } | Event::PictureAtRisk { .. }
+        ) {
+            tracing::debug!(?event, "adaptation");
+        }
         let mut rooms = shared.lock_rooms();
         let Some(visit) = rooms.get(&room) else { continue };
         // Waiting here would hold up all other visits.

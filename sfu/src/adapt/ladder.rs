@@ -393,6 +393,9 @@ impl Flow {
         let from = std::mem::replace(&mut self.rung, to);
         if to < from {
             self.is_limited = true;
+        }
+        // One lost climb is one, however far down it leads.
+        if to < from && from == Target::Video(Layer::P720) {
             let held_us = now_us - self.climbed_us.unwrap_or(now_us);
             if held_us < FAILED_CLIMB_US {
                 self.dwell_us = (4 * self.dwell_us).min(LONGEST_DWELL_US);
@@ -439,3 +442,6 @@ fn cost(rung: Target, rates: Rates) -> f64 {
 fn need(rung: Target, rates: Rates) -> f64 {
     bps(AUDIO_RESERVE) + cost(rung, rates)
 }
+
+#[cfg(test)]
+mod tests;

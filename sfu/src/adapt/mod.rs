@@ -18,8 +18,8 @@ mod plan;
 mod probe;
 mod sent;
 mod signals;
-#[cfg(test)]
-mod sim;
+#[cfg_attr(not(test), allow(dead_code, reason = "the drawing bench uses only a part of it"))]
+pub(crate) mod sim;
 mod uplink;
 
 use std::time::{Duration, Instant};

@@ -14,7 +14,7 @@ const BURST_SECONDS: f64 = 0.020;
 /// On a path with a known limit frames are spread: a frame in one go stands in front of audio there. The burst is then this.
 const SPREAD_BURST: f64 = 1_300.0;
 /// The pace is so much above what the media needs ...
-const SPREAD: f64 = 1.15;
+const SPREAD: f64 = 1.1;
 /// ... unless packets have waited for longer than this.
 pub(crate) const LONG_WAIT: Duration = Duration::from_millis(45);
 

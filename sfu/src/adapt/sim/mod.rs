@@ -1,15 +1,16 @@
 //! The controller in virtual time: a camera, a forwarder in miniature, a link with all its faults, and a browser's feedback. Seeded;
 //! `HOUSECALL_SEED` gives a run back, `HOUSECALL_SEEDS` asks for more of them.
 
+#[cfg(test)]
 mod acceptance;
 mod link;
+pub(crate) mod plot;
 mod publisher;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::{Candidate, Candidates, Controller, Flow, Move, Rates, Sort, Verdict};
-use crate::clock::testing::start;
 use crate::media::{Bitrate, Layer, Target};
 
 pub(super) use link::{Link, LinkConfig};
@@ -344,8 +345,13 @@ pub(super) struct World {
 }
 
 impl World {
+    #[cfg(test)]
     pub(super) fn new(links: &[LinkConfig], seed: u64) -> Self {
-        let start = start();
+        Self::starting_at(crate::clock::testing::start(), links, seed)
+    }
+
+    /// `start` is any moment: only differences count.
+    pub(super) fn starting_at(start: Instant, links: &[LinkConfig], seed: u64) -> Self {
         Self {
             start,
             ms: 0,

@@ -1,0 +1,87 @@
+/**
+ * A network of its own for one browser: a namespace, a pair of virtual Ethernet ends, and on each a token bucket, whose rate can be
+ * changed while a visit goes on. Needs root and the programs `ip` and `tc`.
+ */
+
+import { execFile } from 'node:child_process';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+/** Bytes that may pass at once: a frame's worth of packets. */
+const BURST = '10kb';
+/** How long a packet may wait at most. */
+const PATIENCE = '400ms';
+
+let made = 0;
+
+export class Network {
+  /** Why no such network can be made here, or false. */
+  static async missing() {
+    const network = await Network.make().catch((error) => error);
+    if (network instanceof Error) return `no network namespaces here (root, ip and tc are needed): ${network.message.split('\n')[0]}`;
+    await network.remove();
+    return false;
+  }
+
+  static async make() {
+    const network = new Network();
+    made += 1;
+    const id = `${process.pid % 10_000}x${made}`;
+    network.name = `hclab${id}`;
+    network.outer = `hco${id}`;
+    network.inner = `hci${id}`;
+    // 198.18.0.0/15 is for tests of networks (RFC 2544): nobody's own address.
+    const third = (process.pid + made) % 250;
+    network.host = `198.18.${third}.1`;
+    network.folder = await mkdtemp(join(tmpdir(), 'housecall-lab-'));
+    try {
+      await run('ip', ['netns', 'add', network.name]);
+      await run('ip', ['link', 'add', network.outer, 'type', 'veth', 'peer', 'name', network.inner, 'netns', network.name]);
+      await run('ip', ['addr', 'add', `${network.host}/30`, 'dev', network.outer]);
+      await run('ip', ['link', 'set', network.outer, 'up']);
+      await network.inside('ip', 'addr', 'add', `198.18.${third}.2/30`, 'dev', network.inner);
+      await network.inside('ip', 'link', 'set', network.inner, 'up');
+      await network.inside('ip', 'link', 'set', 'lo', 'up');
+      await network.inside('ip', 'route', 'add', 'default', 'via', network.host);
+      await network.setDown('100mbit');
+      await network.setUp('100mbit');
+    } catch (error) {
+      await network.remove();
+      throw error;
+    }
+    return network;
+  }
+
+  inside(...command) {
+    return run('ip', ['netns', 'exec', this.name, ...command]);
+  }
+
+  /** The rate towards the browser, in the words of `tc`: `400kbit`. */
+  setDown(rate) {
+    return run('tc', ['qdisc', 'replace', 'dev', this.outer, ...bucket(rate)]);
+  }
+
+  /** The rate from the browser. */
+  setUp(rate) {
+    return this.inside('tc', 'qdisc', 'replace', 'dev', this.inner, ...bucket(rate));
+  }
+
+  /** A program that starts `executable` inside. */
+  async wrapper(executable) {
+    const path = join(this.folder, 'browser');
+    await writeFile(path, `#!/bin/sh\nexec ip netns exec ${this.name} "${executable}" "$@"\n`);
+    await chmod(path, 0o755);
+    return path;
+  }
+
+  async remove() {
+    await run('ip', ['netns', 'del', this.name]).catch(() => {});
+    await run('ip', ['link', 'del', this.outer]).catch(() => {});
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}
+
+const bucket = (rate) => ['root', 'tbf', 'rate', rate, 'burst', BURST, 'latency', PATIENCE];
