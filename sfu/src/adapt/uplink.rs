@@ -21,9 +21,11 @@ const REORDERING: u32 = 16;
 const LARGEST_JUMP: u16 = 1_000;
 /// 24 bits of `abs-send-time` in microseconds: 64 s in steps of 1/2¹⁸ s.
 const SEND_TIME_BITS: u32 = 24;
-/// From a step down to the first try, and the most it becomes: each try that fails doubles it.
+/// From a step down to the first try, and the most it becomes: each try that fails makes it half as long again. A try without
+/// picture costs a quarter of a second of too much, and people miss the picture.
 const FIRST_PAUSE_US: i64 = 2_000_000;
 const LONGEST_PAUSE_US: i64 = 30_000_000;
+const LONGEST_WITHOUT_PICTURE_US: i64 = 8_000_000;
 /// A rung lost sooner than this after a try was a try that failed.
 const FAILED_US: i64 = 10_000_000;
 /// The larger layer was asked for, and the sender has not sent it for so long while it sends the smaller one: it cannot.
@@ -209,12 +211,11 @@ impl Uplink {
         };
         let step = self.flow.step(demand.ideal, rates, &budget, now_us);
         match step {
-            Some(step) if step.to < step.from => self.lost(now_us),
+            Some(step) if step.to < step.from => self.lost(step.to, now_us),
             Some(_) => self.tried(tries, now_us),
             // The smaller layer is held back: it may take more, and that is the try.
             None if tries.is_some() && self.flow.thinning() > 0 => {
                 self.tried(tries, now_us);
-                self.pause_us = (2 * self.pause_us).min(LONGEST_PAUSE_US);
                 self.next_try_us = now_us + self.pause_us;
             }
             None => {}
@@ -228,15 +229,20 @@ impl Uplink {
         let delivered = self.estimator.estimate().delivered.bps() as f64;
         self.estimator.handle_ceiling(least.max(delivered), now_us);
         self.missing_us = None;
-        self.lost(now_us);
+        self.lost(Target::Video(Layer::P480), now_us);
         self.flow.give_up_large(now_us)
     }
 
-    /// A rung was lost.
-    fn lost(&mut self, now_us: i64) {
+    /// A rung was lost; `to` is left.
+    fn lost(&mut self, to: Target, now_us: i64) {
         let was_try = self.tried_us.is_some_and(|tried| now_us - tried < FAILED_US);
+        let longest = if to == Target::AudioOnly {
+            LONGEST_WITHOUT_PICTURE_US
+        } else {
+            LONGEST_PAUSE_US
+        };
         self.pause_us = if was_try {
-            (2 * self.pause_us).min(LONGEST_PAUSE_US)
+            (self.pause_us * 3 / 2).min(longest)
         } else {
             FIRST_PAUSE_US
         };

@@ -56,6 +56,10 @@ fn within(flow: &mut Flow, ideal: Target, rates: Rates, budget: &Budget, ms: i64
     })
 }
 
+/// Latest by, earliest at (ms), to where, why.
+type Expected = (i64, i64, Target, Cause);
+type Row = (&'static str, Target, Target, Rates, Budget, Option<Expected>);
+
 #[test]
 fn every_move_and_every_reason_to_stay() {
     use Cause::{Capacity, Loss, Queue, Recovered};
@@ -67,7 +71,7 @@ fn every_move_and_every_reason_to_stay() {
     };
     // What is said, rung, ideal, rates, budget; latest by, earliest at (ms), to where, why.
     #[rustfmt::skip]
-    let table: [(&str, Target, Target, Rates, Budget, Option<(i64, i64, Target, Cause)>); 24] = [
+    let table: [Row; 24] = [
         ("nothing known, nothing to do", P720, P720, BOTH, unknown, None),
         ("nothing known: what was asked for", P480, P720, BOTH, unknown, Some((0, 0, P720, Recovered))),
         ("enough", P720, P720, BOTH, budget(1_700), None),

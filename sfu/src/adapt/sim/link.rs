@@ -99,7 +99,7 @@ impl<P: Copy> Link<P> {
         }
     }
 
-    fn kbps(&self) -> u64 {
+    pub(super) fn kbps(&self) -> u64 {
         self.config.steps[self.step].kbps
     }
 

@@ -6,6 +6,8 @@ mod acceptance;
 mod link;
 pub(crate) mod plot;
 mod publisher;
+#[cfg(test)]
+mod uplink;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

@@ -66,7 +66,8 @@ impl Subscription {
                 Next::Stop { since } => {
                     let expired = now.saturating_duration_since(since) >= limits::FINISH_FRAME;
                     let over = match source.ring(flowing.layer).map(|ring| ring.read(flowing.cursor)) {
-                        Some(Read::Packet(next, _)) => next.timestamp > flowing.frame,
+                        // What the pace holds back for longer than that is not worth waiting for: nobody sees half a frame.
+                        Some(Read::Packet(next, _)) => expired || next.timestamp > flowing.frame,
                         Some(Read::Empty) => expired,
                         Some(Read::Overtaken(_)) | None => true,
                     };
