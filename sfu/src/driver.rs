@@ -4,6 +4,8 @@
 //! send · commands · a step of a handshake · tell events. Each step has a budget, so that none starves the others, and media goes first:
 //! however many people join, forwarding waits for two offers and one step of a handshake at most.
 
+#![expect(clippy::disallowed_methods, reason = "this is the driver: its threads and waits")]
+
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;

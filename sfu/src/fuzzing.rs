@@ -231,5 +231,5 @@ pub fn transport(data: &[u8]) {
 /// When its indices disagree, something outlives its owner, a nonce is used twice, a track's events are out of order, or it asks to be
 /// woken for something it has done.
 pub fn worker(data: &[u8]) {
-    crate::worker::fuzz::drive(data);
+    let _ = crate::worker::fuzz::drive(data);
 }

@@ -2,6 +2,12 @@
 //!
 //! Addresses are normalised here: an IPv4 peer is always an IPv4 address inside, whichever kind of socket carries it.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the driver's sockets"
+)]
+
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -220,10 +226,7 @@ fn mapped(address: SocketAddr) -> SocketAddr {
 mod tests {
     use super::*;
 
-    #[expect(
-        clippy::disallowed_types,
-        reason = "the driver's socket is tested with one that shares no code with it"
-    )]
+    /// Tested with a socket that shares no code with it.
     fn exchange(bind: &str, from: &str) {
         let Ok(mut socket) = MediaSocket::bind(bind.parse().expect("address")) else {
             assert!(bind.contains(':') && bind.starts_with('['), "only IPv6 may be missing");

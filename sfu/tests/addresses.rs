@@ -1,5 +1,10 @@
 //! How clients reach the server: over IPv4 and IPv6, on several addresses, and through a 1:1 NAT.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's way to fail")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "clients have sockets, clocks and a runtime"
+)]
 
 mod support;
 

@@ -1,5 +1,10 @@
 //! One publisher and a hundred viewers, in a test binary of its own so that it has the machine to itself.
 #![allow(clippy::unwrap_used, reason = "a test's way to fail")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "clients have sockets, clocks and a runtime"
+)]
 
 mod support;
 

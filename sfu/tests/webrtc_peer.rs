@@ -1,5 +1,10 @@
 //! The media core seen by an independent client: the `webrtc` crate, which shares no code with it.
 #![allow(clippy::unwrap_used, reason = "a test's way to fail")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "clients have sockets, clocks and a runtime"
+)]
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! Random calls in virtual time: two publishers, one viewer, loss, reordering and duplicates on both sides, switches and pauses.
+//! Random calls in virtual time: two publishers, one viewer, loss, reordering and duplicates on both sides, switches, pauses and probes.
 //! Whatever happens, no number is sealed twice, retransmissions equal what was sent, and the decoder is never contradicted
 //! ([`Viewer`] and `VideoDecoder` check that at each step); and when the trouble ends the picture comes back.
 
@@ -27,7 +27,8 @@ struct Trouble {
     downlink_loss: u64,
     /// A packet to the viewer comes later.
     downlink_late: u64,
-    /// Per picture: the target or the source changes, a layer stops or starts, the viewer asks for a key frame, or a NACK of nonsense.
+    /// Per picture: the target or the source changes, a layer stops or starts, the viewer asks for a key frame, a NACK of nonsense, or a
+    /// probe.
     events: u64,
 }
 
@@ -50,6 +51,8 @@ struct World {
     watched: usize,
     viewer: Viewer,
     under_way: VecDeque<(u32, Out)>,
+    /// Frames that were sent to their end.
+    ended: u64,
     /// What the viewer waits for longest, and when it gives up.
     patience: Option<(Option<u16>, u32)>,
 }
@@ -75,6 +78,7 @@ impl World {
             watched: 0,
             viewer,
             under_way: VecDeque::new(),
+            ended: 0,
             patience: None,
         }
     }
@@ -106,7 +110,7 @@ impl World {
 
     fn event(&mut self) {
         let now = self.now();
-        let pick = self.chance.below(10);
+        let pick = self.chance.below(12);
         match pick {
             0..=3 => {
                 let targets = [
@@ -132,6 +136,7 @@ impl World {
                 let numbers = (0..4).map(|i| (bits >> (16 * i)) as u16);
                 self.viewer.sub.handle_nack(numbers, now);
             }
+            8 | 9 => self.viewer.pad(1 + self.chance.below(8) as usize, now),
             _ => {
                 let camera = &mut self.cameras[self.watched];
                 camera
@@ -143,6 +148,7 @@ impl World {
 
     fn send(&mut self, now: Instant) {
         for out in self.viewer.take(&self.cameras[self.watched].track, now) {
+            self.ended += u64::from(out.written.marker && !out.is_rtx());
             if self.chance.percent(self.trouble.downlink_loss) {
                 continue;
             }
@@ -263,8 +269,14 @@ proptest! {
         let figures = world.run(600);
         prop_assert_eq!((figures.undecodable, figures.unfinished, figures.lost), (0, 0, 0));
         prop_assert!(world.viewer.decoder.missing().is_empty());
-        let frames = figures.decoded;
-        prop_assert!(frames > 0 || events > 0);
+        prop_assert_eq!(figures.decoded, world.ended, "each frame that was sent to its end is shown");
+        prop_assert!(events > 0 || figures.decoded == 600, "with nothing switched, each picture: {:?}", figures);
+        // Whatever it was switched to, it comes back when that is asked for, without a loss to be repaired.
+        world.calm();
+        let before = world.run(150);
+        let after = world.run(30);
+        prop_assert_eq!((after.decoded - before.decoded, after.height), (30, 720));
+        prop_assert_eq!((after.undecodable, after.unfinished, after.lost), (0, 0, 0));
     }
 
     /// The receiver's own loss is always repaired: what it decodes has no gap once the retransmissions are there.

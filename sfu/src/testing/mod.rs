@@ -10,6 +10,7 @@ mod publisher;
 pub(crate) mod puppet;
 #[cfg_attr(not(test), allow(dead_code, reason = "benchmarks use only a part of it"))]
 pub(crate) mod track;
+pub(crate) mod tunnel;
 
 pub use audience::{Audience, Forwarded};
 #[cfg(test)]

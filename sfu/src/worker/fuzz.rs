@@ -1,32 +1,44 @@
 //! A whole worker under arbitrary inputs, for the fuzz target of that name.
 //!
-//! Three participants are connected in one room, a fourth one waits for its handshake, and the input decides what happens then. What
-//! the worker sends is opened as a browser would open it, so that a nonce that comes twice shows.
+//! Three participants are connected in one room, a fourth one waits for its handshake, and the input decides what happens then. Any of
+//! them may go behind the relay, and says in transport-wide feedback what arrived when. What the worker sends is opened as a browser
+//! would open it, so that a nonce that comes twice shows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use housecall_turn::stun::{Class, Message};
+use housecall_turn::{Bindings, Config, Peers, Quotas, RelayAddresses, Secret, Server, UnixSeconds};
 use tokio::sync::oneshot;
 
 use super::{Worker, WorkerConfig};
 use crate::api::{Event, IceCredentials, TrackChange};
 use crate::clock::{NtpTime, WallClock};
 use crate::command::Command;
+use crate::counters::Count;
 use crate::demux::{Datagram, classify};
 use crate::dtls::{Certificate, Fingerprint};
-use crate::ids::{Mid, ParticipantId, RoomId, Ssrc, TrackId};
+use crate::ids::{Mid, ParticipantId, RelayUserId, RoomId, Ssrc, TrackId};
 use crate::limits;
 use crate::media::{Kind, Layer, Target};
 use crate::path::Path;
 use crate::random::Random;
+use crate::relay::Relay;
 use crate::rtcp::Writer;
+use crate::rtcp::twcc::{FeedbackBuilder, FeedbackHeader};
+use crate::rtp::RtpHeader;
 use crate::srtp::OpenError;
-use crate::testing::puppet::{Direction, Fields, Line, OPUS, Puppet, RTX, VP8, offer, sending_ssrcs};
+use crate::testing::puppet::{Direction, Fields, IDS, Line, OPUS, Puppet, RTX, VP8, offer, sending_ssrcs};
+use crate::testing::tunnel::{Tunnel, unwrapped};
 use crate::testing::{Chance, VideoPublisher};
 
 const ROOM: RoomId = RoomId(1);
 const OTHER_ROOM: RoomId = RoomId(2);
+const UNIX: u64 = 1_800_000_000;
+/// Packets that one feedback message tells of, at most.
+const HEARD: usize = 600;
 
 /// One participant and what it knows.
 struct Actor {
@@ -38,6 +50,13 @@ struct Actor {
     camera: VideoPublisher,
     sequences: [u16; STREAMS.len()],
     transport_wide: u16,
+    /// Its way through the relay, if it takes that.
+    tunnel: Option<Tunnel>,
+    /// Transport-wide numbers of what came, and when, since its last feedback.
+    heard: VecDeque<(u16, Instant)>,
+    feedback_count: u8,
+    /// The highest number that came of each stream.
+    highest: BTreeMap<u32, u16>,
     /// What the server sends to it.
     receives: Vec<Ssrc>,
     tracks: Vec<TrackId>,
@@ -58,6 +77,8 @@ const MUCH: usize = 100_000;
 
 struct Stage {
     worker: Worker,
+    secret: Secret,
+    start: Instant,
     now: Instant,
     actors: Vec<Actor>,
     joins: u64,
@@ -65,18 +86,33 @@ struct Stage {
     started: BTreeSet<TrackId>,
 }
 
+/// What a program led to, for the tests that make programs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reached {
+    /// Packets of padding that measure a path.
+    pub(crate) probes: u64,
+    /// Steps on the ladder, up or down.
+    pub(crate) steps: u64,
+    /// Transport-wide feedback taken in.
+    pub(crate) feedback: u64,
+    /// Requests and payload that the relay took.
+    pub(crate) relayed: u64,
+    /// Retransmissions sent.
+    pub(crate) resent: u64,
+}
+
 /// Runs the program that `data` stands for: an operation, the length of its argument, the argument.
 #[expect(
     clippy::disallowed_methods,
     reason = "an instant to begin at; virtual time runs from there"
 )]
-pub(crate) fn drive(data: &[u8]) {
+pub(crate) fn drive(data: &[u8]) -> Reached {
     static CERTIFICATE: OnceLock<Arc<Certificate>> = OnceLock::new();
     let certificate = CERTIFICATE.get_or_init(|| Arc::new(Certificate::generate().expect("P-256 works")));
     let now = Instant::now();
     let config = WorkerConfig {
         shard: 0,
-        candidates: vec![([192, 0, 2, 1], 8_080).into()],
+        candidates: vec![candidate()],
         tcp_candidates: Vec::new(),
         certificate: Arc::clone(certificate),
         start_kbps: 1_500,
@@ -85,13 +121,35 @@ pub(crate) fn drive(data: &[u8]) {
         max_segments: 16,
         wall: WallClock::new(now, NtpTime::from_bits(0xe000_0000_0000_0000)),
     };
+    let secret = Secret::new(b"secret");
     let mut stage = Stage {
         worker: Worker::new(config, Random::Seeded(Chance::new(7))),
+        secret: secret.clone(),
+        start: now,
         now,
         actors: Vec::new(),
         joins: 0,
         started: BTreeSet::new(),
     };
+    stage.worker.set_relay(Relay::new(Server::new(Config {
+        secret,
+        key: [4; 32],
+        relay: RelayAddresses {
+            v4: Some([198, 51, 100, 1].into()),
+            v6: None,
+            ports: 49_152..=65_535,
+        },
+        peers: Peers::Only(vec![candidate()]),
+        quotas: Quotas {
+            per_user: 2,
+            per_prefix: 8,
+            total: 8,
+            bytes_per_second: limits::RELAY_BYTES_PER_SECOND,
+        },
+        bindings: Bindings::Ignore,
+        started: now,
+        unix: UnixSeconds(UNIX),
+    })));
     for room in [ROOM, OTHER_ROOM] {
         stage.command(Command::CreateRoom {
             room,
@@ -105,17 +163,168 @@ pub(crate) fn drive(data: &[u8]) {
     while let [kind, len, tail @ ..] = rest {
         let (argument, tail) = tail.split_at(tail.len().min(usize::from(*len)));
         rest = tail;
-        stage.step(kind & 0x0f, usize::from(kind >> 4 & 3), argument);
+        let index = usize::from(kind >> 4 & 3);
+        match (kind & 0x80 != 0, kind & 0x0f) {
+            (false, kind) => stage.step(kind, index, argument),
+            (true, 0..=5) => stage.report(index, argument),
+            (true, 6 | 7) => stage.miss(index, argument),
+            (true, kind) => stage.relay(kind, index, argument),
+        }
         // Sometimes a burst is handled before anything is sent.
         if kind & 0x40 == 0 {
             stage.settle();
         }
     }
     stage.settle();
+    let reached = stage.reached();
     stage.finish();
+    reached
+}
+
+/// The server's own address, also for those who come through its relay.
+fn candidate() -> SocketAddr {
+    ([192, 0, 2, 1], 8_080).into()
 }
 
 impl Stage {
+    /// Something this actor sends arrives, by the way it takes.
+    fn deliver(&mut self, index: usize, mut datagram: Vec<u8>) {
+        let actor = &self.actors[index];
+        if let Some(tunnel) = &actor.tunnel {
+            datagram = tunnel.wrap(&datagram);
+        }
+        self.worker.handle_datagram(actor.path, &mut datagram, self.now);
+    }
+
+    /// Transport-wide feedback about what came: which of it is called lost, and by how much the rest is said to be late.
+    fn report(&mut self, index: usize, argument: &[u8]) {
+        let (start, actor) = (self.start, &mut self.actors[index]);
+        let heard: Vec<(u16, Instant)> = actor.heard.drain(..).collect();
+        let (Some(&(base_sequence, _)), Some(&media)) = (heard.first(), actor.receives.first()) else {
+            return;
+        };
+        let mut buffer = [0; limits::MAX_DATAGRAM];
+        actor.feedback_count = actor.feedback_count.wrapping_add(1);
+        let header = FeedbackHeader {
+            sender: Ssrc(1_001),
+            media,
+            base_sequence,
+            feedback_count: actor.feedback_count,
+        };
+        let mut builder = FeedbackBuilder::new(&mut buffer, header);
+        let mut arrivals = heard.into_iter().peekable();
+        let mut late = 0_u32;
+        for place in 0..HEARD as u16 {
+            let number = base_sequence.wrapping_add(place);
+            let Some(&(next, at)) = arrivals.peek() else { break };
+            let byte = argument
+                .get(usize::from(place) % argument.len().max(1))
+                .copied()
+                .unwrap_or_default();
+            late = late.saturating_add(u32::from(byte >> 4));
+            // Quarters of a millisecond. A number that is not there was lost, or went to somebody else's path.
+            let ticks = (at - start).as_micros() as u32 / 250 + 4_000 + late;
+            let arrival = (next == number && byte & 0x0f != 0x0f).then_some(ticks);
+            if next == number {
+                arrivals.next();
+            }
+            if builder.push(arrival).is_err() {
+                break;
+            }
+        }
+        let packet = builder.finish().and_then(|len| actor.puppet.seal_rtcp(&buffer[..len]));
+        if let Some(packet) = packet {
+            self.deliver(index, packet);
+        }
+    }
+
+    /// Asks again for some of the last packets of a stream.
+    fn miss(&mut self, index: usize, argument: &[u8]) {
+        let actor = &mut self.actors[index];
+        let [stream, back @ ..] = argument else { return };
+        let ssrcs: Vec<u32> = actor.highest.keys().copied().collect();
+        let Some(&ssrc) = ssrcs.get(usize::from(*stream) % ssrcs.len().max(1)) else {
+            return;
+        };
+        let highest = actor.highest[&ssrc];
+        let mut missing: Vec<u16> = back.iter().map(|back| highest.wrapping_sub(u16::from(*back))).collect();
+        missing.sort_by_key(|number| std::cmp::Reverse(highest.wrapping_sub(*number)));
+        missing.dedup();
+        let mut buffer = [0; limits::MAX_DATAGRAM];
+        let mut writer = Writer::new(&mut buffer);
+        if missing.is_empty() || writer.nack(Ssrc(1_001), Ssrc(ssrc), &missing).is_err() {
+            return;
+        }
+        let len = writer.len();
+        if let Some(packet) = actor.puppet.seal_rtcp(&buffer[..len]) {
+            self.deliver(index, packet);
+        }
+    }
+
+    /// Everything about the relay: on it, off it, its requests, and hostile ones.
+    fn relay(&mut self, kind: u8, index: usize, argument: &[u8]) {
+        let user = RelayUserId(index as u64);
+        match kind {
+            8 => self.enter_relay(index, user),
+            9 => {
+                // Back to the direct way, which must be proved anew only if it was forgotten.
+                self.actors[index].tunnel = None;
+                let check = self.actors[index].puppet.check(true);
+                self.deliver(index, check);
+            }
+            10 | 11 => {
+                let Some(tunnel) = &mut self.actors[index].tunnel else {
+                    return;
+                };
+                let seconds = argument.first().map_or(600, |byte| u32::from(*byte) * 4);
+                let request = if kind == 10 {
+                    tunnel.refresh(seconds)
+                } else {
+                    tunnel.permit()
+                };
+                self.ask(index, request);
+            }
+            12 => self.command(Command::EndRelayUser { room: ROOM, user }),
+            _ => {
+                // Whatever somebody writes to the relay, right behind its first bytes.
+                let path = self.actors[index].path;
+                let start: &[u8] = [&[0x40, 0x01][..], &[0x00, 0x16, 0x00], &[0x00, 0x03, 0x00]][usize::from(kind) % 3];
+                let mut datagram = [start, argument].concat();
+                self.worker.handle_datagram(path, &mut datagram, self.now);
+            }
+        }
+    }
+
+    fn enter_relay(&mut self, index: usize, user: RelayUserId) {
+        let credentials = self.secret.mint(&user.to_string(), UnixSeconds(UNIX + 3_600));
+        let mut tunnel = Tunnel::new(credentials, candidate());
+        if let Some(challenge) = self.ask(index, tunnel.allocate())
+            && let Ok(message) = Message::parse(&challenge)
+        {
+            tunnel.adopt_nonce(&message);
+        }
+        for request in [tunnel.allocate(), tunnel.permit(), tunnel.bind_channel()] {
+            if self.ask(index, request).is_none() {
+                return;
+            }
+        }
+        tunnel.use_channel();
+        self.actors[index].tunnel = Some(tunnel);
+        // The path through it must be proved before anything goes by it.
+        let check = self.actors[index].puppet.check(true);
+        self.deliver(index, check);
+    }
+
+    /// Hands the worker a request to the relay; what it answers.
+    fn ask(&mut self, index: usize, mut request: Vec<u8>) -> Option<Vec<u8>> {
+        self.settle();
+        let path = self.actors[index].path;
+        self.worker.handle_datagram(path, &mut request, self.now);
+        let answer = self.worker.poll_transmit(self.now)?;
+        assert_eq!(answer.path, path, "all else was sent");
+        Some(answer.contents.to_vec())
+    }
+
     fn command(&mut self, command: Command) {
         self.worker.handle_command(command, self.now);
     }
@@ -144,6 +353,10 @@ impl Stage {
             camera: VideoPublisher::new(self.joins),
             sequences: [65_500; STREAMS.len()],
             transport_wide: 0,
+            tunnel: None,
+            heard: VecDeque::new(),
+            feedback_count: 0,
+            highest: BTreeMap::new(),
             receives: Vec::new(),
             tracks: Vec::new(),
         };
@@ -200,14 +413,13 @@ impl Stage {
         match kind {
             0 => self.send_picture(index, byte(0), byte(1)),
             1 => {
-                if let Some(mut packet) = self.actors[index].media(argument) {
-                    self.worker.handle_datagram(path, &mut packet, now);
+                if let Some(packet) = self.actors[index].media(argument) {
+                    self.deliver(index, packet);
                 }
             }
             2 => {
-                let packet = self.actors[index].feedback(argument);
-                if let Some(mut packet) = packet {
-                    self.worker.handle_datagram(path, &mut packet, now);
+                if let Some(packet) = self.actors[index].feedback(argument) {
+                    self.deliver(index, packet);
                 }
             }
             3 => self.worker.handle_datagram(path, &mut argument.to_vec(), now),
@@ -343,9 +555,9 @@ impl Stage {
                 packets.extend(actor.seal(stream, packet.timestamp, packet.marker, &packet.payload));
             }
         }
-        for (number, mut packet) in packets.into_iter().enumerate() {
+        for (number, packet) in packets.into_iter().enumerate() {
             if lost >> (number % 8) & 1 == 0 {
-                self.worker.handle_datagram(actor.path, &mut packet, self.now);
+                self.deliver(index, packet);
             }
         }
     }
@@ -377,16 +589,32 @@ impl Stage {
                 return;
             };
             assert!(!transmit.contents.is_empty() && transmit.segment <= limits::MAX_PACKET);
+            let through = self.actors.iter().position(|actor| actor.path == transmit.path);
             for datagram in transmit.contents.chunks(transmit.segment) {
+                let is_answer = Message::parse(datagram).is_ok_and(|message| message.class() != Class::Indication);
+                let datagram = if is_answer {
+                    Some(datagram.to_vec())
+                } else {
+                    let tunnel = through.and_then(|index| self.actors[index].tunnel.as_ref());
+                    unwrapped(tunnel, datagram.to_vec())
+                };
+                // The rest of what goes through a relay that was left.
+                let Some(datagram) = datagram else { continue };
                 // A path may have been proved by another actor than the one it was given to: whoever can open it is meant.
                 let mut outcomes = Vec::new();
                 for actor in &mut self.actors {
-                    let mut datagram = datagram.to_vec();
+                    let mut datagram = datagram.clone();
                     match classify(&datagram) {
-                        Some(Datagram::Rtp) => outcomes.push(actor.puppet.open_rtp(&mut datagram)),
+                        Some(Datagram::Rtp) => {
+                            let outcome = actor.puppet.open_rtp(&mut datagram);
+                            if outcome.is_ok() {
+                                actor.hear(&datagram, self.now);
+                            }
+                            outcomes.push(outcome);
+                        }
                         Some(Datagram::Rtcp) => outcomes.push(actor.puppet.open_rtcp(&mut datagram)),
-                        Some(Datagram::Stun | Datagram::Dtls) => {}
-                        Some(Datagram::Turn | Datagram::ChannelData) | None => panic!("the worker sends no such thing"),
+                        Some(Datagram::Stun | Datagram::Dtls | Datagram::Turn) => {}
+                        Some(Datagram::ChannelData) | None => panic!("the worker sends no such thing"),
                     }
                 }
                 let is_opened = outcomes.iter().any(Result::is_ok);
@@ -398,9 +626,24 @@ impl Stage {
         }
     }
 
+    fn reached(&self) -> Reached {
+        let count = |kinds: &[Count]| kinds.iter().map(|kind| self.worker.shared.counters.get(*kind)).sum();
+        Reached {
+            probes: count(&[Count::ProbeOut]),
+            steps: count(&[Count::Up, Count::DownCapacity, Count::DownQueue, Count::DownLoss]),
+            feedback: count(&[Count::TwccIn]),
+            relayed: count(&[Count::TurnIn]),
+            resent: count(&[Count::RtxOut]),
+        }
+    }
+
     fn finish(&mut self) {
         for room in [ROOM, OTHER_ROOM] {
             self.command(Command::CloseRoom { room });
+        }
+        for index in 0..self.actors.len() {
+            let user = RelayUserId(index as u64);
+            self.command(Command::EndRelayUser { room: ROOM, user });
         }
         self.settle();
         self.worker.check_empty();
@@ -408,11 +651,29 @@ impl Stage {
         // Deadlines of those who left run out and are not renewed.
         self.now += limits::CONSENT_TIMEOUT + limits::CONNECT_TIMEOUT;
         self.settle();
+        // The relay looks at the deadlines of what it ended.
+        self.now += Duration::from_secs(3_600);
+        self.settle();
         assert_eq!(self.worker.poll_timeout(), None);
     }
 }
 
 impl Actor {
+    /// Notes a packet that came, for the next feedback.
+    fn hear(&mut self, packet: &[u8], now: Instant) {
+        let Ok(header) = RtpHeader::parse(packet) else { return };
+        let highest = self.highest.entry(header.ssrc.0).or_insert(header.sequence);
+        if header.sequence.wrapping_sub(*highest) < 1 << 15 {
+            *highest = header.sequence;
+        }
+        if let Some(number) = header.extensions(packet, &IDS).twcc {
+            if self.heard.len() == HEARD {
+                self.heard.pop_front();
+            }
+            self.heard.push_back((number, now));
+        }
+    }
+
     fn seal(&mut self, stream: usize, timestamp: u32, marker: bool, payload: &[u8]) -> Option<Vec<u8>> {
         let (payload_type, mid, rid, repaired_rid) = STREAMS[stream];
         let sequence = self.sequences[stream];

@@ -3,22 +3,20 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use housecall_turn::stun::{AttributeType, Builder, Class, Integrity, IntegrityKey, Message, Method, TransactionId};
-use housecall_turn::{
-    Bindings, ChannelData, Config, Credentials, Peers, Quotas, REALM, RelayAddresses, Secret, Server, UnixSeconds,
-};
+use housecall_turn::stun::{AttributeType, Class, Message};
+use housecall_turn::{Bindings, Config, Peers, Quotas, RelayAddresses, Secret, Server, UnixSeconds};
 
 use super::peer::Profile;
 use super::stage::{ROOM, Stage, tell};
 use crate::api::Event;
 use crate::command::Command;
 use crate::counters::Count;
-use crate::demux::{Datagram, classify};
 use crate::ids::RelayUserId;
 use crate::limits;
 use crate::path::Path;
 use crate::relay::Relay;
 use crate::testing::link::Quality;
+use crate::testing::tunnel::Tunnel;
 
 const SECOND: Duration = Duration::from_secs(1);
 const UNIX: u64 = 1_800_000_000;
@@ -27,77 +25,8 @@ const CANDIDATE: &str = "198.51.100.1:8080";
 const PUBLISHER: usize = 0;
 const VIEWER: usize = 1;
 
-/// A client's end of the relay: what it sends and receives, wrapped and unwrapped.
-pub(crate) struct Tunnel {
-    credentials: Credentials,
-    nonce: Vec<u8>,
-    requests: u8,
-    has_channel: bool,
-}
-
-impl Tunnel {
-    pub(crate) fn wrap(&self, payload: &[u8]) -> Vec<u8> {
-        if self.has_channel {
-            let mut datagram = vec![0x40, 0x01];
-            datagram.extend((payload.len() as u16).to_be_bytes());
-            datagram.extend(payload);
-            return datagram;
-        }
-        build(Class::Indication, Method::SEND, TransactionId([9; 12]), |builder| {
-            builder
-                .xor_address(AttributeType::XOR_PEER_ADDRESS, candidate())
-                .attribute(AttributeType::DATA, payload);
-        })
-    }
-
-    fn request(&mut self, method: Method, add: impl FnOnce(&mut Builder<'_>)) -> Vec<u8> {
-        self.requests += 1;
-        let key = [&self.credentials.username, ":", REALM, ":", &self.credentials.password].concat();
-        let key = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.as_bytes());
-        build(Class::Request, method, TransactionId([self.requests; 12]), |builder| {
-            add(builder);
-            if !self.nonce.is_empty() {
-                builder
-                    .username(&self.credentials.username)
-                    .attribute(AttributeType::REALM, REALM.as_bytes())
-                    .attribute(AttributeType::NONCE, &self.nonce)
-                    .attribute(AttributeType::PASSWORD_ALGORITHM, &[0, 2, 0, 0])
-                    .attribute(AttributeType::PASSWORD_ALGORITHMS, &[0, 2, 0, 0, 0, 1, 0, 0])
-                    .integrity(Integrity::Sha256, &IntegrityKey::new(key.as_ref()));
-            }
-        })
-    }
-}
-
-/// What arrived at a client, taken out of what the relay put around it. What came another way than the client now takes is as it is, or lost.
-pub(crate) fn unwrapped(tunnel: Option<&Tunnel>, datagram: Vec<u8>) -> Option<Vec<u8>> {
-    match (tunnel, classify(&datagram)) {
-        (Some(tunnel), Some(Datagram::ChannelData)) => {
-            assert!(tunnel.has_channel, "no channel was bound");
-            let data = ChannelData::parse(&datagram).expect("the relay writes ChannelData");
-            Some(datagram[data.payload].to_vec())
-        }
-        (Some(_), Some(Datagram::Turn)) => {
-            let message = Message::parse(&datagram).expect("the relay writes STUN");
-            assert_eq!((message.class(), message.method()), (Class::Indication, Method::DATA));
-            assert_eq!(message.xor_address(AttributeType::XOR_PEER_ADDRESS), Some(candidate()));
-            Some(message.get(AttributeType::DATA).expect("payload").to_vec())
-        }
-        (None, Some(Datagram::Turn | Datagram::ChannelData)) => None,
-        _ => Some(datagram),
-    }
-}
-
 fn candidate() -> SocketAddr {
     CANDIDATE.parse().expect("an address")
-}
-
-fn build(class: Class, method: Method, id: TransactionId, add: impl FnOnce(&mut Builder<'_>)) -> Vec<u8> {
-    let mut buffer = [0; 2_048];
-    let mut builder = Builder::new(&mut buffer, class, method, id);
-    add(&mut builder);
-    let len = builder.finish().expect("it fits");
-    buffer[..len].to_vec()
 }
 
 /// Turns the relay on and gives a seat an allocation at an address of its own, over a line that loses nothing.
@@ -122,30 +51,17 @@ fn enter(stage: &mut Stage, seat: usize) {
         started: stage.start,
         unix: UnixSeconds(UNIX),
     })));
-    let mut tunnel = Tunnel {
-        credentials: secret.mint(&USER.to_string(), UnixSeconds(UNIX + 3_600)),
-        nonce: Vec::new(),
-        requests: 0,
-        has_channel: false,
-    };
+    let mut tunnel = Tunnel::new(secret.mint(&USER.to_string(), UnixSeconds(UNIX + 3_600)), candidate());
     let path = stage.fresh_path();
-    let transport = |builder: &mut Builder<'_>| {
-        builder.attribute(AttributeType::REQUESTED_TRANSPORT, &[17, 0, 0, 0]);
-    };
-    let request = tunnel.request(Method::ALLOCATE, transport);
-    let challenge = ask(stage, path, request);
+    let challenge = ask(stage, path, tunnel.allocate());
     let message = Message::parse(&challenge).expect("an answer");
     assert_eq!(message.error_code().map(|error| error.code), Some(401));
-    tunnel.nonce = message.get(AttributeType::NONCE).expect("a nonce").to_vec();
-    let request = tunnel.request(Method::ALLOCATE, transport);
-    let answer = ask(stage, path, request);
+    tunnel.adopt_nonce(&message);
+    let answer = ask(stage, path, tunnel.allocate());
     let relayed = Message::parse(&answer)
         .expect("an answer")
         .xor_address(AttributeType::XOR_RELAYED_ADDRESS);
-    let request = tunnel.request(Method::CREATE_PERMISSION, |builder| {
-        builder.xor_address(AttributeType::XOR_PEER_ADDRESS, candidate());
-    });
-    ask(stage, path, request);
+    ask(stage, path, tunnel.permit());
     let now = stage.now;
     let seat = &mut stage.seats[seat];
     seat.peer.move_to(path, now);
@@ -156,13 +72,8 @@ fn enter(stage: &mut Stage, seat: usize) {
 fn bind_channel(stage: &mut Stage, seat: usize) {
     let path = stage.seats[seat].peer.path;
     let mut tunnel = stage.seats[seat].tunnel.take().expect("it is behind the relay");
-    let request = tunnel.request(Method::CHANNEL_BIND, |builder| {
-        builder
-            .attribute(AttributeType::CHANNEL_NUMBER, &[0x40, 0x01, 0, 0])
-            .xor_address(AttributeType::XOR_PEER_ADDRESS, candidate());
-    });
-    ask(stage, path, request);
-    tunnel.has_channel = true;
+    ask(stage, path, tunnel.bind_channel());
+    tunnel.use_channel();
     stage.seats[seat].tunnel = Some(tunnel);
 }
 

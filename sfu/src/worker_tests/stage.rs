@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::peer::{Peer, Profile, receiving_mid};
-use super::relayed::{Tunnel, unwrapped};
 use crate::api::{Answer, Event, IceCredentials, NegotiateError, ParticipantStats};
 use crate::clock::{self, NtpTime, WallClock};
 use crate::command::Command;
@@ -22,6 +21,7 @@ use crate::path::Path;
 use crate::random::Random;
 use crate::testing::Chance;
 use crate::testing::link::{Arrival, Link, LinkFigures, Quality};
+use crate::testing::tunnel::{Tunnel, unwrapped};
 use crate::worker::{Worker, WorkerConfig};
 
 pub(crate) const ROOM: RoomId = RoomId(1);
