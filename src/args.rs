@@ -26,6 +26,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the server (the default).
     Serve(Serve),
+    /// Look for what is wrong with the configuration and this machine, also while the server runs.
+    Doctor(Serve),
     /// Make visits, also while the server runs.
     #[command(subcommand)]
     Visit(Visit),

@@ -188,24 +188,15 @@ impl Front {
         silent: Option<Place>,
     ) {
         let metrics = &self.services.metrics;
-        let named = match stream.get_ref().1.alpn_protocol() {
-            Some(tls::ALPN_HTTP) => Some(Protocol::Http),
-            Some(tls::ALPN_TURN) => Some(Protocol::Turn),
-            _ => None,
+        // Not by ALPN: a client that offers both HTTP and TURN gets either, and says by its first bytes which it speaks.
+        let found = tokio::select! {
+            () = http.stopped() => return,
+            found = timeout(FIRST_BYTES_TIMEOUT, Begun::read(stream, first_bytes_in_tls)) => found,
         };
-        let (stream, protocol) = match named {
-            Some(protocol) => (Begun::nothing(stream), protocol),
-            None => {
-                let found = tokio::select! {
-                    () = http.stopped() => return,
-                    found = timeout(FIRST_BYTES_TIMEOUT, Begun::read(stream, first_bytes_in_tls)) => found,
-                };
-                match found {
-                    Err(_) => return metrics.refuse(Refused::Silent),
-                    Ok(Err(refusal)) => return metrics.refuse(refusal),
-                    Ok(Ok(begun)) => begun,
-                }
-            }
+        let (stream, protocol) = match found {
+            Err(_) => return metrics.refuse(Refused::Silent),
+            Ok(Err(refusal)) => return metrics.refuse(refusal),
+            Ok(Ok(begun)) => begun,
         };
         drop(silent);
         match protocol {

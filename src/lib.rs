@@ -2,6 +2,7 @@
 
 mod announce;
 pub mod config;
+mod doctor;
 mod front;
 mod panics;
 mod ports;
@@ -24,6 +25,7 @@ use tokio::sync::oneshot;
 
 use announce::Announcement;
 use config::{Config, Tls};
+pub use doctor::doctor;
 use front::tls::Certificate;
 pub use front::tls::TlsError;
 use front::{FrontMetrics, Secured, Services};
@@ -259,6 +261,10 @@ pub async fn run(config: Config, out: &mut impl Write, shutdown: impl Future<Out
         );
     }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), %address, "started");
+    let looking = tokio::spawn(doctor::at_start(Config {
+        listen: address,
+        ..config.clone()
+    }));
 
     tokio::select! {
         () = shutdown => {}
@@ -269,6 +275,7 @@ pub async fn run(config: Config, out: &mut impl Write, shutdown: impl Future<Out
         }
     }
     tracing::info!("stopping");
+    looking.abort();
     if let Some(watching) = watching {
         watching.abort();
     }

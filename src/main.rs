@@ -16,7 +16,7 @@ use housecall::config::{Config, LogFormat};
 
 fn main() -> ExitCode {
     match execute(Cli::parse().command()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // The whole chain of causes, each after a colon. Nothing is left to do if stderr is gone too.
             let _ = writeln!(io::stderr(), "housecall: {error:#}");
@@ -25,9 +25,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn execute(command: Command) -> anyhow::Result<()> {
+fn execute(command: Command) -> anyhow::Result<ExitCode> {
     let config = match &command {
-        Command::Serve(serve) => serve.config(),
+        Command::Serve(serve) | Command::Doctor(serve) => serve.config(),
         Command::Visit(Visit::Create(create)) => create.place.config(),
         Command::Visit(Visit::Revoke(revoke)) => revoke.place.config(),
         Command::Token(token) => token.place.config(),
@@ -38,18 +38,23 @@ fn execute(command: Command) -> anyhow::Result<()> {
 
     let (out, hints) = (&mut io::stdout().lock(), &mut io::stderr());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let code = runtime.block_on(async {
         match command {
-            Command::Serve(_) => Ok(housecall::run(config, out, stop_signal()?).await?),
-            Command::Visit(Visit::Create(create)) => commands::create_visit(&config, &create, out, hints).await,
-            Command::Visit(Visit::Revoke(revoke)) => commands::revoke_visit(&config, &revoke, out).await,
-            Command::Token(token) => commands::token(&config, &token, out, hints).await,
-            Command::Ops(Ops::Token(token)) => commands::ops_token(&config, &token, out, hints).await,
+            Command::Serve(_) => housecall::run(config, out, stop_signal()?).await?,
+            Command::Doctor(_) => {
+                let is_well = housecall::doctor(&config, out).await?;
+                return anyhow::Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+            }
+            Command::Visit(Visit::Create(create)) => commands::create_visit(&config, &create, out, hints).await?,
+            Command::Visit(Visit::Revoke(revoke)) => commands::revoke_visit(&config, &revoke, out).await?,
+            Command::Token(token) => commands::token(&config, &token, out, hints).await?,
+            Command::Ops(Ops::Token(token)) => commands::ops_token(&config, &token, out, hints).await?,
         }
+        anyhow::Ok(ExitCode::SUCCESS)
     })?;
     // Whatever still runs by now was given its time already.
     runtime.shutdown_timeout(Duration::from_secs(1));
-    Ok(())
+    Ok(code)
 }
 
 /// Logs go to stderr: stdout is for what was asked for.

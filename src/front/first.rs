@@ -20,16 +20,6 @@ pub(super) struct Begun<S> {
 }
 
 impl<S> Begun<S> {
-    /// Nothing was looked at.
-    pub(super) fn nothing(stream: S) -> Self {
-        Self {
-            stream,
-            bytes: [0; FIRST_BYTES],
-            from: 0,
-            to: 0,
-        }
-    }
-
     pub(super) fn get_ref(&self) -> &S {
         &self.stream
     }
@@ -38,7 +28,12 @@ impl<S> Begun<S> {
 impl<S: AsyncRead + Unpin> Begun<S> {
     /// Reads until `tell` knows what it is.
     pub(super) async fn read(stream: S, tell: fn(&[u8]) -> FirstBytes) -> Result<(Self, Protocol), Refused> {
-        let mut begun = Self::nothing(stream);
+        let mut begun = Self {
+            stream,
+            bytes: [0; FIRST_BYTES],
+            from: 0,
+            to: 0,
+        };
         loop {
             match tell(&begun.bytes[..begun.to]) {
                 FirstBytes::Known(protocol) => return Ok((begun, protocol)),

@@ -255,7 +255,7 @@ async fn inside_of_tls_there_is_http_and_turn_and_outside_a_redirect() {
                 .contains("location: https://served.example/healthz\r\n")
         );
     }
-    for alpn in [&[][..], &["stun.turn"]] {
+    for alpn in [&[][..], &["http/1.1", "stun.turn"]] {
         let mut turn = secure(&port, &files.connector(alpn)).await;
         is_challenged(&mut turn).await;
         is_challenged(&mut turn).await;

@@ -22,10 +22,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::metrics::FrontMetrics;
 use crate::config::{Tls, TlsVersion};
 
-/// HTTP/1.1 (RFC 7301 §6): WebSockets need it.
-pub(super) const ALPN_HTTP: &[u8] = b"http/1.1";
-/// TURN (RFC 7443 §3).
-pub(super) const ALPN_TURN: &[u8] = b"stun.turn";
+/// What can be asked for by name (RFC 7301 §6, RFC 7443 §3). HTTP/1.1 only: WebSockets need it.
+const PROTOCOLS: [&[u8]; 2] = [b"http/1.1", b"stun.turn"];
 
 /// How often the files are looked at. New handshakes are on a new certificate within this and the time to read it.
 const LOOK: Duration = Duration::from_secs(1);
@@ -119,7 +117,7 @@ impl Certificate {
             .map_err(TlsError::Unusable)?
             .with_no_client_auth()
             .with_cert_resolver(resolver);
-        config.alpn_protocols = vec![ALPN_HTTP.to_vec(), ALPN_TURN.to_vec()];
+        config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 
