@@ -19,12 +19,13 @@ pub(crate) async fn gather(config: &Config) -> Facts {
     let address = own_address(config.listen);
     let is_served = ask::is_served(address, config.tls != Tls::Off).await;
     let tcp = match bindable(TcpListener::bind(config.listen).map(drop)) {
-        Port::Taken if is_served => Port::Ours,
+        // Forbidden: to whoever asks, not to the service, which has the port.
+        Port::Taken | Port::Forbidden if is_served => Port::Ours,
         port => port,
     };
     let udp = match bindable(UdpSocket::bind(config.listen).map(drop)) {
         // What the relay says of it is another question.
-        Port::Taken if is_served => Port::Ours,
+        Port::Taken | Port::Forbidden if is_served => Port::Ours,
         port => port,
     };
     let has_relay = is_served && config.relay != Relay::Off;

@@ -35,6 +35,27 @@ fn consent_is_lost_after_silence_and_returns_with_a_check() {
 }
 
 #[test]
+fn a_path_whose_connection_is_gone_is_gone_at_once() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.check(path(2));
+    pair.take_events();
+    pair.server.handle_path_gone(path(2));
+    assert_eq!(pair.take_events(), [TransportEvent::PathDropped(path(2))]);
+    assert!(pair.server.is_connected(), "another is left");
+    pair.server.handle_path_gone(path(1));
+    assert_eq!(
+        pair.take_events(),
+        [TransportEvent::PathDropped(path(1)), TransportEvent::Disconnected]
+    );
+    pair.server.handle_path_gone(path(1));
+    assert_eq!(pair.take_events(), [], "once");
+    pair.check(path(3));
+    assert_eq!(pair.server.selected_path(), Some(path(3)));
+    assert!(pair.server.is_connected());
+}
+
+#[test]
 fn only_authenticated_checks_keep_consent() {
     let mut pair = Pair::new();
     pair.connect();
