@@ -5,10 +5,11 @@ import { readFileSync } from 'node:fs';
 import { get } from 'node:https';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
+import { connect } from 'node:tls';
 
 import { Authority } from './support/authority.mjs';
 import { launch, open } from './support/chromium.mjs';
-import { decodes, meet, relayOnly, selected } from './support/page.mjs';
+import { decodes, meet, relayOnly, selected, until } from './support/page.mjs';
 import { Server } from './support/server.mjs';
 
 /** Takes what goes over UDP out of every answer, as a firewall does with the packets. */
@@ -48,6 +49,16 @@ async function person(link, script) {
   people.push(page);
   return page;
 }
+
+/** The fingerprint of the certificate that a new connection is shown. */
+const shown = () =>
+  new Promise((resolve, reject) => {
+    const socket = connect({ port: server.port, host: '127.0.0.1', servername: 'localhost', rejectUnauthorized: false }, () => {
+      resolve(socket.getPeerCertificate().fingerprint256);
+      socket.destroy();
+    });
+    socket.on('error', reject);
+  });
 
 const metrics = () =>
   new Promise((resolve, reject) => {
@@ -110,6 +121,24 @@ describe('without UDP', () => {
       }
     });
   }
+
+  test('a new certificate is used within two seconds, and a visit over TURN/TLS goes on', async () => {
+    const { patient, clinician } = await visit(relayedBy('turns:'), relayedBy('turns:'));
+    const before = await shown();
+    await authority.issue('localhost', 'DNS:localhost', 'IP:127.0.0.1');
+    const began = performance.now();
+    await until('new handshakes are on the new certificate', async () => (await shown()) !== before, 10_000);
+    const took = Math.round(performance.now() - began);
+    console.log(`a new certificate was in use after ${took} ms`);
+    assert.ok(took < 2_500, `${took} ms`);
+    for (const page of [patient, clinician]) {
+      await decodes(page, { frames: 60, audioSeconds: 2 });
+      const { local } = await selected(page);
+      assert.equal(local.relayProtocol, 'tls');
+      assert.equal(await page.evaluate(() => globalThis.housecall.peerConnection.connectionState), 'connected');
+      assert.deepEqual(page.errors, []);
+    }
+  });
 
   test('metrics tell the paths', async () => {
     await visit(relayedBy('turns:'), noUdp);
