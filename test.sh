@@ -162,7 +162,7 @@ fi
 
 if wants browser; then
   # The fonts are part of what the screens look like.
-  need "chromium=chromium fonts-noto-core" firefox-esr=firefox-esr sqlite3=sqlite3
+  need "chromium=chromium fonts-noto-core" firefox-esr=firefox-esr openssl=openssl certutil=libnss3-tools nft=nftables ip=iproute2 sqlite3=sqlite3
   wants web || check "web client, packages" in_folder web-client npm ci --no-audit --no-fund --loglevel=error
   check "web client, every screen" in_folder web-client npm run --silent test:browser
   program=$(realpath -m "${CARGO_TARGET_DIR:-target}")/debug/housecall

@@ -17,6 +17,7 @@ mod relayed;
 mod republish;
 mod speech;
 mod stage;
+mod streams;
 mod uplink;
 mod visit;
 

@@ -31,6 +31,11 @@ fn candidate() -> SocketAddr {
 
 /// Turns the relay on and gives a seat an allocation at an address of its own, over a line that loses nothing.
 fn enter(stage: &mut Stage, seat: usize) {
+    enter_by(stage, seat, Stage::fresh_path);
+}
+
+/// The same from an address, or on a connection, that `path` gives once the relay is there.
+pub(super) fn enter_by(stage: &mut Stage, seat: usize, path: impl FnOnce(&mut Stage) -> Path) {
     let secret = Secret::new(b"secret");
     stage.worker.set_relay(Relay::new(Server::new(Config {
         secret: secret.clone(),
@@ -52,7 +57,7 @@ fn enter(stage: &mut Stage, seat: usize) {
         unix: UnixSeconds(UNIX),
     })));
     let mut tunnel = Tunnel::new(secret.mint(&USER.to_string(), UnixSeconds(UNIX + 3_600)), candidate());
-    let path = stage.fresh_path();
+    let path = path(stage);
     let challenge = ask(stage, path, tunnel.allocate());
     let message = Message::parse(&challenge).expect("an answer");
     assert_eq!(message.error_code().map(|error| error.code), Some(401));
