@@ -1,0 +1,151 @@
+/** What both browsers do with what we send and ask for, as far as we rely on it. The numbers name the sections of the page on browser facts. */
+
+import assert from 'node:assert/strict';
+import { after, afterEach, before, describe, test } from 'node:test';
+
+import * as chromium from './support/chromium.mjs';
+import * as firefox from './support/firefox.mjs';
+import { decodes, hook, inbound, meet, stats, until } from './support/page.mjs';
+import { Relay, kindOf, readRtp } from './support/relay.mjs';
+import { Server } from './support/server.mjs';
+
+let server;
+/** The running browsers by name. */
+const browsers = {};
+let people = [];
+let relays = [];
+
+before(async () => {
+  // On every address: Firefox takes no candidate on the loopback interface.
+  server = await Server.start({ host: '0.0.0.0' });
+  browsers.Firefox = await firefox.launch();
+  browsers.Chromium = await chromium.launch();
+});
+after(async () => {
+  await browsers.Chromium?.close();
+  await browsers.Firefox?.close();
+  await server?.stop();
+});
+afterEach(async () => {
+  for (const page of people) await page.context().close();
+  for (const relay of relays) await relay.close();
+  people = [];
+  relays = [];
+});
+
+async function person(name, link, options) {
+  const { open } = name === 'Firefox' ? firefox : chromium;
+  const page = await open(browsers[name], link, options);
+  people.push(page);
+  return page;
+}
+
+/** A patient behind a relay of their own, and a clinician in Chromium at the server's side. `script` is run in the patient's page. */
+async function pair(name, script = '') {
+  const relay = await Relay.start({ port: server.port });
+  relays.push(relay);
+  const links = await server.visit('patient', 'clinician');
+  const patient = await person(name, links.patient, { script: relay.script + script });
+  const clinician = await person('Chromium', links.clinician);
+  return { relay, patient, clinician };
+}
+
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const outbound = async (page, kind) => (await stats(page)).filter((stat) => stat.type === 'outbound-rtp' && stat.kind === kind);
+
+for (const name of ['Chromium', 'Firefox']) {
+  describe(`what ${name} does`, () => {
+    test('2: packets that carry a byte of padding are decoded like any other', async () => {
+      const { relay, patient, clinician } = await pair(name);
+      let [padded, ssrc] = [0, null];
+      relay.watch = (way, datagram) => {
+        // The P bit of RTP (RFC 3550 §5.1) stands in the clear; probes have it too, on another SSRC.
+        if (way === 'down' && kindOf(datagram) === 'rtp' && (datagram[0] & 0x20) !== 0 && readRtp(datagram).ssrc === ssrc) padded += 1;
+      };
+      await meet(patient, clinician);
+      await decodes(patient, { frames: 30, timeout: 40_000 });
+      ssrc = (await inbound(patient, 'video')).ssrc;
+      const before = await inbound(patient, 'video');
+      await until('some packets of the picture are padded', () => padded >= 20, 60_000);
+      await decodes(patient, { frames: 30, timeout: 40_000 });
+      const now = await inbound(patient, 'video');
+      const [received, decoded] = [now.framesReceived - before.framesReceived, now.framesDecoded - before.framesDecoded];
+      assert.ok(decoded >= received - 5, `${decoded} of ${received} frames, ${padded} packets padded`);
+      assert.deepEqual([now.packetsLost, now.nackCount], [0, before.nackCount]);
+    });
+
+    test('5: where nobody speaks hardly any sound is sent (DTX), as the answer asks', async () => {
+      const { relay, patient, clinician } = await pair(name);
+      let [packets, ssrc] = [0, null];
+      relay.watch = (way, datagram) => {
+        if (way === 'up' && kindOf(datagram) === 'rtp' && readRtp(datagram).ssrc === ssrc) packets += 1;
+      };
+      await meet(patient, clinician);
+      await decodes(clinician, { frames: 10, audioSeconds: 1, timeout: 40_000 });
+      const answer = await patient.evaluate(() => globalThis.housecall.peerConnection.remoteDescription.sdp);
+      assert.match(answer, /usedtx=1/);
+      ssrc = (await outbound(patient, 'audio'))[0].ssrc;
+      /** Packets a second. */
+      const rate = async () => {
+        packets = 0;
+        await pause(2_000);
+        return packets / 2;
+      };
+      await hook(patient, 'mute').click();
+      await until('silence is not sent fifty times a second', async () => (await rate()) < 15, 30_000);
+      await hook(patient, 'mute').click();
+      await until('sound is', async () => (await rate()) > 25, 30_000);
+    });
+  });
+}
+
+describe('what Chromium does', () => {
+  test('3: the start bitrate of the answer is where its estimate begins', async () => {
+    const first = async (strip) => {
+      const script = `
+        globalThis.estimates = [];
+        const Plain = RTCPeerConnection;
+        globalThis.RTCPeerConnection = class extends Plain {
+          constructor(configuration) {
+            super(configuration);
+            setInterval(async () => {
+              for (const stat of (await this.getStats()).values()) {
+                if (stat.type === 'candidate-pair' && stat.availableOutgoingBitrate > 0) globalThis.estimates.push(stat.availableOutgoingBitrate);
+              }
+            }, 20);
+          }
+          setRemoteDescription(description) {
+            const sdp = ${strip} ? description.sdp.replace(/x-google-start-bitrate=\\d+/g, 'x-nothing=1') : description.sdp;
+            return super.setRemoteDescription({ type: description.type, sdp });
+          }
+        };`;
+      const links = await server.visit('patient', 'clinician');
+      const patient = await person('Chromium', links.patient, { script });
+      await hook(patient, 'join-button').click();
+      await until('there is an estimate', () => patient.evaluate(() => globalThis.estimates.length > 0));
+      return patient.evaluate(() => globalThis.estimates[0]);
+    };
+    const [told, alone] = [await first(false), await first(true)];
+    assert.ok(told >= 1_200_000 && alone < 600_000, `${told} bit/s, ${alone} without the word of the answer`);
+  });
+});
+
+describe('what Firefox does', () => {
+  test('7: after half a minute of darkness the connection has failed; another one is built, and all is as before', async () => {
+    const { relay, patient, clinician } = await pair('Firefox');
+    await meet(patient, clinician);
+    await decodes(patient, { frames: 30, timeout: 40_000 });
+    await patient.evaluate(() => {
+      globalThis.before = globalThis.housecall.peerConnection;
+      globalThis.states = [];
+      globalThis.before.addEventListener('iceconnectionstatechange', () => globalThis.states.push(globalThis.before.iceConnectionState));
+    });
+    relay.dark = true;
+    await until('another connection was built', () => patient.evaluate(() => globalThis.before !== globalThis.housecall.peerConnection), 90_000);
+    const states = await patient.evaluate(() => globalThis.states);
+    assert.ok(states.includes('failed'), `Firefox said ${states}`);
+    relay.dark = false;
+    for (const page of [patient, clinician]) await decodes(page, { frames: 30, audioSeconds: 1, timeout: 60_000 });
+    assert.equal(await patient.evaluate(() => globalThis.before.connectionState), 'closed');
+  });
+});
