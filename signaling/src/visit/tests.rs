@@ -1,6 +1,7 @@
 //! What people see and what is forwarded, story by story.
 
 mod quality;
+mod record;
 
 use std::time::Duration;
 
