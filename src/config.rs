@@ -2,9 +2,8 @@
 //!
 //! `configs/housecall.toml` shows every key with its default and its reason; a test holds it to this file.
 
-mod words;
-
 mod tls;
+mod words;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -16,6 +15,7 @@ use housecall_portal::text::PersonName;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize};
 
+pub use tls::{Tls, TlsVersion, WrittenTls};
 pub use words::listen_address;
 
 /// People in one visit. One alone is no visit; every participant may receive from every other, so the cost grows with the square.
