@@ -125,6 +125,20 @@ impl From<Relay> for housecall_sfu::Relay {
     }
 }
 
+/// `[quality]` as written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WrittenQuality {
+    /// See [`Config::quality_days`].
+    pub keep_days: u32,
+}
+
+impl Default for WrittenQuality {
+    fn default() -> Self {
+        Self { keep_days: 90 }
+    }
+}
+
 /// `[limits]` as written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

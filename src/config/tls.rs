@@ -48,20 +48,6 @@ pub enum TlsVersion {
     V13,
 }
 
-/// `[quality]` as written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct WrittenQuality {
-    /// See [`Config::quality_days`].
-    pub keep_days: u32,
-}
-
-impl Default for WrittenQuality {
-    fn default() -> Self {
-        Self { keep_days: 90 }
-    }
-}
-
 /// Where the certificate comes from.
 pub(super) fn check(written: WrittenTls) -> Result<Tls, ConfigError> {
     let is_there = |path: &Path| !path.as_os_str().is_empty();
