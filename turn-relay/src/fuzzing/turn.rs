@@ -35,15 +35,20 @@ struct Known {
     grants: Vec<(IpAddr, Instant)>,
 }
 
+/// Transaction id and method of a signed request, with the peers it names.
+type Asked = (TransactionId, Method, Vec<IpAddr>);
+
 struct Actor {
     addr: ClientAddr,
     username: String,
     key: [IntegrityKey; 2],
     nonce: Vec<u8>,
     known: Known,
-    /// Transaction id of the last signed request, with the peers it names.
-    asked: Option<(TransactionId, Method, Vec<IpAddr>)>,
+    /// What a success would answer.
+    asked: Option<Asked>,
+    /// The last signed request, and what a success answers then.
     last: Vec<u8>,
+    last_asked: Option<Asked>,
 }
 
 struct Program<'d> {
@@ -113,6 +118,7 @@ pub(super) fn turn(data: &[u8], start: Instant) -> u64 {
                 known: Known::default(),
                 asked: None,
                 last: Vec::new(),
+                last_asked: None,
             }
         })
         .collect();
@@ -201,9 +207,9 @@ impl Program<'_> {
                 if let Some(byte) = datagram.get_mut(usize::from(at) % len) {
                     *byte ^= change;
                 }
-                if change != 0 {
-                    self.actors[who].asked = None;
-                }
+                let actor = &mut self.actors[who];
+                // Unchanged, it is the same request, whatever was sent with a byte changed since.
+                actor.asked = (change == 0).then(|| actor.last_asked.clone()).flatten();
                 self.send(who, &datagram);
             }
             11 => self.server.end_user(&format!("{}", who / 2)),
@@ -278,7 +284,9 @@ impl Program<'_> {
             }
         });
         self.actors[who].last.clone_from(&datagram);
-        self.actors[who].asked = Some((id, method, peers.iter().map(SocketAddr::ip).collect()));
+        let asked = Some((id, method, peers.iter().map(SocketAddr::ip).collect::<Vec<_>>()));
+        self.actors[who].last_asked.clone_from(&asked);
+        self.actors[who].asked = asked;
         self.send(who, &datagram);
     }
 
