@@ -1,6 +1,6 @@
 //! The quality record: what one participant's part in a visit was like, in numbers. `docs/quality.md` says what each of them means.
 //!
-//! An [`Observer`] belongs to a visit. It is told what happens and looked in on every [`crate::limits::QUALITY_LOOK`] with a snapshot of the
+//! An observer belongs to a visit. It is told what happens and looked in on every `limits::QUALITY_LOOK` with a snapshot of the
 //! media core; it has no clock. No name, address or text of anybody gets in here: only numbers, and words from closed sets.
 
 mod metrics;
