@@ -174,6 +174,9 @@ describe('what Chromium does', () => {
   test('4: a layer that is switched off stops, and comes back with a key frame in the same sequence', async () => {
     const before = await layers();
     const stream = streams.get(before.h.ssrc);
+    // The server has it switched off, for nobody watches it.
+    await setActive('m', true);
+    await until('the small layer is sent too', async () => (await layers()).m.framesSent > before.m.framesSent + 5);
     await setActive('h', false);
     await until('the clinician is shown the other one', async () => (await height()) === 480);
     const { h: off, m: alone } = await layers();

@@ -54,7 +54,7 @@ describe('a visit', () => {
     for (const page of [patient, clinician]) {
       await hook(page, 'remote-video').waitFor();
       await decodes(page, { frames: 150, audioSeconds: 5, timeout: 40_000 });
-      await until('720 lines are decoded', async () => (await inbound(page, 'video')).frameHeight === 720);
+      await until('720 lines are decoded', async () => (await inbound(page, 'video')).frameHeight === 720, 60_000);
     }
     for (const page of [patient, clinician]) {
       const all = await stats(page);
@@ -279,7 +279,7 @@ async function silences(page, other) {
   const frames = async () => (await video()).framesReceived;
   const packets = async () => (await video()).packetsReceived;
 
-  assert.ok((await growth(energy)) > 1e-5 && (await growth(frames)) > 10, 'there is sound and a picture to begin with');
+  await until('there is sound and a picture to begin with', async () => (await growth(energy)) > 1e-5 && (await growth(frames)) > 10);
   await hook(page, 'mute').click();
   await until('silence is heard', async () => (await growth(energy)) < 1e-6);
   assert.equal((await audio()).audioLevel < 0.001, true, `level ${(await audio()).audioLevel}`);
