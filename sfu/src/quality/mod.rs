@@ -1,4 +1,4 @@
-//! What figures mean for people: a score for speech ([`mos`]) and whose line is to blame ([`blame`]). Pure functions; `docs/quality.md`
+//! What figures mean for people: a score for speech ([`mos`]) and whose line is to blame ([`blame()`]). Pure functions; `docs/quality.md`
 //! explains every number and names its source.
 
 mod blame;
