@@ -47,9 +47,12 @@ export async function decodes(page, { frames = 0, audioSeconds = 0, timeout = 20
 export async function meet(patient, clinician) {
   await hook(patient, 'join-button').click();
   await hook(patient, 'waiting').waitFor();
-  const join = hook(clinician, 'join-button');
-  if (await join.isVisible().catch(() => false)) await join.click();
-  await hook(clinician, 'admit').click();
+  const [join, admit] = [hook(clinician, 'join-button'), hook(clinician, 'admit')];
+  // A page that is still loading has neither.
+  const isVisible = (element) => element.isVisible().catch(() => false);
+  await until('the clinician sees a button', async () => (await isVisible(join)) || isVisible(admit));
+  if (await isVisible(join)) await join.click();
+  await admit.click();
   await hook(patient, 'remote-video').waitFor();
   await hook(clinician, 'remote-video').waitFor();
 }
