@@ -70,8 +70,9 @@ for (const name of ['Chromium', 'Firefox']) {
       await decodes(patient, { frames: 30, timeout: 40_000 });
       const now = await inbound(patient, 'video');
       const [received, decoded] = [now.framesReceived - before.framesReceived, now.framesDecoded - before.framesDecoded];
-      assert.ok(decoded >= received - 5, `${decoded} of ${received} frames, ${padded} packets padded`);
-      assert.deepEqual([now.packetsLost, now.nackCount], [0, before.nackCount]);
+      // A busy machine decodes later, or leaves frames out; a frame that can't be decoded would end the picture and ask for a key frame.
+      assert.ok(decoded * 2 >= received, `${decoded} of ${received} frames, ${padded} packets padded`);
+      assert.deepEqual([now.packetsLost, now.nackCount, now.pliCount], [0, before.nackCount, before.pliCount]);
     });
 
     test('5: where nobody speaks hardly any sound is sent (DTX), as the answer asks', async () => {
