@@ -1,53 +1,17 @@
 /** What people do not notice, or notice for a moment: a line that drops for up to twenty seconds, and an end that comes at once. */
 
 import assert from 'node:assert/strict';
-import { after, afterEach, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 
-import * as chromium from './support/chromium.mjs';
 import * as darkness from './support/darkness.mjs';
-import * as firefox from './support/firefox.mjs';
+import { house } from './support/house.mjs';
 import { decodes, hook, inbound, meet, stats, until } from './support/page.mjs';
-import { Relay } from './support/relay.mjs';
-import { Server } from './support/server.mjs';
 
-let server;
-/** The running browsers by name. */
-const browsers = {};
-let people = [];
-let relays = [];
-
-before(async () => {
-  // On every address: Firefox takes no candidate on the loopback interface.
-  server = await Server.start({ host: '0.0.0.0' });
-  browsers.Firefox = await firefox.launch();
-  browsers.Chromium = await chromium.launch();
-});
-after(async () => {
-  await browsers.Chromium?.close();
-  await browsers.Firefox?.close();
-  await server?.stop();
-});
-afterEach(async () => {
-  for (const page of people) await page.context().close();
-  for (const relay of relays) await relay.close();
-  people = [];
-  relays = [];
-});
-
-async function person(name, link, options) {
-  const { open } = name === 'Firefox' ? firefox : chromium;
-  const page = await open(browsers[name], link, options);
-  people.push(page);
-  return page;
-}
+const { person, pairBehindRelay, visit } = house();
 
 /** A patient whose network can be taken away, and a clinician at the server's side. Both are in the visit. */
 async function pair(patientIn, clinicianIn) {
-  const relay = await Relay.start({ port: server.port });
-  relays.push(relay);
-  const links = await server.visit('patient', 'clinician');
-  const patient = await person(patientIn, links.patient, { script: relay.script + darkness.script });
-  const clinician = await person(clinicianIn, links.clinician);
+  const { relay, patient, clinician } = await pairBehindRelay(patientIn, clinicianIn, { script: darkness.script });
   await meet(patient, clinician);
   for (const page of [patient, clinician]) await decodes(page, { frames: 30, timeout: 40_000 });
   return { relay, patient, clinician };
@@ -172,7 +136,7 @@ describe('the end', () => {
   });
 
   test('of waiting: who was declined can ask again, and is let in then', async () => {
-    const links = await server.visit('patient', 'clinician');
+    const links = await visit('patient', 'clinician');
     const patient = await person('Chromium', links.patient);
     const clinician = await person('Chromium', links.clinician);
     await hook(patient, 'join-button').click();
@@ -201,7 +165,7 @@ describe('the end', () => {
   }
 
   test('of one person: the other one is alone at once, and whoever was replaced has no connection any more', async () => {
-    const links = await server.visit('patient', 'clinician');
+    const links = await visit('patient', 'clinician');
     const patient = await person('Chromium', links.patient);
     const clinician = await person('Chromium', links.clinician);
     await meet(patient, clinician);

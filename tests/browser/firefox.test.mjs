@@ -1,54 +1,13 @@
 /** Visits with Firefox: among itself and with Chromium, on a good network and on one that loses packets. */
 
 import assert from 'node:assert/strict';
-import { after, afterEach, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 
-import * as chromium from './support/chromium.mjs';
-import * as firefox from './support/firefox.mjs';
+import { house } from './support/house.mjs';
 import { decodes, hook, inbound, meet, stats, until } from './support/page.mjs';
-import { Relay, hasAttribute, kindOf, readRtp } from './support/relay.mjs';
-import { Server } from './support/server.mjs';
+import { hasAttribute, kindOf, readRtp } from './support/relay.mjs';
 
-let server;
-/** The running browsers by name. */
-const browsers = {};
-let people = [];
-let relays = [];
-
-before(async () => {
-  // On every address: Firefox takes no candidate on the loopback interface.
-  server = await Server.start({ host: '0.0.0.0' });
-  browsers.Firefox = await firefox.launch();
-  browsers.Chromium = await chromium.launch();
-});
-after(async () => {
-  await browsers.Chromium?.close();
-  await browsers.Firefox?.close();
-  await server?.stop();
-});
-afterEach(async () => {
-  for (const page of people) await page.context().close();
-  for (const relay of relays) await relay.close();
-  people = [];
-  relays = [];
-});
-
-async function person(name, link, options) {
-  const { open } = name === 'Firefox' ? firefox : chromium;
-  const page = await open(browsers[name], link, options);
-  people.push(page);
-  return page;
-}
-
-/** A patient behind a relay of their own, and a clinician at the server's side. */
-async function pairBehindRelay(patientIn, clinicianIn, options) {
-  const relay = await Relay.start({ port: server.port, ...options });
-  relays.push(relay);
-  const links = await server.visit('patient', 'clinician');
-  const patient = await person(patientIn, links.patient, { script: relay.script });
-  const clinician = await person(clinicianIn, links.clinician);
-  return { relay, patient, clinician };
-}
+const { person, pairBehindRelay, visit } = house();
 
 const outbound = async (page, kind) => (await stats(page)).filter((stat) => stat.type === 'outbound-rtp' && stat.kind === kind);
 const sum = (list, field) => list.reduce((total, stat) => total + (stat[field] ?? 0), 0);
@@ -71,7 +30,7 @@ const pairs = [
 describe('a visit with Firefox', () => {
   for (const [patientIn, clinicianIn] of pairs) {
     test(`patient in ${patientIn}, clinician in ${clinicianIn}: both see and hear each other`, async () => {
-      const links = await server.visit('patient', 'clinician');
+      const links = await visit('patient', 'clinician');
       const patient = await person(patientIn, links.patient);
       const clinician = await person(clinicianIn, links.clinician);
       await hook(patient, 'join-button').click();
@@ -111,7 +70,7 @@ describe('a visit with Firefox', () => {
   }
 
   test('the picture switches 720 → 480 → none → 720 by request in Firefox', async () => {
-    const links = await server.visit('patient', 'clinician');
+    const links = await visit('patient', 'clinician');
     const patient = await person('Firefox', links.patient);
     const clinician = await person('Firefox', links.clinician);
     await meet(patient, clinician);

@@ -1,54 +1,16 @@
 /** What both browsers do with what we send and ask for, as far as we rely on it. The numbers name the sections of the page on browser facts. */
 
 import assert from 'node:assert/strict';
-import { after, afterEach, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 
-import * as chromium from './support/chromium.mjs';
-import * as firefox from './support/firefox.mjs';
+import { house } from './support/house.mjs';
 import { decodes, hook, inbound, meet, stats, until } from './support/page.mjs';
-import { Relay, kindOf, readRtp } from './support/relay.mjs';
-import { Server } from './support/server.mjs';
+import { kindOf, readRtp } from './support/relay.mjs';
 
-let server;
-/** The running browsers by name. */
-const browsers = {};
-let people = [];
-let relays = [];
+const { person, pairBehindRelay, visit } = house();
 
-before(async () => {
-  // On every address: Firefox takes no candidate on the loopback interface.
-  server = await Server.start({ host: '0.0.0.0' });
-  browsers.Firefox = await firefox.launch();
-  browsers.Chromium = await chromium.launch();
-});
-after(async () => {
-  await browsers.Chromium?.close();
-  await browsers.Firefox?.close();
-  await server?.stop();
-});
-afterEach(async () => {
-  for (const page of people) await page.context().close();
-  for (const relay of relays) await relay.close();
-  people = [];
-  relays = [];
-});
-
-async function person(name, link, options) {
-  const { open } = name === 'Firefox' ? firefox : chromium;
-  const page = await open(browsers[name], link, options);
-  people.push(page);
-  return page;
-}
-
-/** A patient behind a relay of their own, and a clinician in Chromium at the server's side. `script` is run in the patient's page. */
-async function pair(name, script = '') {
-  const relay = await Relay.start({ port: server.port });
-  relays.push(relay);
-  const links = await server.visit('patient', 'clinician');
-  const patient = await person(name, links.patient, { script: relay.script + script });
-  const clinician = await person('Chromium', links.clinician);
-  return { relay, patient, clinician };
-}
+/** The patient is in the browser of that name. */
+const pair = (name, script) => pairBehindRelay(name, 'Chromium', { script });
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const outbound = async (page, kind) => (await stats(page)).filter((stat) => stat.type === 'outbound-rtp' && stat.kind === kind);
@@ -126,7 +88,7 @@ describe('what Chromium does', () => {
             return super.setRemoteDescription({ type: description.type, sdp });
           }
         };`;
-      const links = await server.visit('patient', 'clinician');
+      const links = await visit('patient', 'clinician');
       const patient = await person('Chromium', links.patient, { script });
       await hook(patient, 'join-button').click();
       await until('there is an estimate', () => patient.evaluate(() => globalThis.estimates.length > 0));

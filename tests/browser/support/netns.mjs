@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 
 import { executablePath } from './chromium.mjs';
+import { plain, settled } from './link.mjs';
 
 const run = promisify(execFile);
 
@@ -50,6 +51,8 @@ export class Internet {
     for (const [name, line] of Object.entries(LINES)) {
       const [near, far] = [`r${line}`, `m${line}`];
       await net.exec('router', 'ip', 'link', 'add', near, 'type', 'veth', 'peer', 'name', far, 'netns', net.ns(name));
+      await plain((...command) => net.exec('router', ...command), near);
+      await plain((...command) => net.exec(name, ...command), far);
       await net.exec('router', 'ip', 'addr', 'add', `198.18.${line}.1/24`, 'dev', near);
       await net.exec('router', 'ip', '-6', 'addr', 'add', `2001:db8:${line}::1/64`, 'dev', near, 'nodad');
       await net.exec('router', 'ip', 'link', 'set', near, 'up');
@@ -57,6 +60,7 @@ export class Internet {
       await net.v4(name, true);
       await net.v6(name, true);
     }
+    await net.settled();
     await net.hosts('198.18.1.2', '2001:db8:1::2');
     return net;
   }
@@ -72,6 +76,11 @@ export class Internet {
 
   exec(name, ...command) {
     return run('ip', ['netns', 'exec', this.ns(name), ...command]);
+  }
+
+  /** Until the machines' ends of all lines are as they were made. */
+  async settled() {
+    for (const [name, line] of Object.entries(LINES)) await settled((...command) => this.exec(name, ...command), `m${line}`);
   }
 
   /** Gives a machine its IPv4 address, or takes it away. */
@@ -103,6 +112,7 @@ export class Internet {
   async mtu(name, bytes) {
     await this.exec('router', 'ip', 'link', 'set', `r${LINES[name]}`, 'mtu', String(bytes));
     await this.exec(name, 'ip', 'link', 'set', `m${LINES[name]}`, 'mtu', String(bytes));
+    await this.settled();
   }
 
   /**

@@ -9,6 +9,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
+import { plain, settled } from './link.mjs';
+
 const run = promisify(execFile);
 /** Bytes that may pass at once: a frame's worth of packets. */
 const BURST = '10kb';
@@ -28,6 +30,8 @@ export class Network {
 
   static async make() {
     const network = new Network();
+    const outside = (command, ...rest) => run(command, rest);
+    const inside = (...command) => network.inside(...command);
     made += 1;
     const id = `${process.pid % 10_000}x${made}`;
     network.name = `hclab${id}`;
@@ -40,12 +44,16 @@ export class Network {
     try {
       await run('ip', ['netns', 'add', network.name]);
       await run('ip', ['link', 'add', network.outer, 'type', 'veth', 'peer', 'name', network.inner, 'netns', network.name]);
+      await plain(outside, network.outer);
+      await plain(inside, network.inner);
       await run('ip', ['addr', 'add', `${network.host}/30`, 'dev', network.outer]);
       await run('ip', ['link', 'set', network.outer, 'up']);
       await network.inside('ip', 'addr', 'add', `198.18.${third}.2/30`, 'dev', network.inner);
       await network.inside('ip', 'link', 'set', network.inner, 'up');
       await network.inside('ip', 'link', 'set', 'lo', 'up');
       await network.inside('ip', 'route', 'add', 'default', 'via', network.host);
+      await settled(outside, network.outer);
+      await settled(inside, network.inner);
       await network.setDown('100mbit');
       await network.setUp('100mbit');
     } catch (error) {
