@@ -137,6 +137,13 @@ if wants rust; then
   else
     skip "1:1 NAT" "it needs root and network namespaces"
   fi
+  # A certificate is asked for from Pebble, an authority for tests.
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then need pebble=pebble; fi
+  if command -v pebble >/dev/null; then
+    export HOUSECALL_TEST_ACME=required
+  else
+    skip "certificate by ACME" "Pebble is not installed (Debian: apt-get install pebble)"
+  fi
   if cargo nextest --version >/dev/null 2>&1; then
     suite "Rust" cargo nextest run --workspace --no-fail-fast --status-level fail --final-status-level fail
   else

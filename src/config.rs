@@ -15,7 +15,7 @@ use housecall_portal::text::PersonName;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize};
 
-pub use tls::{Tls, TlsVersion, WrittenTls};
+pub use tls::{Acme, Tls, TlsVersion, WrittenAcme, WrittenTls};
 pub use words::listen_address;
 
 /// People in one visit. One alone is no visit; every participant may receive from every other, so the cost grows with the square.
@@ -305,7 +305,7 @@ impl Config {
             .public_url
             .as_deref()
             .is_some_and(|url| url.starts_with("https://"));
-        https && self.trusted_proxies.is_empty() && !self.listen.ip().is_loopback()
+        https && self.tls == Tls::Off && self.trusted_proxies.is_empty() && !self.listen.ip().is_loopback()
     }
 }
 
@@ -419,8 +419,11 @@ impl Written {
             ));
         }
 
+        let oldest_tls = self.tls.oldest;
+        let public_url = public_url(&self.public_url)?;
         Ok(Config {
-            public_url: public_url(&self.public_url)?,
+            tls: tls::check(self.tls, public_url.as_deref())?,
+            public_url,
             trusted_proxies: networks("trusted_proxies", &self.trusted_proxies)?,
             metrics_from: networks("metrics_from", &self.metrics_from)?,
             listen: self.listen,
@@ -433,8 +436,7 @@ impl Written {
             picture_floor_kbps: self.media.picture_floor_kbps,
             adaptation: self.media.adaptation,
             relay: self.turn.relay,
-            oldest_tls: self.tls.oldest,
-            tls: tls::check(self.tls)?,
+            oldest_tls,
             quality_days: self.quality.keep_days,
             participants_per_visit: self.limits.participants_per_visit,
             viewers_per_visit: self.limits.viewers_per_visit,
@@ -680,6 +682,42 @@ mod tests {
                 "either",
             ),
             (
+                "[tls.acme]\ncontact = \"it@example.org\"",
+                "tls.acme.terms_agreed",
+                "do nothing without it",
+                "set it to true",
+            ),
+            (
+                "[tls.acme]\nterms_agreed = true",
+                "tls.acme",
+                "`public_url` has none",
+                "visits.example.org",
+            ),
+            (
+                "public_url = \"https://192.0.2.1\"\n[tls.acme]\nterms_agreed = true",
+                "tls.acme",
+                "names in the DNS only",
+                "visits.example.org",
+            ),
+            (
+                "public_url = \"https://a.example\"\n[tls]\nself_signed = true\nacme = { terms_agreed = true }",
+                "tls.acme",
+                "another certificate",
+                "either",
+            ),
+            (
+                "public_url = \"https://a.example\"\n[tls.acme]\nterms_agreed = true\ncontact = \"me\"",
+                "tls.acme.contact",
+                "not one e-mail",
+                "it@example.org",
+            ),
+            (
+                "public_url = \"https://a.example\"\n[tls.acme]\nterms_agreed = true\ndirectory = \"http://x\"",
+                "tls.acme.directory",
+                "https://",
+                "letsencrypt.org",
+            ),
+            (
                 "[tls]\noldest = \"1.1\"",
                 "line 2",
                 "must be `1.2` or `1.3`",
@@ -716,6 +754,7 @@ mod tests {
             (https.to_owned(), true),
             (format!("{https}trusted_proxies = [\"127.0.0.1\"]"), false),
             (format!("{https}listen = \"127.0.0.1:8080\""), false),
+            (format!("{https}[tls]\nself_signed = true"), false),
             ("public_url = \"http://visits.example.org\"".to_owned(), false),
             (String::new(), false),
         ] {

@@ -46,6 +46,8 @@ pub(crate) enum Certificate {
     None,
     /// Made at the start.
     SelfSigned,
+    /// To come from an authority.
+    Awaited,
     /// The files cannot be used; what [`crate::TlsError`] says.
     Unusable(String),
     /// There it is. Times are seconds of Unix time.
@@ -78,6 +80,8 @@ pub(crate) struct Facts {
     pub(crate) tcp: Port,
     pub(crate) udp: Port,
     pub(crate) certificate: Certificate,
+    /// Why an authority gave no certificate when it was last asked.
+    pub(crate) acme_trouble: Option<String>,
     /// Addresses of this machine.
     pub(crate) own: Vec<IpAddr>,
     /// Addresses of the host in `public_url`; `None` if it has no such host.
@@ -142,6 +146,7 @@ pub(crate) fn findings(facts: &Facts) -> Vec<Finding> {
     let mut say = |check, sentence: String| found.push(Finding { check, sentence });
     ports(facts, &mut say);
     addresses(facts, &mut say);
+    acme(facts, &mut say);
     certificate(facts, &mut say);
     relay(facts, &mut say);
     machine(facts, &mut say);
@@ -201,14 +206,16 @@ fn addresses(facts: &Facts, say: &mut impl FnMut(&'static str, String)) {
         say(
             "public_url",
             format!(
-                "{origin} is HTTPS, but nobody has a certificate; set tls.cert and tls.key, or list the TLS proxy in front in `trusted_proxies`."
+                "{origin} is HTTPS, but nobody has a certificate; get one with [tls.acme], set tls.cert and tls.key, or list the TLS proxy in front in `trusted_proxies`."
             ),
         );
     }
     if origin.starts_with("http://") && !is_local {
         say(
             "public_url",
-            format!("browsers give no camera to pages on {origin}; make it https:// and set tls.cert and tls.key."),
+            format!(
+                "browsers give no camera to pages on {origin}; make it https:// and get a certificate with [tls.acme], or set tls.cert and tls.key."
+            ),
         );
     }
     if config.listen.ip().is_loopback() && !is_local && !has_proxy {
@@ -263,6 +270,47 @@ fn addresses(facts: &Facts, say: &mut impl FnMut(&'static str, String)) {
     }
 }
 
+/// What is in the way of a certificate by ACME.
+fn acme(facts: &Facts, say: &mut impl FnMut(&'static str, String)) {
+    let Tls::Acme(acme) = &facts.config.tls else { return };
+    let host = &acme.host;
+    let origin = facts.config.public_url.as_deref().and_then(host_and_port);
+    let port = origin.map_or(443, |(_, port)| port);
+    // An authority of one's own in a laboratory may look wherever it likes.
+    if port != 443 && acme.root.is_none() {
+        say(
+            "acme",
+            format!(
+                "the authority looks at port 443 of {host} and nowhere else, but public_url names port {port}; use port 443, or give certificate files as tls.cert and tls.key."
+            ),
+        );
+    }
+    let Some(trouble) = &facts.acme_trouble else {
+        if let Certificate::Good { not_after, .. } = facts.certificate
+            && facts.now >= not_after
+        {
+            say(
+                "acme",
+                "the certificate has ended, for the server was not running when it was time for another; start the server, and it asks for one.".to_owned(),
+            );
+        }
+        return;
+    };
+    let what = match facts.certificate {
+        Certificate::Good { not_after, .. } => {
+            let days = (not_after - facts.now).div_euclid(24 * 3_600);
+            format!("the certificate is not renewed and ends in {} days", days.max(0))
+        }
+        _ => format!("there is no certificate for {host} yet"),
+    };
+    say(
+        "acme",
+        format!(
+            "{what}: {trouble}; see that {host} leads to this machine in the DNS and that TCP port 443 of it is open to everybody, and the server tries again by itself."
+        ),
+    );
+}
+
 fn certificate(facts: &Facts, say: &mut impl FnMut(&'static str, String)) {
     let host = facts.config.public_url.as_deref().and_then(host_and_port);
     let host = host.map(|(host, _)| host);
@@ -281,12 +329,12 @@ fn certificate(facts: &Facts, say: &mut impl FnMut(&'static str, String)) {
                     say(
                         "certificate",
                         format!(
-                            "browsers warn patients of the self-signed certificate, and TURN over TLS does not work with it; get one for {host} and set tls.cert and tls.key."
+                            "browsers warn patients of the self-signed certificate, and TURN over TLS does not work with it; get one for {host} with [tls.acme], or set tls.cert and tls.key."
                         ),
                     );
                 }
             }
-            Certificate::None | Certificate::Good { .. } => {}
+            Certificate::None | Certificate::Awaited | Certificate::Good { .. } => {}
         }
         return;
     };
@@ -299,6 +347,8 @@ fn certificate(facts: &Facts, say: &mut impl FnMut(&'static str, String)) {
                 days(not_before - facts.now).max(1)
             ),
         );
+    } else if matches!(facts.config.tls, Tls::Acme(_)) {
+        // It is renewed by the server; what is in the way of that has been said.
     } else if facts.now >= *not_after {
         say(
             "certificate",

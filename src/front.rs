@@ -19,7 +19,7 @@ use housecall_turn::first_bytes::{Protocol, first_bytes, first_bytes_in_tls};
 use housecall_turn::limits::FIRST_BYTES_TIMEOUT;
 use ipnet::IpNet;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -182,12 +182,18 @@ impl Front {
     /// What came out of TLS.
     async fn serve_tls(
         &self,
-        stream: TlsStream<Begun<TcpStream>>,
+        mut stream: TlsStream<Begun<TcpStream>>,
         arrival: Arrival,
         mut http: Connections,
         silent: Option<Place>,
     ) {
         let metrics = &self.services.metrics;
+        if stream.get_ref().1.alpn_protocol() == Some(tls::ACME) {
+            // The handshake was the answer (RFC 8737 §3).
+            metrics.serve(Served::Acme);
+            let _ = timeout(limits::TLS_TIMEOUT, stream.shutdown()).await;
+            return;
+        }
         // Not by ALPN: a client that offers both HTTP and TURN gets either, and says by its first bytes which it speaks.
         let found = tokio::select! {
             () = http.stopped() => return,

@@ -1,5 +1,6 @@
 //! Housecall as one program: reads the configuration, opens the store, starts the media core, the visits and the HTTP edge.
 
+mod acme;
 mod announce;
 pub mod config;
 mod doctor;
@@ -22,6 +23,7 @@ use housecall_signaling::{Hub, HubSettings};
 use jiff::SignedDuration;
 
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 use announce::Announcement;
 use config::{Config, Tls};
@@ -161,7 +163,8 @@ pub async fn run(config: Config, out: &mut impl Write, shutdown: impl Future<Out
         media,
         address,
     } = ports::bind(&config)?;
-    let certificate = Certificate::open(&config.tls, certificate_names(&config)).map_err(ServeError::Tls)?;
+    let certificate =
+        Certificate::open(&config.tls, &config.data_dir, certificate_names(&config)).map_err(ServeError::Tls)?;
     // Before anything is opened: opening brings the database up to date, under the feet of whoever else serves it.
     let mut lock = lock(&config.data_dir)?;
     let kept = SignedDuration::from_hours(24 * i64::from(config.quality_days));
@@ -221,15 +224,23 @@ pub async fn run(config: Config, out: &mut impl Write, shutdown: impl Future<Out
             redirect: housecall_portal::redirect(&origin),
         }),
     };
-    let watching = match (&certificate, &config.tls) {
-        (Some(certificate), Tls::Files { cert, key }) => Some(tokio::spawn(front::tls::watch(
-            Arc::clone(certificate),
-            cert.clone(),
-            key.clone(),
-            metrics.clone(),
-        ))),
-        _ => None,
-    };
+    let mut watching = JoinSet::new();
+    if let Some(certificate) = &certificate {
+        let pair = match &config.tls {
+            Tls::Files { cert, key } => Some((cert.clone(), key.clone())),
+            Tls::Acme(acme) => {
+                let certificate = Arc::clone(certificate);
+                let place = acme::Place::of(acme, &config.data_dir);
+                let file = place.certificate();
+                watching.spawn(acme::keep(acme.clone(), place, certificate, metrics.clone()));
+                Some((file.clone(), file))
+            }
+            Tls::Off | Tls::SelfSigned => None,
+        };
+        if let Some((cert, key)) = pair {
+            watching.spawn(front::tls::watch(Arc::clone(certificate), cert, key, metrics.clone()));
+        }
+    }
     let services = Services {
         router,
         tls: secured,
@@ -276,9 +287,7 @@ pub async fn run(config: Config, out: &mut impl Write, shutdown: impl Future<Out
     }
     tracing::info!("stopping");
     looking.abort();
-    if let Some(watching) = watching {
-        watching.abort();
-    }
+    watching.abort_all();
     drop(stop);
     let told_and_closed = async { tokio::join!(hub.shutdown(), edge) };
     match tokio::time::timeout(STOP_TIME, told_and_closed).await {

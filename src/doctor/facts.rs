@@ -6,10 +6,13 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{Answer, Certificate, Facts, Port, ask, own_address};
+use crate::acme::Place;
 use crate::config::{Config, Relay, Tls};
 use crate::front::tls;
 use crate::ports::host_and_port;
@@ -39,7 +42,8 @@ pub(crate) async fn gather(config: &Config) -> Facts {
     Facts {
         tcp,
         udp,
-        certificate: certificate(&config.tls),
+        certificate: certificate(config),
+        acme_trouble: acme_trouble(config),
         own: if_addrs::get_if_addrs()
             .unwrap_or_default()
             .iter()
@@ -113,13 +117,32 @@ fn modified(path: &Path) -> Option<i64> {
     Some(seconds(std::fs::metadata(path).ok()?.modified().ok()?))
 }
 
-pub(super) fn certificate(tls: &Tls) -> Certificate {
-    let (cert, key) = match tls {
+/// What the authority's last failure was; a root that cannot be read is one as well.
+fn acme_trouble(config: &Config) -> Option<String> {
+    let Tls::Acme(acme) = &config.tls else { return None };
+    if let Some(root) = &acme.root
+        && let Err(cause) = CertificateDer::from_pem_file(root)
+    {
+        return Some(format!("tls.acme.root, {}, cannot be used: {cause}", root.display()));
+    }
+    let trouble = Place::of(acme, &config.data_dir).trouble()?;
+    Some(trouble.what.trim_end_matches('.').to_owned())
+}
+
+pub(super) fn certificate(config: &Config) -> Certificate {
+    let (cert, key) = match &config.tls {
         Tls::Off => return Certificate::None,
         Tls::SelfSigned => return Certificate::SelfSigned,
-        Tls::Files { cert, key } => (cert, key),
+        Tls::Files { cert, key } => (cert.clone(), key.clone()),
+        Tls::Acme(acme) => {
+            let file = Place::of(acme, &config.data_dir).certificate();
+            if !file.exists() {
+                return Certificate::Awaited;
+            }
+            (file.clone(), file)
+        }
     };
-    let pair = match tls::load(cert, key, &aws_lc_rs::default_provider()) {
+    let pair = match tls::load(&cert, &key, &aws_lc_rs::default_provider()) {
         Ok(pair) => pair,
         Err(cause) => return Certificate::Unusable(cause.to_string()),
     };

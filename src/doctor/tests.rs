@@ -35,6 +35,7 @@ fn clinic() -> Facts {
         tcp: Port::Ours,
         udp: Port::Ours,
         certificate: certificate(&["visits.example.org"]),
+        acme_trouble: None,
         own: vec![ip("127.0.0.1"), ip("192.88.98.7")],
         resolved: Some(vec![ip("192.88.98.7")]),
         relay_udp: Answer::Came,
@@ -46,6 +47,10 @@ fn clinic() -> Facts {
         disk_free: Some(20 << 30),
         socket_buffer: Some(212_992),
     }
+}
+
+fn acme() -> Tls {
+    config("public_url = \"https://visits.example.org\"\n[tls.acme]\nterms_agreed = true").tls
 }
 
 fn with(change: impl FnOnce(&mut Facts)) -> Facts {
@@ -83,8 +88,15 @@ fn good_set_ups_get_no_word() {
         facts.own = vec![ip("10.0.0.5")];
         facts.resolved = Some(vec![ip("10.0.0.5")]);
     });
+    let by_acme = with(|facts| facts.config.tls = acme());
+    let waiting_for_acme = with(|facts| {
+        facts.config.tls = acme();
+        facts.certificate = Certificate::Awaited;
+    });
     for (name, facts) in [
         ("a clinic of its own", clinic()),
+        ("with a certificate by ACME", by_acme),
+        ("before the first certificate by ACME", waiting_for_acme),
         ("behind a proxy", behind_proxy),
         ("behind 1:1 NAT", behind_nat),
         ("a demo that does not run", demo),
@@ -191,6 +203,40 @@ fn each_misconfiguration_is_named_and_nothing_else() {
             with(|facts| {
                 facts.config.tls = Tls::SelfSigned;
                 facts.certificate = Certificate::SelfSigned;
+            }),
+        ),
+        (
+            "acme",
+            "no certificate for visits.example.org yet: connection refused; see that",
+            with(|facts| {
+                facts.config.tls = acme();
+                facts.certificate = Certificate::Awaited;
+                facts.acme_trouble = Some("connection refused".to_owned());
+            }),
+        ),
+        (
+            "acme",
+            "not renewed and ends in 10 days: DNS problem",
+            with(|facts| {
+                facts.config.tls = acme();
+                facts.now += 50 * DAY;
+                facts.acme_trouble = Some("DNS problem".to_owned());
+            }),
+        ),
+        (
+            "acme",
+            "start the server",
+            with(|facts| {
+                facts.config.tls = acme();
+                facts.now += 70 * DAY;
+            }),
+        ),
+        (
+            "acme",
+            "public_url names port 8443",
+            with(|facts| {
+                facts.config.tls = acme();
+                facts.config.public_url = Some("https://visits.example.org:8443".to_owned());
             }),
         ),
         (

@@ -10,6 +10,8 @@ pub(super) enum Served {
     IceTcp,
     TurnTcp,
     TurnTls,
+    /// An authority that looked whether the name is ours.
+    Acme,
 }
 
 /// Why a connection was closed without being served.
@@ -29,12 +31,13 @@ pub(super) enum Refused {
     Busy,
 }
 
-const SERVED: [(Served, &str); 5] = [
+const SERVED: [(Served, &str); 6] = [
     (Served::Http, "http"),
     (Served::Https, "https"),
     (Served::IceTcp, "ice_tcp"),
     (Served::TurnTcp, "turn_tcp"),
     (Served::TurnTls, "turn_tls"),
+    (Served::Acme, "acme"),
 ];
 const REFUSED: [(Refused, &str); 6] = [
     (Refused::Crowd, "crowd"),
@@ -71,7 +74,7 @@ impl FrontMetrics {
         let certificate = IntGaugeVec::new(
             Opts::new(
                 "housecall_tls_certificate",
-                "The certificate in use: end of its validity (not_after, Unix time), and how often it was read anew (reloads).",
+                "The certificate in use: end of its validity (not_after, Unix time), how often it was read anew (reloads), and how often an authority refused a new one (acme_failures).",
             ),
             &["figure"],
         )?;
@@ -89,6 +92,11 @@ impl FrontMetrics {
             refused,
             certificate,
         })
+    }
+
+    /// An authority gave no new certificate.
+    pub(crate) fn acme_failed(&self) {
+        self.certificate.with_label_values(&["acme_failures"]).inc();
     }
 
     pub(super) fn serve(&self, what: Served) {

@@ -200,7 +200,7 @@ impl Files {
     }
 
     fn open(&self) -> Arc<tls::Certificate> {
-        tls::Certificate::open(&self.tls(), Vec::new())
+        tls::Certificate::open(&self.tls(), self.folder.path(), Vec::new())
             .expect("a pair")
             .expect("TLS is on")
     }

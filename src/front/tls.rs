@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use rcgen::{CertificateParams, DnType, KeyPair};
+use rcgen::{CertificateParams, CustomExtension, DnType, KeyPair};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::pki_types::pem::{Error as PemError, PemObject};
@@ -20,10 +20,13 @@ use tokio_rustls::rustls::{self, ServerConfig};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::metrics::FrontMetrics;
+use crate::acme::Place;
 use crate::config::{Tls, TlsVersion};
 
 /// What can be asked for by name (RFC 7301 §6, RFC 7443 §3). HTTP/1.1 only: WebSockets need it.
-const PROTOCOLS: [&[u8]; 2] = [b"http/1.1", b"stun.turn"];
+const PROTOCOLS: [&[u8]; 3] = [b"http/1.1", b"stun.turn", ACME];
+/// What an authority asks for when it looks whether a name is ours (RFC 8737 §6.2). It is answered only while that is so.
+pub(super) const ACME: &[u8] = b"acme-tls/1";
 
 /// How often the files are looked at. New handshakes are on a new certificate within this and the time to read it.
 const LOOK: Duration = Duration::from_secs(1);
@@ -69,7 +72,23 @@ pub enum TlsError {
 /// The certificate that new handshakes get.
 pub(crate) struct Certificate {
     current: RwLock<Arc<CertifiedKey>>,
+    /// What an authority is shown that asks for this name, while it is to look.
+    challenge: RwLock<Option<Challenge>>,
     provider: Arc<CryptoProvider>,
+}
+
+struct Challenge {
+    host: String,
+    key: Arc<CertifiedKey>,
+}
+
+/// While it lives, the authority is answered.
+pub(crate) struct Answering(Arc<Certificate>);
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        *self.0.challenge.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
 impl fmt::Debug for Certificate {
@@ -79,25 +98,43 @@ impl fmt::Debug for Certificate {
 }
 
 impl ResolvesServerCert for Certificate {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.get())
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        // An authority names this protocol and no other (RFC 8737 §3); nobody else names it at all.
+        if !hello.alpn().is_some_and(|mut names| names.any(|name| name == ACME)) {
+            return Some(self.get());
+        }
+        let challenge = self.challenge.read().unwrap_or_else(PoisonError::into_inner);
+        let asked = hello.server_name()?;
+        let challenge = challenge.as_ref();
+        let challenge = challenge.filter(|challenge| challenge.host.eq_ignore_ascii_case(asked))?;
+        Some(Arc::clone(&challenge.key))
     }
 }
 
 impl Certificate {
-    /// The one that the configuration names, or one of its own making for `names`. `None` without TLS.
+    /// The one that the configuration names, or one of its own making for `names`. `None` without TLS. What came by ACME is in `data`;
+    /// until something has come, there is one of its own making.
     ///
     /// # Errors
     /// [`TlsError`].
-    pub(crate) fn open(tls: &Tls, names: Vec<String>) -> Result<Option<Arc<Self>>, TlsError> {
+    pub(crate) fn open(tls: &Tls, data: &Path, names: Vec<String>) -> Result<Option<Arc<Self>>, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let first = match tls {
             Tls::Off => return Ok(None),
             Tls::Files { cert, key } => load(cert, key, &provider)?,
             Tls::SelfSigned => self_signed(names, &provider)?,
+            Tls::Acme(acme) => {
+                let file = Place::of(acme, data).certificate();
+                match load(&file, &file, &provider) {
+                    Ok(pair) => pair,
+                    // Whatever is wrong with it: a new one will be asked for.
+                    Err(_) => self_signed(names, &provider)?,
+                }
+            }
         };
         Ok(Some(Arc::new(Self {
             current: RwLock::new(Arc::new(first)),
+            challenge: RwLock::new(None),
             provider,
         })))
     }
@@ -119,6 +156,22 @@ impl Certificate {
             .with_cert_resolver(resolver);
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
         Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+
+    /// Answers an authority that looks whether `host` is ours, until what this gives is dropped. `digest` is what it wants to see (RFC 8737 §3).
+    ///
+    /// # Errors
+    /// [`TlsError::SelfSigned`], [`TlsError::Unusable`].
+    pub(crate) fn answer(self: &Arc<Self>, host: &str, digest: &[u8; 32]) -> Result<Answering, TlsError> {
+        let mut params = CertificateParams::new(vec![host.to_owned()]).map_err(TlsError::SelfSigned)?;
+        params.custom_extensions = vec![CustomExtension::new_acme_identifier(digest)];
+        let key = Arc::new(sign_itself(&params, &self.provider)?);
+        let challenge = Challenge {
+            host: host.to_owned(),
+            key,
+        };
+        *self.challenge.write().unwrap_or_else(PoisonError::into_inner) = Some(challenge);
+        Ok(Answering(Arc::clone(self)))
     }
 
     fn get(&self) -> Arc<CertifiedKey> {
@@ -170,11 +223,20 @@ fn self_signed(names: Vec<String>, provider: &CryptoProvider) -> Result<Certifie
     params
         .distinguished_name
         .push(DnType::CommonName, "Housecall, self-signed");
+    sign_itself(&params, provider)
+}
+
+fn sign_itself(params: &CertificateParams, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
     let key = KeyPair::generate().map_err(TlsError::SelfSigned)?;
     let certificate = params.self_signed(&key).map_err(TlsError::SelfSigned)?;
     let secret = PrivateKeyDer::try_from(key.serialize_der())
         .map_err(|_| TlsError::Unusable(rustls::Error::General("a key that was just made".to_owned())))?;
-    CertifiedKey::from_der(vec![certificate.into()], secret, provider).map_err(TlsError::Unusable)
+    // Not `from_der`, which looks whether they fit and refuses the extension that an authority wants to see.
+    let key = provider.key_provider.load_private_key(secret);
+    Ok(CertifiedKey::new(
+        vec![certificate.into()],
+        key.map_err(TlsError::Unusable)?,
+    ))
 }
 
 /// What tells a file from the one that was there before.
@@ -204,7 +266,10 @@ pub(crate) async fn watch(certificate: Arc<Certificate>, cert: PathBuf, key: Pat
         let end = certificate.not_after().unwrap_or_default();
         metrics.certificate.with_label_values(&["not_after"]).set(end);
     };
-    note(&certificate);
+    // There is none yet where the first is still to come by ACME; the figure is 0 then, which is an alarm.
+    if cert.exists() {
+        note(&certificate);
+    }
     // What was read at the start may have changed since; then it is read once more than necessary.
     let mut seen = (None, None);
     let mut interval = tokio::time::interval(LOOK);

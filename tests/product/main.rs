@@ -1,5 +1,6 @@
 //! The product from outside, and the rules of the house.
 
+mod acme;
 mod cli;
 mod fuzz_corpus;
 mod http;
@@ -7,4 +8,5 @@ mod logs;
 mod person;
 mod server;
 mod tidy;
+mod tls;
 mod visit;
