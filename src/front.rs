@@ -113,6 +113,8 @@ async fn accept(front: Arc<Front>, connections: Connections, listener: TcpListen
         }
         // Messages are small and each matters at once.
         let _ = stream.set_nodelay(true);
+        // On a line that loses much, a message that is lost again is sent at even pauses instead of ever longer ones.
+        let _ = SockRef::from(&stream).set_tcp_thin_linear_timeouts(true);
         let (front, connections) = (Arc::clone(&front), connections.clone());
         tokio::spawn(async move {
             front.serve(stream, arrival, connections, silent).await;

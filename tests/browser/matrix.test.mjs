@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { Authority } from './support/authority.mjs';
 import { launch, open } from './support/chromium.mjs';
 import { HOST, Internet } from './support/netns.mjs';
-import { decodes, hook, inbound, selected, until } from './support/page.mjs';
+import { admit, decodes, hook, inbound, selected, until } from './support/page.mjs';
 import { Server } from './support/server.mjs';
 
 const MIDDLE = fileURLToPath(new URL('./support/middle.mjs', import.meta.url));
@@ -81,9 +81,7 @@ async function visit(name, { rules = {}, expected, set = async () => {}, unset =
       40_000,
     );
     await hook(person, 'waiting').waitFor();
-    const join = hook(clinician, 'join-button');
-    if (await join.isVisible().catch(() => false)) await join.click();
-    await hook(clinician, 'admit').click();
+    await admit(clinician);
     const began = performance.now();
     await until('a frame is decoded', async () => ((await inbound(person, 'video'))?.framesDecoded ?? 0) > 0, 30_000);
     const frame = Math.round(performance.now() - began);

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
 
 import { launch, open } from './support/chromium.mjs';
-import { decodes, hook, meet, relayOnly, selected, until } from './support/page.mjs';
+import { decodes, hook, joins, meet, relayOnly, selected, until } from './support/page.mjs';
 import { Server } from './support/server.mjs';
 
 let server;
@@ -96,8 +96,7 @@ describe('through the relay alone', () => {
     assert.notEqual((await selected(clinician)).local.candidateType, 'relay', 'the direct way is preferred');
 
     await patient.reload();
-    const join = hook(patient, 'join-button');
-    if (await join.isVisible().catch(() => false)) await join.click();
+    await joins(patient, 'remote-video');
     await hook(patient, 'remote-video').waitFor({ timeout: 30_000 });
     await decodes(patient, { frames: 60, audioSeconds: 2, timeout: 40_000 });
     assert.equal((await selected(patient)).local.candidateType, 'relay');

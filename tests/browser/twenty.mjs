@@ -4,7 +4,7 @@
  */
 
 import { launch, open } from './support/chromium.mjs';
-import { hook, inbound, until } from './support/page.mjs';
+import { hook, inbound, joins, until } from './support/page.mjs';
 import { Server } from './support/server.mjs';
 
 const runs = Number(process.argv[2] ?? 20);
@@ -20,8 +20,7 @@ try {
     try {
       await hook(patient, 'join-button').click();
       await hook(patient, 'waiting').waitFor();
-      const join = hook(clinician, 'join-button');
-      if (await join.isVisible().catch(() => false)) await join.click();
+      await joins(clinician, 'admit');
       // As in life, the patient has waited for a moment: transports are up, encoders are warm.
       await until('the patient is connected', () =>
         patient.evaluate(() => globalThis.housecall.peerConnection?.connectionState === 'connected'),

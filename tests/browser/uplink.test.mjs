@@ -1,35 +1,18 @@
 /** What a camera sends: what somebody watches, and nothing else. In Chromium, through the real server. */
 
 import assert from 'node:assert/strict';
-import { after, afterEach, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 
-import { launch, open } from './support/chromium.mjs';
 import { decodes, hook, inbound, meet, stats, until } from './support/page.mjs';
-import { Server } from './support/server.mjs';
+import { windows } from './support/windows.mjs';
 
-let server;
-let browser;
-let people = [];
+const { person, pair, visit } = windows();
 
-before(async () => {
-  server = await Server.start();
-  browser = await launch();
-});
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
-afterEach(async () => {
-  for (const page of people) await page.context().close();
-  people = [];
-});
-
-async function visit() {
-  const links = await server.visit('patient', 'clinician');
-  const pages = [await open(browser, links.patient), await open(browser, links.clinician)];
-  people.push(...pages);
-  await meet(...pages);
-  return pages;
+/** Two who see and hear each other. */
+async function met() {
+  const { patient, clinician } = await pair();
+  await meet(patient, clinician);
+  return { patient, clinician };
 }
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -55,7 +38,7 @@ async function isSent(page, expected) {
 
 describe('what a camera sends', () => {
   test('a layer nobody watches stops within two seconds, and comes back when it is asked for', async () => {
-    const [patient, clinician] = await visit();
+    const { patient, clinician } = await met();
     await until('720 lines are decoded', async () => (await height(clinician)) === 720);
     await isSent(patient, { m: false, h: true });
 
@@ -77,7 +60,7 @@ describe('what a camera sends', () => {
   });
 
   test('a camera that was put away while nobody watched is seen when it is back', async () => {
-    const [patient, clinician] = await visit();
+    const { patient, clinician } = await met();
     await decodes(clinician, { frames: 30 });
     await target(clinician, 'audio_only');
     await isSent(patient, { m: false, h: false });
@@ -90,9 +73,8 @@ describe('what a camera sends', () => {
   });
 
   test('nothing is sent into a waiting room', async () => {
-    const links = await server.visit('patient', 'clinician');
-    const patient = await open(browser, links.patient);
-    people.push(patient);
+    const links = await visit('patient', 'clinician');
+    const patient = await person(links.patient);
     await hook(patient, 'join-button').click();
     await hook(patient, 'waiting').waitFor();
     await until('the transport is connected', () =>

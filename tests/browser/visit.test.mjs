@@ -5,39 +5,14 @@ import { execFileSync } from 'node:child_process';
 import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, afterEach, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 
-import { launch, open } from './support/chromium.mjs';
-import { decodes, hook, inbound, meet, stats, until } from './support/page.mjs';
+import { launch } from './support/chromium.mjs';
+import { admit, decodes, hook, inbound, joins, meet, stats, until } from './support/page.mjs';
 import { Server } from './support/server.mjs';
+import { windows } from './support/windows.mjs';
 
-let server;
-let browser;
-let people = [];
-
-before(async () => {
-  server = await Server.start();
-  browser = await launch();
-});
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
-afterEach(async () => {
-  for (const page of people) await page.context().close();
-  people = [];
-});
-
-async function person(link, from = browser, options = {}) {
-  const page = await open(from, link, options);
-  people.push(page);
-  return page;
-}
-
-async function pair() {
-  const links = await server.visit('patient', 'clinician');
-  return { links, patient: await person(links.patient), clinician: await person(links.clinician) };
-}
+const { person, pair, visit } = windows();
 
 describe('a visit', () => {
   test('join, wait, admit: both see and hear each other in simulcast over an AEAD cipher', async () => {
@@ -48,9 +23,7 @@ describe('a visit', () => {
       patient.evaluate(() => globalThis.housecall.peerConnection?.connectionState === 'connected'),
     );
     assert.equal((await inbound(patient, 'video'))?.framesDecoded ?? 0, 0, 'nothing is forwarded to somebody who waits');
-    const join = hook(clinician, 'join-button');
-    if (await join.isVisible().catch(() => false)) await join.click();
-    await hook(clinician, 'admit').click();
+    await admit(clinician);
     for (const page of [patient, clinician]) {
       await hook(page, 'remote-video').waitFor();
       await decodes(page, { frames: 150, audioSeconds: 5, timeout: 40_000 });
@@ -107,9 +80,7 @@ describe('a visit', () => {
     await meet(patient, clinician);
     await decodes(clinician, { frames: 20 });
     await patient.reload();
-    const join = hook(patient, 'join-button');
-    await Promise.race([join.waitFor(), hook(patient, 'remote-video').waitFor()]);
-    if (await join.isVisible().catch(() => false)) await join.click();
+    await joins(patient, 'remote-video');
     await hook(patient, 'remote-video').waitFor();
     await decodes(patient, { frames: 30, audioSeconds: 1 });
     await decodes(clinician, { frames: 30, audioSeconds: 1 });
@@ -123,9 +94,7 @@ describe('a visit', () => {
       await decodes(leaver, { frames: 10 });
       await hook(leaver, 'hang-up').click();
       await hook(leaver, 'rejoin').click();
-      const join = hook(leaver, 'join-button');
-      await Promise.race([join.waitFor(), hook(leaver, 'remote-video').waitFor()]);
-      if (await join.isVisible().catch(() => false)) await join.click();
+      await joins(leaver, 'remote-video');
       await hook(leaver, 'remote-video').waitFor();
       await decodes(leaver, { frames: 20 });
       await decodes(other, { frames: 20 });
@@ -142,14 +111,12 @@ describe('a visit', () => {
   test('a patient without camera and microphone is in the visit and sees and hears the clinician', async () => {
     const bare = await launch({ devices: false });
     try {
-      const links = await server.visit('patient', 'clinician');
+      const links = await visit('patient', 'clinician');
       const patient = await person(links.patient, bare);
       const clinician = await person(links.clinician);
       await hook(patient, 'join-button').click();
       await hook(patient, 'waiting').waitFor();
-      const join = hook(clinician, 'join-button');
-      if (await join.isVisible().catch(() => false)) await join.click();
-      await hook(clinician, 'admit').click();
+      await admit(clinician);
       await decodes(patient, { frames: 60, audioSeconds: 2, timeout: 30_000 });
       await clinician.getByText('Pat Example').first().waitFor();
     } finally {

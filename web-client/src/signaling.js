@@ -38,8 +38,14 @@ import { delay } from './backoff.js';
 export const PING_MS = 5_000;
 /** Nothing heard for this long (two pings and a bit) means that the path or the server is dead, whatever the socket says. */
 export const SILENCE_MS = 12_000;
-/** A socket that has not said welcome by then is given up. */
-export const HELLO_MS = 8_000;
+/**
+ * A socket that has not said welcome by then is given up: the first, the second, and all others. On a line that loses much, TCP sends
+ * what was lost at twice the pause each time, and a new connection overtakes one that had bad luck.
+ */
+export const HELLO_MS = [4_000, 6_000];
+export const LONGEST_HELLO_MS = 8_000;
+/** For the same reason: an offer after which nothing is heard for this long is taken to a new socket. Twice that after each in vain. */
+export const ANSWER_MS = 4_000;
 /** How long a leave may take to reach the server before the socket is closed anyway. */
 export const LEAVE_MS = 1_000;
 
@@ -56,7 +62,7 @@ export class GiveUp extends Error {
  *   | {name: 'waiting', timer: unknown}
  *   | {name: 'preparing'}
  *   | {name: 'greeting', socket: Socket, timer: unknown}
- *   | {name: 'up', socket: Socket, heard: number, timer: unknown}
+ *   | {name: 'up', socket: Socket, heard: number, timer: unknown, question: unknown}
  *   | {name: 'leaving', socket: Socket, timer: unknown}
  *   | {name: 'closed'}} Connection
  */
@@ -65,6 +71,8 @@ export class Signaling {
   /** @type {Connection} */
   #connection = { name: 'idle' };
   #attempt = 0;
+  /** Offers in a row after which nothing was heard. */
+  #unanswered = 0;
   #pings = 0;
   #renew = false;
   /** Counts tries, so that a session token that arrives late is not used for a newer one. */
@@ -101,6 +109,7 @@ export class Signaling {
   send(message) {
     if (this.#connection.name !== 'up') return false;
     this.#connection.socket.send(JSON.stringify(message));
+    if (message.type === 'offer') this.#expectAnswer(this.#connection);
     return true;
   }
 
@@ -131,6 +140,7 @@ export class Signaling {
     const { socket } = this.#connection;
     this.send({ type: 'leave', keep_place: true });
     this.#clock.clearTimeout(this.#connection.timer);
+    this.#clock.clearTimeout(this.#connection.question);
     const timer = this.#clock.setTimeout(() => this.close(), LEAVE_MS);
     this.#connection = { name: 'leaving', socket, timer };
   }
@@ -172,7 +182,8 @@ export class Signaling {
       this.#later();
       return;
     }
-    const timer = this.#clock.setTimeout(() => this.#drop(), HELLO_MS);
+    const patience = HELLO_MS[this.#attempt] ?? LONGEST_HELLO_MS;
+    const timer = this.#clock.setTimeout(() => this.#drop(), patience);
     this.#connection = { name: 'greeting', socket, timer };
     socket.onopen = () => {
       /** @type {ClientMessage} */
@@ -187,7 +198,7 @@ export class Signaling {
   #message(data) {
     const message = parse(data);
     if (!message) return;
-    if (this.#connection.name === 'up') this.#connection.heard = this.#clock.now();
+    if (this.#connection.name === 'up') this.#heard(this.#connection);
     switch (message.type) {
       case 'pong':
         return;
@@ -218,7 +229,26 @@ export class Signaling {
     this.#clock.clearTimeout(timer);
     this.#resume = resume;
     this.#attempt = 0;
-    this.#connection = { name: 'up', socket, heard: this.#clock.now(), timer: this.#nextBeat() };
+    this.#connection = { name: 'up', socket, heard: this.#clock.now(), timer: this.#nextBeat(), question: null };
+  }
+
+  /** @param {Extract<Connection, {name: 'up'}>} connection */
+  #expectAnswer(connection) {
+    this.#clock.clearTimeout(connection.question);
+    const patience = Math.min(SILENCE_MS, ANSWER_MS * 2 ** this.#unanswered);
+    connection.question = this.#clock.setTimeout(() => {
+      this.#unanswered += 1;
+      this.#drop();
+    }, patience);
+  }
+
+  /** @param {Extract<Connection, {name: 'up'}>} connection */
+  #heard(connection) {
+    connection.heard = this.#clock.now();
+    if (connection.question === null) return;
+    this.#clock.clearTimeout(connection.question);
+    connection.question = null;
+    this.#unanswered = 0;
   }
 
   #nextBeat() {
@@ -248,8 +278,8 @@ export class Signaling {
       this.close();
       return;
     }
-    // Refused before a welcome, or dropped for long: the session may be what is wrong with it.
-    if (name === 'greeting' && this.#attempt > 0) this.#renew = true;
+    // Refused again and again before a welcome: the session may be what is wrong with it.
+    if (name === 'greeting' && this.#attempt > 1) this.#renew = true;
     this.#later();
   }
 
@@ -265,6 +295,7 @@ export class Signaling {
   #detach() {
     this.#generation += 1;
     if ('timer' in this.#connection) this.#clock.clearTimeout(this.#connection.timer);
+    if ('question' in this.#connection) this.#clock.clearTimeout(this.#connection.question);
     if ('socket' in this.#connection) {
       const { socket } = this.#connection;
       socket.onopen = socket.onmessage = socket.onclose = null;

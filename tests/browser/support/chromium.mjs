@@ -37,6 +37,12 @@ export async function open(browser, link, { script, ...options } = {}) {
   page.on('console', (message) => {
     if (message.type() === 'error') page.errors.push(message.text());
   });
-  await page.goto(link);
+  const waiting = new Set();
+  page.on('request', (request) => waiting.add(request));
+  for (const end of ['requestfinished', 'requestfailed']) page.on(end, (request) => waiting.delete(request));
+  await page.goto(link).catch((error) => {
+    const still = [...waiting].map((request) => `${request.method()} ${request.url()}`);
+    throw new Error(`${error.message}\nnot answered yet: ${still.join(', ') || 'nothing'}`, { cause: error });
+  });
   return page;
 }

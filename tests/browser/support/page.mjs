@@ -1,5 +1,7 @@
 /** What the tests do with an open page of the client, in whichever browser it is. */
 
+import assert from 'node:assert/strict';
+
 /** The element behind one of the client's stable hooks. */
 export const hook = (page, name) => page.locator(`[data-test="${name}"]`).first();
 
@@ -43,16 +45,26 @@ export async function decodes(page, { frames = 0, audioSeconds = 0, timeout = 20
   );
 }
 
+/** Presses the join button if the page shows one before what comes after it, the hook `next`. */
+export async function joins(page, next) {
+  const [button, after] = [hook(page, 'join-button'), hook(page, next)];
+  const isVisible = (element) => element.isVisible().catch(() => false);
+  // A page that is still loading has neither.
+  await until(`the join button or "${next}" is shown`, async () => (await isVisible(button)) || isVisible(after));
+  if (await isVisible(button)) await button.click();
+}
+
+/** The clinician joins, if they have not, and lets the patient in. */
+export async function admit(clinician) {
+  await joins(clinician, 'admit');
+  await hook(clinician, 'admit').click();
+}
+
 /** Patient joins and waits, clinician joins and admits: both are in the visit. */
 export async function meet(patient, clinician) {
   await hook(patient, 'join-button').click();
   await hook(patient, 'waiting').waitFor();
-  const [join, admit] = [hook(clinician, 'join-button'), hook(clinician, 'admit')];
-  // A page that is still loading has neither.
-  const isVisible = (element) => element.isVisible().catch(() => false);
-  await until('the clinician sees a button', async () => (await isVisible(join)) || isVisible(admit));
-  if (await isVisible(join)) await join.click();
-  await admit.click();
+  await admit(clinician);
   await hook(patient, 'remote-video').waitFor();
   await hook(clinician, 'remote-video').waitFor();
 }
@@ -75,3 +87,33 @@ export const relayOnly = `
       super({ ...configuration, iceServers: only, iceTransportPolicy: 'relay' });
     }
   };`;
+
+/**
+ * Lets nothing pass the relay of a page until the page has agreed on an ICE restart, then waits until it is connected again: on the same
+ * connection as before.
+ */
+export async function restartInTheDark(page, relay) {
+  const call = () =>
+    page.evaluate(() => {
+      const { localDescription, signalingState, iceConnectionState } = globalThis.housecall.peerConnection;
+      return { fragment: /a=ice-ufrag:(\S+)/.exec(localDescription.sdp)[1], signalingState, iceConnectionState };
+    });
+  const before = await call();
+  await page.evaluate(() => {
+    globalThis.before = globalThis.housecall.peerConnection;
+  });
+  relay.dark = true;
+  // Browsers say "disconnected" after 7 s, on which the client restarts. Firefox would say "failed" after 27 s, from which no restart
+  // leads back.
+  await until(
+    'the restart is agreed',
+    async () => {
+      const now = await call();
+      return now.fragment !== before.fragment && now.signalingState === 'stable';
+    },
+    25_000,
+  );
+  relay.dark = false;
+  await until('it is connected again', async () => /connected|completed/.test((await call()).iceConnectionState));
+  assert.ok(await page.evaluate(() => globalThis.before === globalThis.housecall.peerConnection), 'the connection is the same');
+}

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FIRST_MS, LONGEST_MS } from '../../src/backoff.js';
-import { GiveUp, HELLO_MS, LEAVE_MS, PING_MS, SILENCE_MS, Signaling } from '../../src/signaling.js';
+import { ANSWER_MS, GiveUp, HELLO_MS, LEAVE_MS, LONGEST_HELLO_MS, PING_MS, SILENCE_MS, Signaling } from '../../src/signaling.js';
 
 /** Time that moves only when told to. */
 class VirtualClock {
@@ -164,13 +164,48 @@ test('a server that answers pings is never dropped', async () => {
   assert.equal(sockets.length, 1);
 });
 
-test('a socket that never says welcome is given up', async () => {
-  const { clock, socket, sockets, signaling } = setUp();
+test('a socket that never says welcome is given up, the first ones sooner', async () => {
+  const { clock, sockets, signaling } = setUp();
   signaling.open();
   await clock.pass(0);
-  socket().onopen?.({});
-  await clock.pass(HELLO_MS + FIRST_MS);
-  assert.equal(sockets.length, 2);
+  const times = [];
+  for (let i = 1; i <= 4; i += 1) {
+    const since = clock.time;
+    while (!sockets[i - 1]?.closed) await clock.pass(10);
+    times.push(clock.time - since);
+    while (sockets.length === i) await clock.pass(10);
+  }
+  assert.deepEqual(times, [...HELLO_MS, LONGEST_HELLO_MS, LONGEST_HELLO_MS]);
+});
+
+test('an offer after which nothing is heard is taken to a new socket, with more and more patience', async () => {
+  const { clock, socket, sockets, signaling } = await up();
+  const patience = [];
+  for (let i = 0; i < 3; i += 1) {
+    const stuck = socket();
+    signaling.send({ type: 'offer', id: 1, sdp: '' });
+    const since = clock.time;
+    while (!stuck.closed) {
+      // A mere ping is no question whose answer is waited for.
+      await clock.pass(10);
+      assert.ok(clock.time - since <= SILENCE_MS);
+    }
+    patience.push(clock.time - since);
+    while (socket() === stuck) await clock.pass(10);
+    socket().welcome('r1', true);
+    assert.equal(socket().sent[0].resume, 'r1', 'it is the same stay');
+  }
+  assert.deepEqual(patience, [ANSWER_MS, 2 * ANSWER_MS, SILENCE_MS]);
+
+  const healthy = socket();
+  signaling.send({ type: 'offer', id: 1, sdp: '' });
+  healthy.say({ type: 'answer', id: 1, sdp: '' });
+  await clock.pass(PING_MS);
+  assert.equal(healthy.closed, false, 'anything heard is enough');
+  signaling.send({ type: 'offer', id: 2, sdp: '' });
+  await clock.pass(ANSWER_MS);
+  assert.equal(healthy.closed, true, 'and patience begins anew');
+  assert.equal(sockets.length, 4);
 });
 
 test('after a restart the server knows neither session nor resume: the session is made anew from the link', async () => {
