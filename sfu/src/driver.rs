@@ -29,7 +29,7 @@ use crate::dtls::Certificate;
 use crate::handle::Sfu;
 use crate::ids::RelayUserId;
 use crate::limits;
-use crate::load::{self, Intake, LoadMeter, TurnTimes};
+use crate::load::{self, Intake, LoadMeter, Lull, TurnTimes};
 use crate::outbox::{Outbox, Sent, Sink};
 use crate::path::{Path, StreamKind};
 use crate::random::Random;
@@ -151,7 +151,10 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
             backlog: VecDeque::new(),
             outbox: Outbox::default(),
             intake: Intake::default(),
+            lull: Lull::default(),
+            paused: Pause::None,
             received: 0,
+            sent: 0,
             more: false,
             forwarded: None,
             permille: Arc::clone(&permille),
@@ -426,8 +429,13 @@ struct Shard {
     backlog: VecDeque<Event>,
     outbox: Outbox,
     intake: Intake,
+    lull: Lull,
+    /// What the present turn began with.
+    paused: Pause,
     /// Datagrams received in the last turn.
     received: usize,
+    /// Runs sent in it.
+    sent: usize,
     /// Whether more of them were left in the socket.
     more: bool,
     /// When this turn was done with media, if something else follows.
@@ -462,6 +470,9 @@ impl Shard {
                 forwarded: self.forwarded.take().unwrap_or(ended),
                 ended,
             };
+            if self.paused == Pause::InLull {
+                self.lull.note(self.received);
+            }
             if let Some(load) = meter.note_turn(turn, self.received as u64) {
                 self.worker.handle_load(load);
                 let average = load::average(self.permille.load(Ordering::Relaxed), load.permille);
@@ -476,8 +487,28 @@ impl Shard {
         }
     }
 
+    /// Whether to sleep for [`limits::INTAKE_PAUSE`] before the next look at the socket.
+    fn pause(&mut self) -> Pause {
+        // Never while it is behind: the socket's buffer would overflow.
+        if self.received == 0 || self.more || self.outbox.is_blocked() {
+            return Pause::None;
+        }
+        // Where packets come one after the other, whoever waits a little finds several, and need not ask whether there are any.
+        if self.intake == Intake::InGroups {
+            return Pause::BetweenMany;
+        }
+        // Nobody waited for what came: it was feedback, or parts of frames that are forwarded whole. What a pause brought is followed by a
+        // real look.
+        if self.sent == 0 && self.paused == Pause::None && self.lull.take() {
+            Pause::InLull
+        } else {
+            Pause::None
+        }
+    }
+
     /// Sleeps until there is something to do.
-    fn wait(&self, now: Instant) -> Woken {
+    fn wait(&mut self, now: Instant) -> Woken {
+        self.paused = self.pause();
         let timeout = if self.more || self.worker.has_output() {
             Duration::ZERO
         } else {
@@ -487,10 +518,7 @@ impl Shard {
             let all = deadline.into_iter().chain(retell);
             all.fold(limits::METRICS_INTERVAL, Duration::min)
         };
-        // Where packets come one after the other, whoever waits a little finds several, and need not ask whether there are any.
-        // Never while it is behind: the socket's buffer would overflow.
-        let is_behind = self.more || self.outbox.is_blocked();
-        let pauses = self.intake == Intake::InGroups && self.received > 0 && !is_behind;
+        let pauses = self.paused != Pause::None;
         let timeout = if pauses {
             timeout.min(limits::INTAKE_PAUSE)
         } else {
@@ -523,7 +551,7 @@ impl Shard {
     }
 
     fn turn(&mut self, woken: Woken, now: Instant) -> Turn {
-        (self.received, self.more) = (0, false);
+        (self.received, self.sent, self.more) = (0, 0, false);
         if woken.socket {
             self.receive(now);
         }
@@ -643,7 +671,8 @@ impl Shard {
 
     fn flush(&mut self, began: Instant) {
         self.outlet.streams.begin(began);
-        self.outbox
+        self.sent += self
+            .outbox
             .flush(&mut self.worker, &mut self.outlet, began, TRANSMITS_PER_TURN);
         let worker = &mut self.worker;
         self.outlet
@@ -683,6 +712,17 @@ impl Shard {
             }
         }
     }
+}
+
+/// What the thread does before it looks at its socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pause {
+    /// It asks whether there is something.
+    None,
+    /// It has slept: many packets come one after the other.
+    BetweenMany,
+    /// It has slept: what came before was of no use to anybody yet.
+    InLull,
 }
 
 /// Why the thread is awake.

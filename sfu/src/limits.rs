@@ -65,7 +65,7 @@ pub(crate) const AUDIO_RING: RingSize = RingSize {
     bytes: 24 * 1024,
 };
 
-/// Packets of a video slot remembered for retransmission, at 32 bytes each: 16 KiB, as deep as the ring they are resent from.
+/// Packets of a video slot remembered for retransmission, at 20 bytes each: 10 KiB, as deep as the ring they are resent from.
 pub(crate) const VIDEO_HISTORY: usize = 512;
 
 /// Packets of an audio slot remembered. Audio is not resent; the memory keeps a number from being used twice.
@@ -289,7 +289,8 @@ pub(crate) const WHOLE_FRAMES_FROM: usize = 4;
 /// a wake-up serves two and more. Below it, pauses would cost more wake-ups than they save.
 pub(crate) const INTAKE_IN_GROUPS_FROM: u64 = 6_000;
 
-/// See [`INTAKE_IN_GROUPS_FROM`]. This is all that audio ever waits for: 0.1 ms on average, a hundredth of a jitter buffer.
+/// See [`INTAKE_IN_GROUPS_FROM`] and [`crate::load::Lull`]. This is all that audio ever waits for: 0.1 ms on average, a hundredth of a
+/// jitter buffer.
 pub(crate) const INTAKE_PAUSE: Duration = Duration::from_micros(200);
 
 /// DTLS datagrams that wait for their turn: the first flights of 500 people who join at once. What does not fit is sent again by its client

@@ -105,6 +105,41 @@ impl Intake {
     }
 }
 
+/// Whether the thread waits for [`limits::INTAKE_PAUSE`] after a turn in which it received something and sent nothing, before it looks at
+/// its socket again. Such turns bring feedback and parts of frames that leave when they are whole: to wake up costs more than to read
+/// them. But a pause that brings little costs a wake-up itself. So it is tried now and then, and done while it pays.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lull {
+    /// Datagrams that a pause brought, on average, times 16.
+    yields: u32,
+    /// Chances since the last pause.
+    passed: u8,
+}
+
+impl Lull {
+    /// A pause that brings so many has saved a wake-up. Times 16.
+    const WORTH: u32 = 2 * 16;
+    /// Every so manieth chance is taken to try.
+    const TRIAL: u8 = 64;
+
+    /// Whether to pause this time.
+    pub(crate) const fn take(&mut self) -> bool {
+        self.passed = self.passed.saturating_add(1);
+        let takes = self.yields >= Self::WORTH || self.passed >= Self::TRIAL;
+        if takes {
+            self.passed = 0;
+        }
+        takes
+    }
+
+    /// What the pause brought.
+    pub(crate) fn note(&mut self, datagrams: usize) {
+        // A trial that pays is followed by the next chance; one that does not, after some, by none.
+        let brought = datagrams.min(64) as u32 * 16;
+        self.yields = (self.yields + brought) / 2;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,5 +203,20 @@ mod tests {
             intake = intake.after(rate(datagrams));
             assert_eq!(intake, expected, "after {datagrams}/s");
         }
+    }
+
+    #[test]
+    fn pauses_in_lulls_are_tried_and_kept_while_they_pay() {
+        let mut lull = Lull::default();
+        let chances = |lull: &mut Lull| (0..1_000).find(|_| lull.take()).expect("tried some time");
+        assert_eq!(chances(&mut lull), 63, "a trial");
+        lull.note(8);
+        assert_eq!(chances(&mut lull), 0, "it paid");
+        for _ in 0..5 {
+            lull.note(1);
+        }
+        assert_eq!(chances(&mut lull), 63, "it no longer does");
+        lull.note(0);
+        assert_eq!(chances(&mut lull), 63);
     }
 }

@@ -55,6 +55,17 @@ pub(crate) enum Filled {
     Part,
 }
 
+/// How near a member's turn is: see [`Member::touch`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Touch {
+    /// Three before it.
+    Member,
+    /// Two before it.
+    Slots,
+    /// It is the next.
+    Histories,
+}
+
 /// See the module.
 pub(crate) struct Member {
     pub(crate) id: ParticipantId,
@@ -85,8 +96,9 @@ pub(crate) struct Member {
     controller: Option<Box<Controller>>,
     /// What its own uplink carries. Made with its first camera of two layers.
     pub(crate) uplink: Option<Box<Uplink>>,
-    /// The path that the controller knows.
+    /// The path that the controller knows, and when it was looked at, as [`Transport::path_changes`] counts.
     known_path: Option<Path>,
+    known_changes: u32,
     /// When video may go on, if the pace stopped it.
     paced_until: Option<Instant>,
     /// Until when no media leaves, for the peer may not have its keys in place. `None` from its first authentic packet on.
@@ -128,6 +140,7 @@ impl Member {
             controller: None,
             uplink: None,
             known_path: None,
+            known_changes: 0,
             paced_until: None,
             quiet_until: None,
             reports: ReportSchedule::new(seed),
@@ -397,6 +410,36 @@ impl Member {
         next
     }
 
+    /// Reads a little of what [`Self::fill`] will need, so that it comes into the cache while members before this one are filled: between
+    /// two frames everything of a viewer has left it, and each piece would be waited for by itself. Each `step` reads only what the step
+    /// before it has brought.
+    #[inline]
+    pub(crate) fn touch(&self, step: Touch) {
+        match step {
+            Touch::Member => {
+                std::hint::black_box((
+                    self.pending,
+                    self.twcc_out,
+                    self.slots.len(),
+                    self.reports.poll_timeout(),
+                ));
+                self.transport.touch();
+            }
+            Touch::Slots => {
+                for slot in &self.slots {
+                    slot.sub.touch();
+                    std::hint::black_box(slot.source);
+                }
+            }
+            Touch::Histories => {
+                self.slots.iter().for_each(|slot| slot.sub.touch_history());
+                if let Some(controller) = &self.controller {
+                    controller.touch();
+                }
+            }
+        }
+    }
+
     /// Writes what is to be sent into the batch, audio before video.
     pub(crate) fn fill(
         &mut self,
@@ -463,17 +506,27 @@ impl Member {
         }
     }
 
+    /// What was learned of one path says nothing of another.
+    #[cold]
+    fn handle_changed_path(&mut self) {
+        self.known_changes = self.transport.path_changes();
+        let path = self.transport.selected_path();
+        if path.is_none() || path == self.known_path {
+            return;
+        }
+        if self.known_path.is_some() {
+            self.controller
+                .iter_mut()
+                .for_each(|controller| controller.handle_new_path());
+            self.uplink.iter_mut().for_each(|uplink| uplink.handle_new_path());
+        }
+        self.known_path = path;
+    }
+
     /// Lets the ladder decide what each video slot is sent, whenever feedback has come.
     fn adapt(&mut self, tracks: &Slab<Published>, shared: &mut Shared, now: Instant) {
-        let path = self.transport.selected_path();
-        if path.is_some() && self.known_path != path {
-            if self.known_path.is_some() {
-                self.controller
-                    .iter_mut()
-                    .for_each(|controller| controller.handle_new_path());
-                self.uplink.iter_mut().for_each(|uplink| uplink.handle_new_path());
-            }
-            self.known_path = path;
+        if self.known_changes != self.transport.path_changes() {
+            self.handle_changed_path();
         }
         let Some(controller) = &mut self.controller else { return };
         if !controller.is_due(now) {

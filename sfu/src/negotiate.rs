@@ -212,6 +212,9 @@ impl Worker {
             .slots
             .extend(member.resting.extract_if(.., |slot| receives(slot)));
         member.resting.retain(rests);
+        // Room for four, as a vector takes it by itself, would cost a viewer of one camera 3 KiB.
+        let lines = session.media().filter(|line| line.receives.is_some()).count();
+        member.slots.reserve_exact(lines.saturating_sub(member.slots.len()));
         let mut slots = Vec::new();
         for line in session.media() {
             let Some(receiving) = &line.receives else { continue };

@@ -53,9 +53,9 @@ impl Outbox {
         !self.held.is_empty()
     }
 
-    /// Sends what was held, then what the worker has, in at most `calls` calls.
-    pub(crate) fn flush(&mut self, worker: &mut Worker, sink: &mut impl Sink, now: Instant, calls: usize) {
-        let (mut lost, mut refused) = (0, 0);
+    /// Sends what was held, then what the worker has, in at most `calls` calls. How many runs the worker had.
+    pub(crate) fn flush(&mut self, worker: &mut Worker, sink: &mut impl Sink, now: Instant, calls: usize) -> usize {
+        let (mut lost, mut refused, mut runs) = (0, 0, 0);
         while let Some(held) = self.held.front() {
             match sink.send(held.path, &held.contents, held.segment, Cargo::Urgent) {
                 Sent::Full => break,
@@ -70,6 +70,7 @@ impl Outbox {
         }
         for _ in 0..calls {
             let Some(transmit) = worker.poll_ready(now) else { break };
+            runs += 1;
             let sent = if self.is_blocked() {
                 // Behind what is held already.
                 Sent::Full
@@ -98,6 +99,7 @@ impl Outbox {
         if refused > 0 {
             worker.count(Count::SendRefused, refused as u64);
         }
+        runs
     }
 
     /// Keeps a run. How many datagrams are lost for it.

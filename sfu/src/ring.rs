@@ -35,6 +35,23 @@ impl RingIndex {
     pub(crate) const fn next(self) -> Self {
         Self(self.0 + 1)
     }
+
+    /// For whoever remembers many places.
+    pub(crate) const fn mark(self) -> RingMark {
+        RingMark {
+            count: self.0 as u32,
+            serial: (self.0 >> Self::PACKET_BITS) as u8,
+        }
+    }
+}
+
+/// The lower halves of a [`RingIndex`]: enough to find a packet among those that a ring holds ([`Ring::find`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RingMark {
+    /// Of the count of packets. Comes round after years.
+    pub(crate) count: u32,
+    /// Of the ring's serial number. Comes round when a publisher has changed its stream 256 times, while the viewer was sent nothing.
+    pub(crate) serial: u8,
 }
 
 /// How a payload is packed.
@@ -357,6 +374,17 @@ impl Ring {
         }
     }
 
+    /// The packet at a marked place, if the ring still has it.
+    pub(crate) fn find(&self, mark: RingMark) -> Option<(&Stored, &[u8])> {
+        let end = self.end.mark();
+        let back = u64::from(end.count.wrapping_sub(mark.count));
+        let index = RingIndex(self.end.0.checked_sub(back)?);
+        match self.read(index) {
+            Read::Packet(stored, payload) if index.mark() == mark => Some((stored, payload)),
+            _ => None,
+        }
+    }
+
     /// The latest key frame whose first packet is still there.
     pub(crate) fn latest_key_frame(&self) -> Option<&KeyFrame> {
         self.latest_key_frame.as_ref().filter(|key| key.index >= self.oldest)
@@ -434,6 +462,26 @@ mod tests {
         assert!(matches!(ring.read(oldest), Read::Packet(stored, []) if stored.sequence == 1));
         // A cursor into the ring that was here before.
         assert!(matches!(ring.read(Ring::new(SMALL, 2).end()), Read::Overtaken(_)));
+    }
+
+    #[test]
+    fn a_marked_packet_is_found_while_it_is_there() {
+        let mut ring = Ring::new(SMALL, 3);
+        let mut marks = Vec::new();
+        for sequence in 0..10 {
+            marks.push(ring.end().mark());
+            ring.insert(incoming(sequence, OPUS), &[sequence as u8]).unwrap();
+        }
+        let found: Vec<u64> = marks
+            .iter()
+            .filter_map(|mark| ring.find(*mark).map(|(stored, _)| stored.sequence))
+            .collect();
+        assert_eq!(found, [2, 3, 4, 5, 6, 7, 8, 9], "eight are held");
+        assert!(ring.find(ring.end().mark()).is_none(), "still to come");
+        let other = RingMark { serial: 2, ..marks[9] };
+        assert!(ring.find(other).is_none(), "of a ring that was here before");
+        ring.renumber(4);
+        assert!(ring.find(marks[9]).is_none(), "the ring has another place now");
     }
 
     #[test]

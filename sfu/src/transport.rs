@@ -116,6 +116,16 @@ pub(crate) struct Transport {
     srtp: Option<(Opener, Sealer)>,
     transmits: VecDeque<Transmit>,
     events: VecDeque<TransportEvent>,
+    face: Face,
+}
+
+/// What every packet asks of ICE and DTLS, whose own memory is cold by then. [`Transport::show_face`] keeps it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Face {
+    selected: Option<Path>,
+    /// How often `selected` has changed.
+    changes: u32,
+    due: Option<(Instant, &'static str)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,7 +154,7 @@ struct Transmit {
 impl Transport {
     /// A transport that waits for the peer's checks until [`crate::limits::CONNECT_TIMEOUT`].
     pub(crate) fn new(config: TransportConfig, now: Instant) -> Self {
-        Self {
+        let mut transport = Self {
             ice: Box::new(IceLite::new(config.local, config.remote)),
             dtls: Box::new(Dtls::new(&config.certificate, config.remote_fingerprint, now)),
             state: State::Connecting {
@@ -154,7 +164,35 @@ impl Transport {
             srtp: None,
             transmits: VecDeque::new(),
             events: VecDeque::new(),
-        }
+            face: Face::default(),
+        };
+        transport.show_face();
+        transport
+    }
+
+    /// To be called at the end of whatever touches ICE, DTLS or the state.
+    fn show_face(&mut self) {
+        let selected = self.ice.selected();
+        let connecting = match self.state {
+            State::Connecting { deadline, .. } => Some((deadline, "transport did not connect")),
+            State::Connected | State::Disconnected | State::Closed => None,
+        };
+        let due = [
+            connecting,
+            self.ice.poll_timeout().map(|at| (at, "path lost consent")),
+            self.dtls.poll_timeout().map(|at| (at, "dtls flight")),
+        ];
+        self.face = Face {
+            selected,
+            changes: self
+                .face
+                .changes
+                .wrapping_add(u32::from(selected != self.face.selected)),
+            due: match self.state {
+                State::Closed => None,
+                _ => due.into_iter().flatten().min_by_key(|(at, _)| *at),
+            },
+        };
     }
 
     /// Takes a datagram that [`crate::demux`] says is STUN. It may have to be answered even when it is rejected.
@@ -180,6 +218,7 @@ impl Transport {
             }
         }
         self.report_paths();
+        self.show_face();
         outcome
     }
 
@@ -197,6 +236,7 @@ impl Transport {
             .dtls
             .handle_datagram(datagram, now, &mut |bytes| transmit(transmits, path, bytes));
         self.handle_dtls_event(event, now);
+        self.show_face();
         if self.state == State::Closed {
             Err(DtlsRejected::Closed)
         } else {
@@ -295,27 +335,19 @@ impl Transport {
     }
 
     /// When [`Self::handle_timeout`] must be called, and what for.
-    pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        let connecting = match self.state {
-            State::Connecting { deadline, .. } => Some((deadline, "transport did not connect")),
-            State::Connected | State::Disconnected => None,
-            State::Closed => return None,
-        };
-        [
-            connecting,
-            self.ice.poll_timeout().map(|at| (at, "path lost consent")),
-            self.dtls.poll_timeout().map(|at| (at, "dtls flight")),
-        ]
-        .into_iter()
-        .flatten()
-        .min_by_key(|(at, _)| *at)
+    #[inline]
+    pub(crate) const fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        self.face.due
     }
 
     /// Does what is due at `now`; calling early does no harm.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         match self.state {
             State::Closed => return,
-            State::Connecting { deadline, .. } if now >= deadline => return self.end(CloseReason::ConnectTimeout),
+            State::Connecting { deadline, .. } if now >= deadline => {
+                self.end(CloseReason::ConnectTimeout);
+                return self.show_face();
+            }
             State::Connecting { .. } | State::Connected | State::Disconnected => {}
         }
         self.ice.handle_timeout(now);
@@ -329,6 +361,7 @@ impl Transport {
             }
         });
         self.handle_dtls_event(event, now);
+        self.show_face();
     }
 
     fn note_lost_paths(&mut self) {
@@ -340,8 +373,23 @@ impl Transport {
 
     /// Where to send media: the nominated path, before nomination the validated path that DTLS came from or the first one.
     #[inline]
-    pub(crate) fn selected_path(&self) -> Option<Path> {
-        self.ice.selected()
+    pub(crate) const fn selected_path(&self) -> Option<Path> {
+        self.face.selected
+    }
+
+    /// See [`crate::member::Member::touch`].
+    #[inline]
+    pub(crate) fn touch(&self) {
+        std::hint::black_box((self.face.changes, self.face.due.is_some(), self.srtp.is_some()));
+        if let Some((_, sealer)) = &self.srtp {
+            sealer.touch();
+        }
+    }
+
+    /// Another number whenever [`Self::selected_path`] has changed.
+    #[inline]
+    pub(crate) const fn path_changes(&self) -> u32 {
+        self.face.changes
     }
 
     /// The validated paths, in no order: those of which the owner was told by [`TransportEvent::NewPath`] and not since by
@@ -362,6 +410,7 @@ impl Transport {
         if let State::Connecting { deadline, .. } = &mut self.state {
             *deadline = now + CONNECT_TIMEOUT;
         }
+        self.show_face();
     }
 
     /// The connection of a path is gone: nothing can come or leave by it any more.
@@ -369,6 +418,7 @@ impl Transport {
         self.ice.drop_path(path);
         self.report_paths();
         self.note_lost_paths();
+        self.show_face();
     }
 
     /// Whether media can be sent now: keys are in place and a path has consent.
@@ -388,6 +438,7 @@ impl Transport {
             }
         });
         self.end(CloseReason::ClosedByUs);
+        self.show_face();
     }
 }
 

@@ -168,6 +168,12 @@ impl Controller {
         }
     }
 
+    /// See [`crate::member::Member::touch`].
+    #[inline]
+    pub(crate) fn touch(&self) {
+        self.hot.sent.touch();
+    }
+
     /// Takes in a transport-wide feedback.
     pub(crate) fn handle_feedback(&mut self, feedback: &TransportFeedback<'_>, now: Instant) {
         let raw = i64::from(feedback.reference_time);

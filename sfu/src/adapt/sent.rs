@@ -109,6 +109,12 @@ impl SentHistory {
         self.settled = self.next;
     }
 
+    /// See [`crate::member::Member::touch`].
+    #[inline]
+    pub(crate) fn touch(&self) {
+        std::hint::black_box(self.entries[self.place(self.next)].sent);
+    }
+
     fn push(&mut self, entry: Entry) {
         let place = self.place(self.next);
         self.entries[place] = entry;

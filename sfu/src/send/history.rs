@@ -1,9 +1,10 @@
 //! What left under which sequence number.
 
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use crate::media::Layer;
-use crate::ring::RingIndex;
+use crate::ring::{RingIndex, RingMark};
 use crate::send::forwarder::Offsets;
 
 /// A packet that was sent.
@@ -11,22 +12,55 @@ use crate::send::forwarder::Offsets;
 pub(super) struct Sent {
     /// Our wide sequence number.
     pub(super) sequence: u64,
-    /// Where its payload is.
-    pub(super) index: RingIndex,
+    /// Where its payload is, if the ring still has it.
+    pub(super) mark: RingMark,
     /// What was added to its numbers.
     pub(super) offsets: Offsets,
     /// Which ring it is in.
     pub(super) layer: Option<Layer>,
     /// How often it was resent.
     pub(super) resends: u8,
-    /// When it was last sent, in milliseconds since the history was made. Wraps after 49 days.
-    last_sent: u32,
+    /// See [`Entry::last_sent`].
+    last_sent: u16,
 }
+
+/// The same as it is kept: most of what a viewer costs in memory is these, and each packet touches one that is cold by then.
+#[derive(Clone, Copy)]
+struct Entry {
+    /// How often the sequence numbers have gone round the history, counted from one; `None`: nothing is here. Enough for 300 years.
+    lap: Option<NonZeroU32>,
+    /// Both halves of a [`RingMark`].
+    count: u32,
+    timestamp: u32,
+    picture_id: u16,
+    /// When it was last sent, in milliseconds since the history was made. Wraps after 65 s, long after anybody asks for a packet.
+    last_sent: u16,
+    serial: u8,
+    tl0: u8,
+    layer: Option<Layer>,
+    resends: u8,
+}
+
+impl Entry {
+    const EMPTY: Self = Self {
+        lap: None,
+        count: 0,
+        timestamp: 0,
+        picture_id: 0,
+        last_sent: 0,
+        serial: 0,
+        tl0: 0,
+        layer: None,
+        resends: 0,
+    };
+}
+
+const _SMALL: () = assert!(size_of::<Entry>() == 20);
 
 /// The last packets of a slot, by sequence number. Sized once.
 pub(super) struct History {
     /// Place of `sequence` is `sequence % len`; a later number takes the place of an earlier one, never the other way round.
-    slots: Box<[Option<Sent>]>,
+    entries: Box<[Entry]>,
     epoch: Instant,
 }
 
@@ -35,7 +69,7 @@ impl History {
     pub(super) fn new(len: usize, epoch: Instant) -> Self {
         assert!(len.is_power_of_two(), "the lengths are constants of `limits`");
         Self {
-            slots: vec![None; len].into_boxed_slice(),
+            entries: vec![Entry::EMPTY; len].into_boxed_slice(),
             epoch,
         }
     }
@@ -52,26 +86,45 @@ impl History {
         now: Instant,
     ) -> bool {
         let last_sent = self.millis(now);
-        let slot = self.slot(sequence);
-        if self.slots[slot].is_some_and(|sent| sent.sequence >= sequence) {
+        let lap = self.lap(sequence);
+        let place = self.place(sequence);
+        let entry = &mut self.entries[place];
+        if entry.lap >= lap {
             return false;
         }
-        self.slots[slot] = Some(Sent {
-            sequence,
-            index,
-            offsets,
+        let RingMark { count, serial } = index.mark();
+        *entry = Entry {
+            lap,
+            count,
+            timestamp: offsets.timestamp,
+            picture_id: offsets.picture_id,
+            last_sent,
+            serial,
+            tl0: offsets.tl0,
             layer,
             resends: 0,
-            last_sent,
-        });
+        };
         true
     }
 
     /// The packet sent under a number, if it is remembered.
-    pub(super) fn get(&self, sequence: u64) -> Option<&Sent> {
-        self.slots[self.slot(sequence)]
-            .as_ref()
-            .filter(|sent| sent.sequence == sequence)
+    pub(super) fn get(&self, sequence: u64) -> Option<Sent> {
+        let entry = &self.entries[self.place(sequence)];
+        (entry.lap == self.lap(sequence)).then(|| Sent {
+            sequence,
+            mark: RingMark {
+                count: entry.count,
+                serial: entry.serial,
+            },
+            offsets: Offsets {
+                timestamp: entry.timestamp,
+                picture_id: entry.picture_id,
+                tl0: entry.tl0,
+            },
+            layer: entry.layer,
+            resends: entry.resends,
+            last_sent: entry.last_sent,
+        })
     }
 
     /// How long ago a remembered packet was last sent, to the millisecond.
@@ -81,20 +134,32 @@ impl History {
 
     /// Notes that a remembered packet was sent again.
     pub(super) fn note_resent(&mut self, sequence: u64, now: Instant) {
-        let last_sent = self.millis(now);
-        let slot = self.slot(sequence);
-        if let Some(sent) = self.slots[slot].as_mut().filter(|sent| sent.sequence == sequence) {
-            sent.resends = sent.resends.saturating_add(1);
-            sent.last_sent = last_sent;
+        let (lap, last_sent) = (self.lap(sequence), self.millis(now));
+        let place = self.place(sequence);
+        let entry = &mut self.entries[place];
+        if entry.lap == lap {
+            entry.resends = entry.resends.saturating_add(1);
+            entry.last_sent = last_sent;
         }
     }
 
-    const fn slot(&self, sequence: u64) -> usize {
-        sequence as usize & (self.slots.len() - 1)
+    /// See [`crate::member::Member::touch`].
+    #[inline]
+    pub(super) fn touch(&self, sequence: u64) {
+        std::hint::black_box(self.entries[self.place(sequence)].count);
     }
 
-    fn millis(&self, now: Instant) -> u32 {
-        now.saturating_duration_since(self.epoch).as_millis() as u32
+    const fn place(&self, sequence: u64) -> usize {
+        sequence as usize & (self.entries.len() - 1)
+    }
+
+    /// Never `None`, before the end of the numbers.
+    const fn lap(&self, sequence: u64) -> Option<NonZeroU32> {
+        NonZeroU32::new((sequence >> self.entries.len().trailing_zeros()) as u32 + 1)
+    }
+
+    fn millis(&self, now: Instant) -> u16 {
+        now.saturating_duration_since(self.epoch).as_millis() as u16
     }
 }
 
@@ -111,11 +176,6 @@ mod tests {
         };
         let start = testing::start();
         (History::new(4, start), Ring::new(size, 0).end(), start)
-    }
-
-    #[test]
-    fn an_entry_is_small() {
-        assert_eq!(size_of::<Option<Sent>>(), 32);
     }
 
     #[test]
@@ -136,7 +196,7 @@ mod tests {
         let (mut history, index, start) = history();
         let later = start + Duration::from_millis(250);
         assert!(history.claim(5, index, Offsets::default(), None, start));
-        let age = |history: &History| history.age(history.get(5).unwrap(), later);
+        let age = |history: &History| history.age(&history.get(5).unwrap(), later);
         assert_eq!(age(&history), Duration::from_millis(250));
         history.note_resent(5, later);
         assert_eq!(age(&history), Duration::ZERO);

@@ -11,7 +11,7 @@ const UNKNOWN_ROUND_TRIP: Duration = Duration::from_millis(50);
 /// Packets are not repeated faster than this however short the round trip.
 const LEAST_REPEAT: Duration = Duration::from_millis(10);
 
-/// The queue of one slot. Sized once.
+/// The queue of one slot. It grows with the first requests, up to its bound: most viewers ask for little or nothing.
 #[derive(Debug)]
 pub(super) struct Resends {
     waiting: VecDeque<u64>,
@@ -21,7 +21,7 @@ impl Resends {
     /// An empty queue.
     pub(super) fn new() -> Self {
         Self {
-            waiting: VecDeque::with_capacity(limits::MAX_PENDING_RESENDS),
+            waiting: VecDeque::new(),
         }
     }
 

@@ -480,6 +480,24 @@ impl Subscription {
         self.reports.handle(heard, self.forwarder.holes(), now);
     }
 
+    /// See [`crate::member::Member::touch`]. The subscription itself first; what it points at a step later.
+    #[inline]
+    pub(crate) fn touch(&self) {
+        std::hint::black_box((
+            self.config.ssrc.0,
+            matches!(self.flow, Flow::Idle),
+            self.forwarder.next_sequence(),
+            self.counters.packets,
+            self.next_rtx_sequence,
+        ));
+    }
+
+    /// The second step.
+    #[inline]
+    pub(crate) fn touch_history(&self) {
+        self.history.touch(self.forwarder.next_sequence());
+    }
+
     /// What was negotiated.
     pub(crate) const fn config(&self) -> &SlotConfig {
         &self.config

@@ -343,6 +343,13 @@ impl Sealer {
         self.profile
     }
 
+    /// See `Member::touch`.
+    #[inline]
+    pub(crate) fn touch(&self) {
+        std::hint::black_box(self.rtcp_index);
+        self.rtp.touch();
+    }
+
     /// Seals the RTP packet in `buffer[..plain_len]` in place; `header_len` is its header with CSRCs and extension. `buffer`
     /// must be longer than the packet by [`Profile::rtp_overhead`]. Returns the length to send.
     ///

@@ -30,6 +30,12 @@ impl<S> Streams<S> {
         self.states.get_mut(self.recent)
     }
 
+    /// See [`crate::member::Member::touch`].
+    #[inline]
+    pub(super) fn touch(&self) {
+        std::hint::black_box(self.ssrcs.first());
+    }
+
     /// Adds a stream that [`Self::get_mut`] did not find.
     pub(super) fn insert(&mut self, ssrc: u32, state: S) -> Result<(), Full> {
         if self.ssrcs.len() >= crate::limits::MAX_SSRCS {

@@ -23,6 +23,7 @@ impl Transport {
     pub(crate) fn connect_with(&mut self, keys: &[u8; 88], now: Instant) {
         let (profile, keys) = (Profile::AeadAes256Gcm, keys.to_vec().into());
         self.handle_dtls_event(Some(DtlsEvent::Connected { profile, keys }), now);
+        self.show_face();
     }
 }
 

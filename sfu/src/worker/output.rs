@@ -9,7 +9,7 @@ use crate::batch::{Cargo, Envelope, Run, Transmit};
 use crate::counters::Count;
 use crate::limits;
 use crate::media::Kind;
-use crate::member::{Filled, MemberKey};
+use crate::member::{Filled, MemberKey, Touch};
 use crate::receive::Cause;
 use crate::send::Leaving;
 
@@ -120,6 +120,11 @@ impl Worker {
         }
         self.offer_new_packets(Frames::Whole, now);
         while let Some(key) = self.pending.front().copied() {
+            for (ahead, step) in [(3, Touch::Member), (2, Touch::Slots), (1, Touch::Histories)] {
+                if let Some(member) = self.pending.get(ahead).and_then(|key| self.members.get(key.0)) {
+                    member.touch(step);
+                }
+            }
             let Some(member) = self.members.get_mut(key.0) else {
                 self.pending.pop_front();
                 continue;

@@ -28,7 +28,7 @@ impl Subscription {
             };
             match self.history.get(sequence) {
                 Some(sent) if self.config.rtx_ssrc.is_some() => {
-                    self.resends.ask(sent, &self.history, self.reports.round_trip(), now);
+                    self.resends.ask(&sent, &self.history, self.reports.round_trip(), now);
                 }
                 // Under SRTP a packet cannot be sent twice under one number.
                 Some(_) => self.lost_picture(sequence),
@@ -42,7 +42,7 @@ impl Subscription {
     fn is_repairable(&self, sequence: u64, now: Instant) -> bool {
         (sequence + 1..=sequence + HOLE_SCAN)
             .find_map(|later| self.history.get(later))
-            .is_some_and(|later| self.history.age(later, now) < limits::REPAIR_WINDOW)
+            .is_some_and(|later| self.history.age(&later, now) < limits::REPAIR_WINDOW)
     }
 
     /// The receiver lacks a packet that it will not get.
@@ -77,11 +77,11 @@ impl Subscription {
     ) -> Option<Written> {
         let ssrc = self.config.rtx_ssrc?;
         while let Some(sequence) = self.resends.next() {
-            let Some(sent) = self.history.get(sequence).copied() else {
+            let Some(sent) = self.history.get(sequence) else {
                 self.lost_picture(sequence);
                 continue;
             };
-            let Some(Read::Packet(stored, payload)) = source.ring(sent.layer).map(|ring| ring.read(sent.index)) else {
+            let Some((stored, payload)) = source.ring(sent.layer).and_then(|ring| ring.find(sent.mark)) else {
                 self.lost_picture(sequence);
                 continue;
             };

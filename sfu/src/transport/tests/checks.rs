@@ -110,7 +110,7 @@ fn the_nominated_path_is_used_and_before_that_the_one_dtls_comes_from() {
         pair.now += Duration::from_secs(4);
         pair.server.ice.handle_timeout(pair.now);
     }
-    assert_eq!(pair.server.selected_path(), Some(path(1)));
+    assert_eq!(pair.server.ice.selected(), Some(path(1)));
 }
 
 #[test]
