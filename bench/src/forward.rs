@@ -15,7 +15,7 @@ use crate::offer::Line;
 use crate::report::{self, Row, figure};
 use crate::server::{Adaptation, Options};
 use crate::source::{SPREAD, Source};
-use crate::stats::micros_each;
+use crate::stats::{median, micros_each};
 use crate::target::{Elsewhere, How, Target};
 
 /// How packets leave the publisher.
@@ -168,6 +168,7 @@ struct Forwarded {
     turns_per_packet: f64,
     kib_per_viewer: f64,
     generator_us_per_packet: f64,
+    generator_processors: f64,
     #[serde(skip)]
     notes: Vec<String>,
 }
@@ -193,6 +194,7 @@ impl Row for Forwarded {
             ("turns/packet", figure(self.turns_per_packet)),
             ("KiB/viewer", figure(self.kib_per_viewer)),
             ("generator µs", figure(self.generator_us_per_packet)),
+            ("its CPUs", figure(self.generator_processors)),
         ]
     }
 
@@ -221,21 +223,34 @@ pub(crate) async fn run(plan: &Plan) -> Result<()> {
         }
     }
     report::print(&rows, &MEANING);
-    let first = rows.first().map_or(0.0, |row| row.server_us_per_packet);
-    for row in rows.iter().filter(|row| row.shards > 1) {
-        println!(
-            "{} shards: {} µs a packet against {} with {} shards; for the scaling of packets/s use --find-limit",
-            row.shards,
-            figure(row.server_us_per_packet),
-            figure(first),
-            plan.shards[0]
-        );
-    }
+    explain_shards(&rows);
     report::write_json(&rows, plan.json.as_deref())?;
     if rows.iter().any(|row| row.forwarded == 0 || row.verified == 0) {
         bail!("a run forwarded nothing that could be opened");
     }
     Ok(())
+}
+
+/// What several threads carry where each has a processor of its own, by what a packet costs. Here they share the processors with the generator,
+/// so that a search for the most packets a second ends where the machine is full.
+fn explain_shards(rows: &[Forwarded]) {
+    let cost = |shards: usize| -> Vec<f64> {
+        let of = rows.iter().filter(|row| row.shards == shards);
+        of.map(|row| row.server_us_per_packet).collect()
+    };
+    let mut several: Vec<usize> = rows.iter().map(|row| row.shards).filter(|shards| *shards > 1).collect();
+    several.sort_unstable();
+    several.dedup();
+    let one = cost(1);
+    for shards in several.into_iter().filter(|_| !one.is_empty()) {
+        let (one, each) = (median(&one), median(&cost(shards)));
+        println!(
+            "{shards} shards: {} µs a packet against {} with one: by cost {:.2} × as many packets where each has a processor of its own",
+            figure(each),
+            figure(one),
+            shards as f64 * one / each
+        );
+    }
 }
 
 /// A progress bar with one message.
@@ -358,6 +373,7 @@ async fn one(plan: &Plan, viewers: usize, shards: usize) -> Result<Forwarded> {
                 / 1_024.0
                 / (viewers * shards) as f64,
             generator_us_per_packet: micros_each(measured.own.all, seen.received),
+            generator_processors: measured.share(measured.own.all),
             notes: measured.limits(),
         })
     })

@@ -74,9 +74,10 @@ enum What {
         /// The part that may be lost in that search.
         #[arg(long, default_value_t = 0.01)]
         max_loss: f64,
-        /// Whether the server adapts what it sends to each path. `off` is for measuring.
-        #[arg(long, value_enum, default_value = "on")]
-        adaptation: server::Adaptation,
+        /// Whether the server adapts what it sends to each path. `off` is for measuring. Default: on; off with --find-limit, because loss
+        /// makes adaptation send less, and the search would measure that.
+        #[arg(long, value_enum)]
+        adaptation: Option<server::Adaptation>,
         /// Whether the viewers' packets wake a thread of the generator, which is charged to the server, or it looks from time to time.
         #[arg(long, value_enum, default_value = "woken")]
         receivers: load::Receivers,
@@ -191,7 +192,11 @@ async fn run(arguments: Arguments) -> Result<()> {
                 rate,
                 shape,
                 shards,
-                adaptation,
+                adaptation: adaptation.unwrap_or(if find_limit {
+                    server::Adaptation::Off
+                } else {
+                    server::Adaptation::On
+                }),
                 receivers,
                 profile,
                 time,

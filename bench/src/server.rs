@@ -24,6 +24,12 @@ pub(crate) enum Adaptation {
     Off,
 }
 
+/// A port that was free may be taken before the server has it, by whatever else starts then: another is tried.
+const STARTS: usize = 5;
+
+/// For the links that a server prints when it listens. A debug build on a busy machine has been seen to take seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// How a server is started.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
@@ -69,6 +75,21 @@ pub(crate) fn find_binary(told: Option<PathBuf>) -> Result<PathBuf> {
 impl Server {
     /// Starts `binary` on free ports with an empty data directory.
     pub(crate) fn start(binary: &Path, options: Options) -> Result<Self> {
+        let mut failures = Vec::new();
+        while failures.len() < STARTS {
+            match Self::try_start(binary, options) {
+                Ok(server) => return Ok(server),
+                Err(error) => failures.push(format!("{error:#}")),
+            }
+        }
+        failures.dedup();
+        bail!(
+            "the server did not start, {STARTS} times: {}",
+            failures.join("; then: ")
+        )
+    }
+
+    fn try_start(binary: &Path, options: Options) -> Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let Options { shards, adaptation } = options;
@@ -89,13 +110,14 @@ impl Server {
                  [media]\nshards = {shards}\n{adaptation}[limits]\nviewers_per_visit = 5000\n[log]\nfilter = \"warn\"\n"
             ),
         )?;
+        let errors = data.join("stderr");
         let mut child = Command::new(binary)
             .args(["serve", "--config"])
             .arg(&config)
             .arg("--data")
             .arg(&data)
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(std::fs::File::create(&errors)?)
             .spawn()
             .with_context(|| format!("starting {}", binary.display()))?;
         let stdout = child.stdout.take().context("the server's output")?;
@@ -114,9 +136,11 @@ impl Server {
                 }
             }
         });
-        is_ready
-            .recv_timeout(Duration::from_secs(30))
-            .context("the server did not print its links")?;
+        // A server that ends lets go of its output, which ends the wait.
+        if is_ready.recv_timeout(PATIENCE).is_err() {
+            let said = std::fs::read_to_string(&errors).unwrap_or_default();
+            bail!("it printed no links, and said: {}", said.trim());
+        }
         Ok(server)
     }
 
