@@ -110,7 +110,7 @@ impl History {
     /// The packet sent under a number, if it is remembered.
     pub(super) fn get(&self, sequence: u64) -> Option<Sent> {
         let entry = &self.entries[self.place(sequence)];
-        (entry.lap == self.lap(sequence)).then(|| Sent {
+        (entry.lap == self.lap(sequence)).then_some(Sent {
             sequence,
             mark: RingMark {
                 count: entry.count,
