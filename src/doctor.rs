@@ -166,7 +166,7 @@ fn ports(facts: &Facts, say: &mut impl FnMut(&'static str, String)) {
             Port::Forbidden => say(
                 "port",
                 format!(
-                    "this user may not open {name} port {port}; give the program the right to it: setcap cap_net_bind_service=+ep, or AmbientCapabilities=CAP_NET_BIND_SERVICE in its systemd unit."
+                    "this user may not open {name} port {port}; have systemd open it (housecall.socket), or give the program the right to it: setcap cap_net_bind_service=+ep, or AmbientCapabilities=CAP_NET_BIND_SERVICE in its systemd unit."
                 ),
             ),
             Port::NotHere => {

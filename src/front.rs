@@ -59,9 +59,13 @@ struct Arrival {
     shard: usize,
 }
 
-/// Serves connections of all listeners, one for each shard, until `shutdown` is done; then accepts no more, lets HTTP requests in progress
+/// Serves connections of all listeners, each for its shard, until `shutdown` is done; then accepts no more, lets HTTP requests in progress
 /// finish for a few seconds, and returns. Media connections end with the media core.
-pub(crate) async fn serve(listeners: Vec<TcpListener>, services: Services, shutdown: impl Future<Output = ()>) {
+pub(crate) async fn serve(
+    listeners: Vec<(TcpListener, usize)>,
+    services: Services,
+    shutdown: impl Future<Output = ()>,
+) {
     let (connections, stop) = Connections::new();
     let front = Arc::new(Front {
         services,
@@ -70,7 +74,7 @@ pub(crate) async fn serve(listeners: Vec<TcpListener>, services: Services, shutd
         silent: Places::new(limits::SILENT_PER_PREFIX),
     });
     let mut accepting = JoinSet::new();
-    for (shard, listener) in listeners.into_iter().enumerate() {
+    for (listener, shard) in listeners {
         accepting.spawn(accept(Arc::clone(&front), connections.clone(), listener, shard));
     }
     drop((front, connections));

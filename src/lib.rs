@@ -21,6 +21,7 @@ use housecall_portal::text::PersonName;
 use housecall_portal::{ClinicProfile, Portal, PortalError, Web, WebSettings};
 use housecall_signaling::{Hub, HubSettings};
 use jiff::SignedDuration;
+use sd_notify::NotifyState;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -32,6 +33,7 @@ use front::tls::Certificate;
 pub use front::tls::TlsError;
 use front::{FrontMetrics, Secured, Services};
 pub use panics::log_panics;
+pub use ports::Given;
 use ports::Ports;
 
 /// Why the server did not start, or ended by itself. Each says what to do.
@@ -51,7 +53,7 @@ pub enum ServeError {
     },
     /// Ports below 1024 need a privilege.
     #[error(
-        "this user may not open {transport} port {port}. Choose a port above 1023, or give the program the right to low ports (setcap cap_net_bind_service=+ep)"
+        "this user may not open {transport} port {port}. Choose a port above 1023, have systemd open it (housecall.socket), or give the program the right to low ports (setcap cap_net_bind_service=+ep)"
     )]
     PortForbidden {
         /// TCP or UDP.
@@ -78,6 +80,11 @@ pub enum ServeError {
         #[source]
         cause: std::io::Error,
     },
+    /// The sockets of a service manager cannot be used.
+    #[error(
+        "the sockets that came with the start do not fit: {0}. Give one ListenStream and one ListenDatagram for each port in housecall.socket"
+    )]
+    Given(String),
     /// There is no certificate that could be shown.
     #[error("TLS cannot be served")]
     Tls(#[source] TlsError),
@@ -153,16 +160,21 @@ const LOCK: &str = "server.lock";
 /// How long a stop may take: telling everybody, finishing requests. Service managers kill after 90 s; people lose patience before.
 const STOP_TIME: Duration = Duration::from_secs(10);
 
-/// Runs the server until `shutdown`. Prints what its operator needs to know on `out`.
+/// Runs the server until `shutdown`, on the sockets that were given or on its own. Tells a service manager that asked for it. Prints what its operator needs to know on `out`.
 ///
 /// # Errors
 /// [`ServeError`]: nothing was started, or everything was stopped again.
-pub async fn run(config: Config, out: &mut impl Write, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
+pub async fn run(
+    config: Config,
+    given: Given,
+    out: &mut impl Write,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
     let Ports {
         listeners,
         media,
         address,
-    } = ports::bind(&config)?;
+    } = ports::open(&config, given)?;
     let certificate =
         Certificate::open(&config.tls, &config.data_dir, certificate_names(&config)).map_err(ServeError::Tls)?;
     // Before anything is opened: opening brings the database up to date, under the feet of whoever else serves it.
@@ -191,7 +203,10 @@ pub async fn run(config: Config, out: &mut impl Write, shutdown: impl Future<Out
         .public_url
         .clone()
         .unwrap_or_else(|| local_origin(address, &config.tls));
-    let listeners: Result<Vec<_>, _> = listeners.into_iter().map(tokio::net::TcpListener::from_std).collect();
+    let listeners: Result<Vec<_>, std::io::Error> = listeners
+        .into_iter()
+        .map(|(listener, shard)| Ok((tokio::net::TcpListener::from_std(listener)?, shard)))
+        .collect();
     let listeners = listeners.map_err(ServeError::Runtime)?;
     let registry = prometheus::Registry::new();
     hub.register_metrics(&registry).map_err(ServeError::Metrics)?;
@@ -272,6 +287,7 @@ pub async fn run(config: Config, out: &mut impl Write, shutdown: impl Future<Out
         );
     }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), %address, "started");
+    tell_manager(NotifyState::Ready);
     let looking = tokio::spawn(doctor::at_start(Config {
         listen: address,
         ..config.clone()
@@ -286,6 +302,7 @@ pub async fn run(config: Config, out: &mut impl Write, shutdown: impl Future<Out
         }
     }
     tracing::info!("stopping");
+    tell_manager(NotifyState::Stopping);
     looking.abort();
     watching.abort_all();
     drop(stop);
@@ -295,6 +312,13 @@ pub async fn run(config: Config, out: &mut impl Write, shutdown: impl Future<Out
         Err(_) => tracing::warn!("stopped before everybody could be told"),
     }
     Ok(())
+}
+
+/// Says so to the service manager (`sd_notify(3)`), if there is one that asked.
+fn tell_manager(state: NotifyState<'_>) {
+    if let Err(cause) = sd_notify::notify(&[state]) {
+        tracing::warn!(%cause, "the service manager cannot be told");
+    }
 }
 
 /// Makes this the only server on the data, until the file is closed, be it by a kill. Makes the directory, for this user alone,

@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use args::{Cli, Command, Ops, Visit};
+use housecall::Given;
 use housecall::config::{Config, LogFormat};
 
 fn main() -> ExitCode {
@@ -37,10 +38,15 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
     housecall::log_panics();
 
     let (out, hints) = (&mut io::stdout().lock(), &mut io::stderr());
+    // Before there are threads: it is taken out of the environment.
+    let given = match &command {
+        Command::Serve(_) => Given::from_environment()?,
+        _ => Given::default(),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let code = runtime.block_on(async {
         match command {
-            Command::Serve(_) => housecall::run(config, out, stop_signal()?).await?,
+            Command::Serve(_) => housecall::run(config, given, out, stop_signal()?).await?,
             Command::Doctor(_) => {
                 let is_well = housecall::doctor(&config, out).await?;
                 return anyhow::Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE });

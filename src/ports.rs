@@ -1,9 +1,11 @@
 //! One port number for everything, on TCP and on UDP; further shards have the ports after it.
 
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use housecall_sfu::{RelayUrls, Settings, Streams};
+use listenfd::ListenFd;
+use socket2::Socket;
 
 use crate::ServeError;
 use crate::config::{Config, Tls};
@@ -12,17 +14,54 @@ use crate::config::{Config, Tls};
 /// row that are all taken means that there is something else wrong.
 const TRIES: usize = 16;
 
+/// Sockets that whoever started the program opened for it, as systemd does (`sd_listen_fds(3)`). Then nothing is bound here.
+#[derive(Debug, Default)]
+pub struct Given {
+    tcp: Vec<TcpListener>,
+    udp: Vec<UdpSocket>,
+}
+
+impl Given {
+    /// Takes those that came with the start. To be asked once, before there are threads.
+    ///
+    /// # Errors
+    /// [`ServeError::Given`] if one is neither TCP nor UDP.
+    pub fn from_environment() -> Result<Self, ServeError> {
+        let mut passed = ListenFd::from_env();
+        let mut given = Self::default();
+        for index in 0..passed.len() {
+            if let Ok(Some(listener)) = passed.take_tcp_listener(index) {
+                given.tcp.push(listener);
+            } else if let Ok(Some(socket)) = passed.take_udp_socket(index) {
+                given.udp.push(socket);
+            } else {
+                return Err(ServeError::Given(format!(
+                    "the one at place {index} is neither TCP nor UDP"
+                )));
+            }
+        }
+        Ok(given)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.tcp.is_empty() && self.udp.is_empty()
+    }
+}
+
 /// What was bound: the TCP listeners, the running media core, and the port they share.
 pub(crate) struct Ports {
-    /// One for each shard, in their order.
-    pub(crate) listeners: Vec<TcpListener>,
+    /// Each with its shard: one for every shard, in their order, and further ones that were given.
+    pub(crate) listeners: Vec<(TcpListener, usize)>,
     pub(crate) media: housecall_sfu::Running,
     /// Where both listen; further shards have the ports after it.
     pub(crate) address: SocketAddr,
 }
 
-/// Binds both, or neither.
-pub(crate) fn bind(config: &Config) -> Result<Ports, ServeError> {
+/// Takes what was given, or binds both, or neither.
+pub(crate) fn open(config: &Config, given: Given) -> Result<Ports, ServeError> {
+    if !given.is_empty() {
+        return take(config, given);
+    }
     let chosen_by_kernel = config.listen.port() == 0;
     for _ in 1..TRIES {
         match bind_once(config) {
@@ -36,7 +75,63 @@ pub(crate) fn bind(config: &Config) -> Result<Ports, ServeError> {
 fn bind_once(config: &Config) -> Result<Ports, ServeError> {
     let first = listen(config.listen)?;
     let address = first.local_addr().map_err(ServeError::Runtime)?;
-    let settings = Settings {
+    let media = housecall_sfu::start(&settings(config, address)).map_err(|cause| match cause {
+        housecall_sfu::StartError::Bind { address, source } => refused("UDP", address, source),
+        other => ServeError::Media(other),
+    })?;
+    let further = media.addresses.iter().skip(1).map(|address| listen(*address));
+    let listeners: Result<Vec<_>, _> = std::iter::once(Ok(first)).chain(further).collect();
+    Ok(Ports {
+        listeners: listeners?.into_iter().zip(0..).collect(),
+        media,
+        address,
+    })
+}
+
+/// With what was given: a UDP socket for each shard, a TCP socket with the same port for each of them, and perhaps more of TCP (port 80), which
+/// the first shard gets.
+fn take(config: &Config, given: Given) -> Result<Ports, ServeError> {
+    let local = |socket: std::io::Result<SocketAddr>| socket.map_err(ServeError::Runtime);
+    let Given { mut tcp, udp } = given;
+    let Some(first) = udp.first() else {
+        return Err(ServeError::Given("there is no UDP socket".to_owned()));
+    };
+    let address = local(first.local_addr())?;
+    if udp.len() != config.shards {
+        let problem = format!("there are {} UDP sockets for {} media.shards", udp.len(), config.shards);
+        return Err(ServeError::Given(problem));
+    }
+    if config.listen.port() != 0 && config.listen.port() != address.port() {
+        let problem = format!(
+            "the first is for port {}, but `listen` names port {}",
+            address.port(),
+            config.listen.port()
+        );
+        return Err(ServeError::Given(problem));
+    }
+    let mut listeners = Vec::new();
+    for (shard, socket) in udp.iter().enumerate() {
+        let port = local(socket.local_addr())?.port();
+        let is_its = |listener: &TcpListener| listener.local_addr().is_ok_and(|address| address.port() == port);
+        let Some(index) = tcp.iter().position(is_its) else {
+            return Err(ServeError::Given(format!("there is no TCP socket for port {port}")));
+        };
+        listeners.push((tcp.remove(index), shard));
+    }
+    listeners.extend(tcp.into_iter().map(|listener| (listener, 0)));
+    for (listener, _) in &listeners {
+        listener.set_nonblocking(true).map_err(ServeError::Runtime)?;
+    }
+    let sockets = udp.into_iter().map(Socket::from).collect();
+    Ok(Ports {
+        listeners,
+        media: housecall_sfu::start_on(&settings(config, address), sockets).map_err(ServeError::Media)?,
+        address,
+    })
+}
+
+fn settings(config: &Config, address: SocketAddr) -> Settings {
+    Settings {
         listen: address,
         public_addresses: config.public_addresses.clone(),
         shards: config.shards,
@@ -51,18 +146,7 @@ fn bind_once(config: &Config) -> Result<Ports, ServeError> {
         } else {
             housecall_sfu::Adaptation::Off
         },
-    };
-    let media = housecall_sfu::start(&settings).map_err(|cause| match cause {
-        housecall_sfu::StartError::Bind { address, source } => refused("UDP", address, source),
-        other => ServeError::Media(other),
-    })?;
-    let further = media.addresses.iter().skip(1).map(|address| listen(*address));
-    let listeners = std::iter::once(Ok(first)).chain(further).collect::<Result<_, _>>()?;
-    Ok(Ports {
-        listeners,
-        media,
-        address,
-    })
+    }
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {

@@ -4,7 +4,11 @@
 //! send · commands · a step of a handshake · tell events. Each step has a budget, so that none starves the others, and media goes first:
 //! however many people join, forwarding waits for two offers and one step of a handshake at most.
 
-#![expect(clippy::disallowed_methods, reason = "this is the driver: its threads and waits")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "this is the driver: its threads, waits and sockets"
+)]
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -18,6 +22,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use housecall_turn::{Bindings, Config, Peers, Quotas, RelayAddresses, Secret, Server, UnixSeconds};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use socket2::Socket;
 use tokio::sync::mpsc;
 
 use crate::api::{Event, NegotiateError, RelayAccess};
@@ -87,6 +92,21 @@ pub struct Running {
 /// # Errors
 /// [`StartError`] when a socket, a thread or the certificate cannot be had, or `settings` cannot work.
 pub fn start(settings: &Settings) -> Result<Running, StartError> {
+    start_on(settings, Vec::new())
+}
+
+/// As [`start`], on sockets that were bound before, e.g. by a service manager: one for each shard, in their order. With none, each shard binds
+/// its own.
+///
+/// # Errors
+/// As [`start`], and [`StartError::Settings`] for another number of sockets.
+pub fn start_on(settings: &Settings, sockets: Vec<Socket>) -> Result<Running, StartError> {
+    if !sockets.is_empty() && sockets.len() != settings.shards {
+        return Err(StartError::Settings(
+            "there must be one socket for each of media.shards",
+        ));
+    }
+    let mut sockets = sockets.into_iter();
     if settings.shards == 0 || settings.shards > limits::MAX_SHARDS {
         return Err(StartError::Settings("media.shards must be between 1 and 64"));
     }
@@ -101,7 +121,11 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let mut addresses = Vec::with_capacity(settings.shards);
     for index in 0..settings.shards {
         let address = shard_address(settings.listen, index);
-        let socket = MediaSocket::bind(address).map_err(|source| StartError::Bind { address, source })?;
+        let socket = match sockets.next() {
+            Some(socket) => MediaSocket::of(socket),
+            None => MediaSocket::bind(address),
+        };
+        let socket = socket.map_err(|source| StartError::Bind { address, source })?;
         let local = socket.local();
         addresses.push(local);
         let wall = clock();

@@ -60,7 +60,7 @@ pub use api::{
     QualityChange, RelayAccess, Slot, SlotStats, Snapshot, TrackChange, UplinkChange, UplinkLayer,
 };
 pub use counters::Metrics;
-pub use driver::{Running, StartError, start};
+pub use driver::{Running, StartError, start, start_on};
 pub use handle::Sfu;
 pub use ids::{Mid, ParticipantId, PayloadType, RelayUserId, Rid, RoomId, Ssrc, TrackId};
 pub use media::{Bitrate, Codec, Kind, Layer, Target};

@@ -118,18 +118,28 @@ impl MediaSocket {
             socket.set_only_v6(address.ip() != IpAddr::V6(Ipv6Addr::UNSPECIFIED))?;
         }
         socket.bind(&address.into())?;
+        Self::of(socket)
+    }
+
+    /// Takes one that is bound, and sets it up.
+    pub(crate) fn of(socket: Socket) -> io::Result<Self> {
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         // The kernel may grant less (net.core.rmem_max); that is no error, only less slack in a burst.
-        let _ = state.set_recv_buffer_size(UdpSockRef::from(&socket), limits::SOCKET_BUFFER_BYTES);
-        let _ = state.set_send_buffer_size(UdpSockRef::from(&socket), limits::SOCKET_BUFFER_BYTES);
+        // Whoever bound it may have had the right to more.
+        if socket.recv_buffer_size()? < limits::SOCKET_BUFFER_BYTES {
+            let _ = state.set_recv_buffer_size(UdpSockRef::from(&socket), limits::SOCKET_BUFFER_BYTES);
+        }
+        if socket.send_buffer_size()? < limits::SOCKET_BUFFER_BYTES {
+            let _ = state.set_send_buffer_size(UdpSockRef::from(&socket), limits::SOCKET_BUFFER_BYTES);
+        }
         let local = socket
             .local_addr()?
             .as_socket()
             .ok_or_else(|| io::Error::other("the media socket has no IP address"))?;
         Ok(Self {
             segmentation: Segmentation::Used,
-            has_address: !address.ip().is_unspecified(),
-            is_v6: address.is_ipv6(),
+            has_address: !local.ip().is_unspecified(),
+            is_v6: local.is_ipv6(),
             local,
             buffers: (0..RECEIVE_BUFFERS)
                 .map(|_| vec![0; RECEIVE_BUFFER].into_boxed_slice())
@@ -228,10 +238,36 @@ mod tests {
 
     /// Tested with a socket that shares no code with it.
     fn exchange(bind: &str, from: &str) {
-        let Ok(mut socket) = MediaSocket::bind(bind.parse().expect("address")) else {
+        let Ok(socket) = MediaSocket::bind(bind.parse().expect("address")) else {
             assert!(bind.contains(':') && bind.starts_with('['), "only IPv6 may be missing");
             return;
         };
+        exchange_on(socket, from);
+    }
+
+    #[test]
+    fn a_socket_that_others_have_bound_is_set_up_like_ones_own() {
+        let own = MediaSocket::bind("127.0.0.1:0".parse().expect("address")).expect("a port");
+        let bound = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let given = MediaSocket::of(bound.into()).expect("set up");
+        assert_eq!(given.max_segments(), own.max_segments());
+        assert_eq!(given.state.gro_segments(), own.state.gro_segments());
+        let buffers = |socket: &MediaSocket| {
+            (
+                socket.socket.recv_buffer_size().ok(),
+                socket.socket.send_buffer_size().ok(),
+            )
+        };
+        assert_eq!(buffers(&given), buffers(&own));
+        exchange_on(given, "127.0.0.1:0");
+        // From any address: answers leave from the one that was asked.
+        exchange_on(
+            MediaSocket::of(std::net::UdpSocket::bind("0.0.0.0:0").expect("a port").into()).expect("set up"),
+            "127.0.0.2:0",
+        );
+    }
+
+    fn exchange_on(mut socket: MediaSocket, from: &str) {
         let client = std::net::UdpSocket::bind(from).expect("a loopback socket");
         let to = SocketAddr::new(client.local_addr().expect("bound").ip(), socket.local().port());
         client.send_to(b"hello", to).expect("sent on loopback");

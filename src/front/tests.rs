@@ -50,7 +50,7 @@ impl Port {
             metrics: metrics.clone(),
         };
         let (stop, stopped) = oneshot::channel::<()>();
-        let done = tokio::spawn(serve(vec![listener], services, async { drop(stopped.await) }));
+        let done = tokio::spawn(serve(vec![(listener, 0)], services, async { drop(stopped.await) }));
         Self {
             address,
             stop,

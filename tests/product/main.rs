@@ -1,6 +1,7 @@
 //! The product from outside, and the rules of the house.
 
 mod acme;
+mod activation;
 mod cli;
 mod fuzz_corpus;
 mod http;

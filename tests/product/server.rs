@@ -101,7 +101,8 @@ impl Server {
         Self::spawn(command.arg("serve").args(arguments).arg("--data").arg(data).stderr(log))
     }
 
-    fn spawn(command: &mut Command) -> Self {
+    /// Starts what becomes the program, and waits until it says that it runs.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
         let mut child = command
             .stdout(Stdio::piped())
             .spawn()

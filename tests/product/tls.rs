@@ -7,7 +7,7 @@ use futures_util::{SinkExt, StreamExt};
 use housecall_turn::stun::{AttributeType, Builder, Class, Message, Method, TransactionId};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::client::WebPkiServerVerifier;
@@ -181,16 +181,35 @@ pub(crate) async fn is_served(stream: &mut Secure) {
 
 /// Asks the relay, as a stranger does: it wants credentials.
 pub(crate) async fn is_challenged(stream: &mut Secure) {
+    stream.write_all(&allocate()).await.expect("written");
+    let mut answer = [0; 512];
+    let read = tokio::time::timeout(PATIENCE, stream.read(&mut answer)).await;
+    let read = read.expect("the relay said nothing for a long time").expect("read");
+    wants_credentials(&answer[..read]);
+}
+
+/// The same over UDP.
+pub(crate) async fn is_challenged_over_udp(address: &str) {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+    socket.connect(address).await.expect("an address");
+    socket.send(&allocate()).await.expect("sent");
+    let mut answer = [0; 512];
+    let read = tokio::time::timeout(PATIENCE, socket.recv(&mut answer)).await;
+    let read = read.expect("the relay said nothing for a long time").expect("read");
+    wants_credentials(&answer[..read]);
+}
+
+fn allocate() -> Vec<u8> {
     let mut buffer = [0; 128];
     let id = TransactionId(*b"from-outside");
     let mut builder = Builder::new(&mut buffer, Class::Request, Method::ALLOCATE, id);
     builder.attribute(AttributeType::REQUESTED_TRANSPORT, &[17, 0, 0, 0]);
     let len = builder.finish().expect("it fits");
-    stream.write_all(&buffer[..len]).await.expect("written");
-    let mut answer = [0; 512];
-    let read = tokio::time::timeout(PATIENCE, stream.read(&mut answer)).await;
-    let read = read.expect("the relay said nothing for a long time").expect("read");
-    let message = Message::parse(&answer[..read]).expect("STUN");
+    buffer[..len].to_vec()
+}
+
+fn wants_credentials(answer: &[u8]) {
+    let message = Message::parse(answer).expect("STUN");
     assert_eq!(message.error_code().map(|error| error.code), Some(401));
 }
 
