@@ -113,7 +113,7 @@ const MEANING: [&str; 2] = [
 /// Measures and prints; an error if the server is not as it was.
 pub(crate) async fn run(plan: &Plan) -> Result<()> {
     let bar = bar((plan.joins + WARM_UP) as usize)?;
-    let target = Target::ours(&plan.binary, Options::shards(1), plan.profile)?;
+    let target = Target::ours(&plan.binary, &Options::shards(1), plan.profile)?;
     let visit = target.visit()?;
     let ssrc = 0x00be_0001;
     let publisher = target.join(How::Whip, &visit, &[Line::SendVideo { ssrc }]).await?;

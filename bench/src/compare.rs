@@ -20,7 +20,7 @@ const ROUND: Duration = Duration::from_secs(1);
 /// Of each floor in a round.
 const FLOOR: Duration = Duration::from_millis(300);
 /// Before the first round: key frames, estimates and windows of load settle.
-const SETTLE: Duration = Duration::from_secs(2);
+pub(crate) const SETTLE: Duration = Duration::from_secs(2);
 /// After a change of turns, before anything is measured.
 const LEAD: Duration = Duration::from_millis(250);
 /// What is on its way at the end of a round arrives within this time.
@@ -171,7 +171,7 @@ async fn one(plan: &Plan, other: &Plan, name: &str, viewers: usize) -> Result<Co
 }
 
 /// A server's turn: its processor time for each packet that reached a viewer, in microseconds.
-fn round(running: &Running) -> Result<f64> {
+pub(crate) fn round(running: &Running) -> Result<f64> {
     let (process, threads) = running.target.process();
     running.load.pause(false);
     std::thread::sleep(LEAD);

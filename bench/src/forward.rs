@@ -279,10 +279,10 @@ pub(crate) async fn start(
     bar: &ProgressBar,
 ) -> Result<Running> {
     let options = Options {
-        shards,
         adaptation: plan.adaptation,
+        ..Options::shards(shards)
     };
-    let target = Target::new(&plan.other, &plan.binary, options, plan.profile)?;
+    let target = Target::new(&plan.other, &plan.binary, &options, plan.profile)?;
     let source = plan.shape.source(plan.rate);
     let (mut peers, mut streams, mut visits) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..shards {

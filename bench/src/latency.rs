@@ -187,7 +187,7 @@ async fn one(plan: &Plan, people: People, time: Duration) -> Result<(Measured, S
             result
         }
         People::Viewers(viewers) => {
-            let target = Target::new(&plan.other, &plan.binary, Options::shards(1), plan.profile)?;
+            let target = Target::new(&plan.other, &plan.binary, &Options::shards(1), plan.profile)?;
             let load = fan(&target, viewers, &bar).await?;
             let result = measure(&load, &target)?;
             load.stop()?;

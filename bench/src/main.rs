@@ -14,6 +14,7 @@ mod load;
 mod measure;
 mod offer;
 mod peer;
+mod pipe;
 mod report;
 mod rooms;
 mod server;
@@ -24,6 +25,7 @@ mod srtp;
 mod stats;
 mod storm;
 mod target;
+mod turn;
 mod wire;
 
 use std::path::PathBuf;
@@ -136,6 +138,18 @@ enum What {
         /// How many.
         #[arg(long, default_value_t = 20_000)]
         joins: u64,
+    },
+    /// The TURN relay, beside Debian's coturn (`turnserver`) where it is installed.
+    Turn {
+        /// Only these parts.
+        #[arg(long, value_enum, value_delimiter = ',')]
+        only: Vec<turn::Part>,
+        /// How many allocations are made and held: at most 8,000, the server's bound is 8,192.
+        #[arg(long, default_value_t = 4_000)]
+        allocations: usize,
+        /// Requests a second of the flood of strangers.
+        #[arg(long, default_value_t = 200_000)]
+        flood: u64,
     },
 }
 
@@ -267,6 +281,25 @@ async fn run(arguments: Arguments) -> Result<()> {
                 json,
             };
             churn::run(&plan).await
+        }
+        What::Turn {
+            only,
+            allocations,
+            flood,
+        } => {
+            ensure!(
+                (100..=8_000).contains(&allocations),
+                "--allocations must be between 100 and 8000"
+            );
+            let plan = turn::Plan {
+                binary,
+                only,
+                allocations,
+                flood: flood.max(1_000),
+                time,
+                json,
+            };
+            turn::run(&plan).await
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What a process has used so far, from /proc.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -59,6 +60,11 @@ impl Process {
         Self("self".to_owned())
     }
 
+    /// Its id, or `self`.
+    pub(crate) fn id(&self) -> &str {
+        &self.0
+    }
+
     /// Processor time so far; `prefix` names the threads that are also counted by themselves.
     ///
     /// Threads are read one by one, for the kernel counts nanoseconds there; a thread that has ended is missing from the sum.
@@ -95,6 +101,23 @@ impl Process {
         })
     }
 
+    /// How many UDP sockets it has.
+    pub(crate) fn udp_sockets(&self) -> Result<u64> {
+        let mut all = parse_inodes(&read(&self.file("net/udp"))?);
+        all.extend(parse_inodes(&read(&self.file("net/udp6")).unwrap_or_default()));
+        let mut count = 0;
+        for entry in std::fs::read_dir(self.file("fd"))? {
+            let Ok(target) = std::fs::read_link(entry?.path()) else {
+                continue;
+            };
+            let inode = target
+                .to_str()
+                .and_then(|name| name.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
+            count += u64::from(inode.is_some_and(|inode: u64| all.contains(&inode)));
+        }
+        Ok(count)
+    }
+
     fn file(&self, name: &str) -> std::path::PathBuf {
         Path::new("/proc").join(&self.0).join(name)
     }
@@ -117,6 +140,13 @@ fn parse_stat(text: &str) -> Option<Duration> {
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
     Some(Duration::from_millis(ticks * 10))
+}
+
+/// The inodes in a table of sockets.
+fn parse_inodes(text: &str) -> HashSet<u64> {
+    let rows = text.lines().skip(1);
+    rows.filter_map(|row| row.split_whitespace().nth(9)?.parse().ok())
+        .collect()
 }
 
 /// User, nice, system, irq, softirq and stolen time of all processors, in ticks of 10 ms; idle and waiting are left out.
@@ -150,6 +180,9 @@ mod tests {
         let machine = "cpu  10 20 30 400 50 6 7 8 9 9\ncpu0 1 1 1 1 1 1 1 1 0 0\n";
         assert_eq!(parse_machine(machine), Some(Duration::from_millis(810)));
         assert_eq!(parse_machine("cpu  1 2"), None);
+        let table = "  sl  local_address rem_address st tx_queue rx_queue tr tm->when retrnsmt uid timeout inode ref pointer drops\n \
+                     86: 0100007F:1F90 00000000:0000 07 00000000:00000000 00:00000000 00000000 0 0 30123 2 00000000abc 0\n";
+        assert_eq!(parse_inodes(table), HashSet::from([30_123]));
     }
 
     #[test]

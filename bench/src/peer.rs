@@ -2,7 +2,6 @@
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -17,6 +16,7 @@ use stun::xoraddr::XorMappedAddress;
 
 use crate::dtls::{self, Profile};
 use crate::offer::{self, Offer};
+use crate::pipe::{Pipe, Way};
 use crate::srtp::SessionKeys;
 
 /// How long a handshake may take on a machine that is busy with a hundred of them.
@@ -26,8 +26,8 @@ const RETRY: Duration = Duration::from_millis(200);
 
 /// A connected peer.
 pub(crate) struct Peer {
-    /// Connected to the server's media port.
-    pub(crate) socket: Arc<UdpSocket>,
+    /// To the server's media port.
+    pub(crate) pipe: Pipe,
     /// The keys of both directions.
     pub(crate) keys: SessionKeys,
     /// For connectivity checks.
@@ -45,7 +45,7 @@ pub(crate) struct Check {
 
 impl Peer {
     /// Connects to the server that gave this answer. It blocks for some milliseconds.
-    pub(crate) fn connect(offer: Offer, answer: &str, profile: Option<Profile>) -> Result<Self> {
+    pub(crate) fn connect(offer: Offer, answer: &str, profile: Option<Profile>, way: &Way) -> Result<Self> {
         let value = |name: &str| {
             answer
                 .lines()
@@ -67,20 +67,13 @@ impl Peer {
         };
         // We offered actpass: the answer decides who begins (RFC 8842 §5.3).
         let client = !matches!(value("a=setup:"), Ok("active"));
-        let local: IpAddr = match server.ip() {
-            IpAddr::V4(ip) if ip.is_loopback() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        let pipe = match way {
+            Way::Direct => Pipe::plain(direct(server)?),
+            Way::Relayed(ways) => ways.open(server)?,
         };
-        let socket = UdpSocket::bind((local, 0)).context("a UDP socket for a peer")?;
-        socket.connect(server)?;
-        socket.set_read_timeout(Some(RETRY))?;
-        let keys = handshake(&socket, &check, client, profile)?;
-        Ok(Self {
-            socket: Arc::new(socket),
-            keys,
-            check,
-        })
+        pipe.socket.set_read_timeout(Some(RETRY))?;
+        let keys = handshake(&pipe, &check, client, profile)?;
+        Ok(Self { pipe, keys, check })
     }
 }
 
@@ -128,21 +121,32 @@ impl Check {
     }
 }
 
-fn handshake(socket: &UdpSocket, check: &Check, client: bool, profile: Option<Profile>) -> Result<SessionKeys> {
+fn direct(server: SocketAddr) -> Result<UdpSocket> {
+    let local: IpAddr = match server.ip() {
+        IpAddr::V4(ip) if ip.is_loopback() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((local, 0)).context("a UDP socket for a peer")?;
+    socket.connect(server)?;
+    Ok(socket)
+}
+
+fn handshake(pipe: &Pipe, check: &Check, client: bool, profile: Option<Profile>) -> Result<SessionKeys> {
     let began = Instant::now();
     let mut buffer = vec![0; 2_048];
     // One answered check with USE-CANDIDATE is all a lite server wants.
     loop {
-        socket.send(&check.request()?)?;
+        pipe.send(&check.request()?)?;
         let answered = loop {
-            match socket.recv(&mut buffer) {
+            match pipe.recv(&mut buffer) {
                 Ok(len) if buffer[..len].starts_with(&[0x01, 0x01]) => break true,
                 Ok(len) if buffer[..len].starts_with(&[0x01, 0x11]) => {
                     bail!("the server refused the connectivity check")
                 }
                 Ok(len) => {
                     if let Some(response) = check.respond(&buffer[..len]) {
-                        socket.send(&response)?;
+                        pipe.send(&response)?;
                     }
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break false,
@@ -168,12 +172,12 @@ fn handshake(socket: &UdpSocket, check: &Check, client: bool, profile: Option<Pr
             match dtls.poll_output(&mut out) {
                 Output::Packet(packet) => match profile {
                     None => {
-                        socket.send(packet)?;
+                        pipe.send(packet)?;
                     }
                     Some(profile) => {
                         let mut packet = packet.to_vec();
                         profile.insist(&mut packet);
-                        socket.send(&packet)?;
+                        pipe.send(&packet)?;
                     }
                 },
                 Output::KeyingMaterial(material, profile) => {
@@ -190,12 +194,12 @@ fn handshake(socket: &UdpSocket, check: &Check, client: bool, profile: Option<Pr
         let wait = next
             .saturating_duration_since(Instant::now())
             .clamp(Duration::from_millis(1), RETRY);
-        socket.set_read_timeout(Some(wait))?;
-        match socket.recv(&mut buffer) {
+        pipe.socket.set_read_timeout(Some(wait))?;
+        match pipe.recv(&mut buffer) {
             Ok(len) if matches!(buffer[0], 20..=63) => dtls.handle_packet(&buffer[..len]).map_err(failed)?,
             Ok(len) => {
                 if let Some(response) = check.respond(&buffer[..len]) {
-                    socket.send(&response)?;
+                    pipe.send(&response)?;
                 }
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}

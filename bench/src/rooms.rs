@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::dtls::Profile;
 use crate::floor::{self, Kind};
-use crate::forward::{Measured, bar};
+use crate::forward::{self, Measured, bar};
 use crate::load::{Load, Opening, Receivers, Spec, Stream};
 use crate::measure::Holdings;
 use crate::offer::{Line, RIDS};
@@ -127,7 +127,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<()> {
 }
 
 /// A clinician and a guest, in the visit and connected.
-async fn room(target: Target, http: reqwest::Client, plan: Shape, number: usize) -> Result<[(Person, Peer); 2]> {
+async fn room(target: Target, plan: Shape, number: usize) -> Result<[(Person, Peer); 2]> {
     let making = {
         let target = target.clone();
         tokio::task::spawn_blocking(move || -> Result<[String; 2]> {
@@ -137,12 +137,12 @@ async fn room(target: Target, http: reqwest::Client, plan: Shape, number: usize)
         })
     };
     let [clinician, guest] = making.await??;
-    let mut clinician = Person::enter(target.server()?, &http, &clinician).await?;
-    let mut guest = Person::enter(target.server()?, &http, &guest).await?;
+    let mut clinician = Person::enter(target.server()?, &clinician).await?;
+    let mut guest = Person::enter(target.server()?, &guest).await?;
     clinician.admit_one().await?;
     guest.until_admitted().await?;
-    let first = clinician.connect(&lines(plan, 2 * number), target.profile()).await?;
-    let second = guest.connect(&lines(plan, 2 * number + 1), target.profile()).await?;
+    let first = clinician.connect(&lines(plan, 2 * number), &target).await?;
+    let second = guest.connect(&lines(plan, 2 * number + 1), &target).await?;
     Ok([(clinician, first), (guest, second)])
 }
 
@@ -191,6 +191,16 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// The load alone, and what must be kept while it runs.
+    pub(crate) fn into_parts(self) -> (forward::Running, JoinSet<Result<()>>) {
+        let running = forward::Running {
+            target: self.target,
+            load: self.load,
+            empty: self.empty,
+        };
+        (running, self.followers)
+    }
+
     /// What somebody who has left was told.
     pub(crate) fn somebody_left(&mut self) -> Result<Option<String>> {
         Ok(match self.followers.try_join_next() {
@@ -210,16 +220,26 @@ pub(crate) async fn start(
     opening: Opening,
     bar: &ProgressBar,
 ) -> Result<Running> {
-    let target = Target::ours(binary, Options::shards(shards), profile)?;
+    let target = Target::ours(binary, &Options::shards(shards), profile)?;
+    start_on(target, rooms, shape, opening, bar).await
+}
+
+/// The same on a server that is there.
+pub(crate) async fn start_on(
+    target: Target,
+    rooms: usize,
+    shape: Shape,
+    opening: Opening,
+    bar: &ProgressBar,
+) -> Result<Running> {
     let empty = target.process().0.holdings()?;
-    let http = reqwest::Client::builder().no_proxy().build()?;
     let places = Arc::new(Semaphore::new(MAKING));
     let mut making = JoinSet::new();
     for number in 0..rooms {
-        let (target, http, places) = (target.clone(), http.clone(), Arc::clone(&places));
+        let (target, places) = (target.clone(), Arc::clone(&places));
         making.spawn(async move {
             let _place = places.acquire_owned().await?;
-            Ok::<_, anyhow::Error>((number, room(target, http, shape, number).await?))
+            Ok::<_, anyhow::Error>((number, room(target, shape, number).await?))
         });
     }
     let mut made = Vec::new();

@@ -1,7 +1,9 @@
 //! The real server as a process of its own: started, asked for visits and tokens through its command line, watched, stopped.
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -30,11 +32,29 @@ const STARTS: usize = 5;
 /// For the links that a server prints when it listens. A debug build on a busy machine has been seen to take seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What its TURN relay is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Relay {
+    /// As it is delivered: hand-over.
+    #[default]
+    Delivered,
+    /// `turn.relay = "hand-over-udp"`.
+    HandOverUdp,
+    /// `turn.relay = "public"`, towards peers on loopback.
+    Public {
+        /// What credentials are made of.
+        secret: &'static str,
+    },
+}
+
 /// How a server is started.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) shards: usize,
     pub(crate) adaptation: Adaptation,
+    pub(crate) relay: Relay,
+    /// The files of its certificate and key; without them it speaks no TLS.
+    pub(crate) tls: Option<(PathBuf, PathBuf)>,
 }
 
 impl Options {
@@ -43,6 +63,8 @@ impl Options {
         Self {
             shards,
             adaptation: Adaptation::On,
+            relay: Relay::Delivered,
+            tls: None,
         }
     }
 }
@@ -54,6 +76,10 @@ pub(crate) struct Server {
     data: PathBuf,
     /// HTTP over TCP; media over UDP from the same port on.
     pub(crate) address: SocketAddr,
+    /// Its general relay, if it was asked for.
+    pub(crate) relay: SocketAddr,
+    /// Whether HTTP is inside TLS.
+    pub(crate) tls: bool,
 }
 
 /// The server's program: as told, or beside this one.
@@ -74,7 +100,7 @@ pub(crate) fn find_binary(told: Option<PathBuf>) -> Result<PathBuf> {
 
 impl Server {
     /// Starts `binary` on free ports with an empty data directory.
-    pub(crate) fn start(binary: &Path, options: Options) -> Result<Self> {
+    pub(crate) fn start(binary: &Path, options: &Options) -> Result<Self> {
         let mut failures = Vec::new();
         while failures.len() < STARTS {
             match Self::try_start(binary, options) {
@@ -89,11 +115,16 @@ impl Server {
         )
     }
 
-    fn try_start(binary: &Path, options: Options) -> Result<Self> {
+    fn try_start(binary: &Path, options: &Options) -> Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let Options { shards, adaptation } = options;
-        let address = free_ports(shards)?;
+        let Options {
+            shards,
+            adaptation,
+            relay,
+            tls,
+        } = options;
+        let address = free_ports(*shards)?;
         // A build from before the setting does not know it, and can still be measured.
         let adaptation = match adaptation {
             Adaptation::On => "",
@@ -101,13 +132,31 @@ impl Server {
         };
         let data = std::env::temp_dir().join(format!("housecall-bench-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&data)?;
+        let general = free_ports(1)?;
+        let relay = match relay {
+            Relay::Delivered => String::new(),
+            Relay::HandOverUdp => "[turn]\nrelay = \"hand-over-udp\"\n".to_owned(),
+            Relay::Public { secret } => {
+                let file = data.join("turn-secret");
+                std::fs::write(&file, secret)?;
+                std::fs::set_permissions(&file, Permissions::from_mode(0o600))?;
+                format!(
+                    "[turn]\nrelay = \"public\"\nlisten = \"{general}\"\nsecret_file = {file:?}\naddresses = [\"127.0.0.1\"]\n\
+                     allow_peers = [\"127.0.0.0/8\"]\nkbps_per_allocation = 1000000\n"
+                )
+            }
+        };
+        let has_tls = tls.is_some();
+        let tls = tls.as_ref().map_or_else(String::new, |(cert, key)| {
+            format!("[tls]\ncert = {cert:?}\nkey = {key:?}\n")
+        });
         let config = data.join("bench.toml");
         // The generator comes as a proxy does, in front of as many clients as it plays: limits per client stay as they are.
         std::fs::write(
             &config,
             format!(
                 "listen = \"{address}\"\ntrusted_proxies = [\"127.0.0.1\"]\ndemo = true\n\
-                 [media]\nshards = {shards}\n{adaptation}[limits]\nviewers_per_visit = 5000\n[log]\nfilter = \"warn\"\n"
+                 [media]\nshards = {shards}\n{adaptation}[limits]\nviewers_per_visit = 5000\n{relay}{tls}[log]\nfilter = \"warn\"\n"
             ),
         )?;
         let errors = data.join("stderr");
@@ -126,6 +175,8 @@ impl Server {
             binary: binary.to_owned(),
             data,
             address,
+            relay: general,
+            tls: has_tls,
         };
         // The server prints its links once it listens. Keep reading, or it would block on a full pipe.
         let (ready, is_ready) = std::sync::mpsc::channel();
@@ -193,7 +244,7 @@ impl Drop for Server {
 }
 
 /// A port free for TCP, and for UDP together with those after it.
-fn free_ports(count: usize) -> Result<SocketAddr> {
+pub(crate) fn free_ports(count: usize) -> Result<SocketAddr> {
     for _ in 0..100 {
         let tcp = TcpListener::bind("127.0.0.1:0")?;
         let address = tcp.local_addr()?;

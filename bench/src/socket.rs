@@ -4,48 +4,121 @@ use anyhow::{Context, Result, bail, ensure};
 use futures_util::{SinkExt, StreamExt};
 use housecall_signaling::message::{ClientMessage, KindName, Place, ServerMessage, SlotInfo, VisitState};
 use serde_json::json;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{WebSocketStream, client_async};
 
-use crate::dtls::Profile;
 use crate::offer::{Line, Offer};
 use crate::peer::Peer;
 use crate::server::Server;
-use crate::target::as_somebody;
+use crate::target::{Target, somebody};
+use crate::turn::{self, Credentials};
+
+/// A connection, inside of TLS or not.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+async fn connect(server: &Server) -> Result<Box<dyn Stream>> {
+    let stream = TcpStream::connect(server.address).await?;
+    if !server.tls {
+        return Ok(Box::new(stream));
+    }
+    let connector = TlsConnector::from(turn::tls_client(&[b"http/1.1"])?);
+    let name = ServerName::try_from(turn::TLS_NAME)?;
+    Ok(Box::new(connector.connect(name, stream).await?))
+}
+
+/// Posts JSON on a connection of its own and gives the JSON that is answered.
+async fn post(server: &Server, path: &str, body: &serde_json::Value) -> Result<serde_json::Value> {
+    let mut stream = connect(server).await?;
+    let (body, host, somebody) = (body.to_string(), server.address, somebody());
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: {host}\r\nx-forwarded-for: {somebody}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all((head + &body).as_bytes()).await?;
+    stream.flush().await?;
+    let mut answer = Vec::new();
+    loop {
+        if let Some(body) = parse_answer(&answer)? {
+            return Ok(body);
+        }
+        ensure!(
+            stream.read_buf(&mut answer).await? > 0,
+            "the answer to POST {path} was cut off"
+        );
+    }
+}
+
+/// The JSON of a whole answer; `None` while it is not whole.
+fn parse_answer(answer: &[u8]) -> Result<Option<serde_json::Value>> {
+    let text = String::from_utf8_lossy(answer);
+    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        return Ok(None);
+    };
+    let status = head.lines().next().unwrap_or_default();
+    ensure!(
+        status.contains(" 200 ") || status.contains(" 201 "),
+        "the answer was {status}"
+    );
+    let length = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length")
+            .then(|| value.trim().parse::<usize>().ok())?
+    });
+    let length = length.context("an answer without a length")?;
+    Ok(if body.len() < length {
+        None
+    } else {
+        Some(serde_json::from_str(body)?)
+    })
+}
 
 /// Somebody who has said hello.
 pub(crate) struct Person {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    socket: WebSocketStream<Box<dyn Stream>>,
     me: String,
     state: Option<VisitState>,
     slots: Vec<SlotInfo>,
+    /// For the server's relay.
+    relay: Option<Credentials>,
 }
 
 impl Person {
     /// Trades a token for a session and says hello.
-    pub(crate) async fn enter(server: &Server, http: &reqwest::Client, token: &str) -> Result<Self> {
-        let url = format!("http://{}/api/session", server.address);
-        let response = as_somebody(http.post(url))
-            .json(&json!({ "token": token }))
-            .send()
-            .await?;
-        let session: serde_json::Value = response.error_for_status()?.json().await?;
+    pub(crate) async fn enter(server: &Server, token: &str) -> Result<Self> {
+        let session = post(server, "/api/session", &json!({ "token": token })).await?;
         let session = session["session"].as_str().context("no session")?.to_owned();
-        let (socket, _) = connect_async(format!("ws://{}/ws", server.address)).await?;
+        let scheme = if server.tls { "wss" } else { "ws" };
+        let url = format!("{scheme}://{}/ws", server.address);
+        let (socket, _) = client_async(url, connect(server).await?).await?;
         let mut person = Self {
             socket,
             me: String::new(),
             state: None,
             slots: Vec::new(),
+            relay: None,
         };
         person.send(&ClientMessage::Hello { session, resume: None }).await?;
         while person.me.is_empty() {
-            if let ServerMessage::Welcome { you, .. } = person.next().await? {
+            if let ServerMessage::Welcome { you, ice_servers, .. } = person.next().await? {
                 person.me = you;
+                person.relay = ice_servers.into_iter().next().map(|server| Credentials {
+                    username: server.username,
+                    password: server.credential,
+                });
             }
         }
         Ok(person)
+    }
+
+    /// What the server's relay takes from this person.
+    pub(crate) fn relay(&self) -> Option<&Credentials> {
+        self.relay.as_ref()
     }
 
     /// A clinician's part: lets in whoever comes next.
@@ -69,7 +142,7 @@ impl Person {
     }
 
     /// Offers these lines and connects.
-    pub(crate) async fn connect(&mut self, lines: &[Line], profile: Option<Profile>) -> Result<Peer> {
+    pub(crate) async fn connect(&mut self, lines: &[Line], target: &Target) -> Result<Peer> {
         let offer = Offer::new(lines)?;
         let message = ClientMessage::Offer {
             id: 1,
@@ -81,7 +154,8 @@ impl Person {
             match self.next().await? {
                 ServerMessage::Answer { sdp, slots, .. } => {
                     self.slots = slots;
-                    return tokio::task::spawn_blocking(move || Peer::connect(offer, &sdp, profile)).await?;
+                    let (profile, way) = (target.profile(), target.way().clone());
+                    return tokio::task::spawn_blocking(move || Peer::connect(offer, &sdp, profile, &way)).await?;
                 }
                 ServerMessage::OfferRefused { message, .. } => bail!("the offer was refused: {message}"),
                 _ => {}
@@ -147,5 +221,20 @@ impl Person {
             }
             return Ok(message);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_read_when_it_is_whole() {
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n{\"a\":1}";
+        for end in 0..answer.len() {
+            assert_eq!(parse_answer(&answer[..end]).expect("no refusal"), None, "{end}");
+        }
+        assert_eq!(parse_answer(answer).expect("whole"), Some(json!({ "a": 1 })));
+        assert!(parse_answer(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n").is_err());
     }
 }

@@ -108,7 +108,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<()> {
     let steps = plan.viewers + 2 * plan.time.as_secs() as usize;
     let bar = bar(steps)?;
     bar.set_message(format!("1 → {}: joining", plan.viewers));
-    let target = Target::ours(&plan.binary, Options::shards(1), plan.profile)?;
+    let target = Target::ours(&plan.binary, &Options::shards(1), plan.profile)?;
     let visit = target.visit()?;
     let ssrc = 0x00be_0001;
     let mut peers = vec![target.join(How::Whip, &visit, &[Line::SendVideo { ssrc }]).await?.peer];

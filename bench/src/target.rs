@@ -12,6 +12,7 @@ use crate::dtls::Profile;
 use crate::measure::Process;
 use crate::offer::{Line, Offer};
 use crate::peer::Peer;
+use crate::pipe::Way;
 use crate::server::{MEDIA_THREADS, Options, Server};
 
 /// Joins in flight at a time.
@@ -53,6 +54,7 @@ pub(crate) struct Visit {
 pub(crate) struct Target {
     http: reqwest::Client,
     profile: Option<Profile>,
+    way: Way,
     what: What,
 }
 
@@ -76,16 +78,17 @@ pub(crate) struct Joined {
 
 impl Target {
     /// Starts our server.
-    pub(crate) fn ours(binary: &Path, options: Options, profile: Option<Profile>) -> Result<Self> {
+    pub(crate) fn ours(binary: &Path, options: &Options, profile: Option<Profile>) -> Result<Self> {
         Ok(Self {
             http: client()?,
             profile,
+            way: Way::Direct,
             what: What::Ours(Arc::new(Server::start(binary, options)?)),
         })
     }
 
     /// The other server if one is named, else ours.
-    pub(crate) fn new(other: &Elsewhere, binary: &Path, options: Options, profile: Option<Profile>) -> Result<Self> {
+    pub(crate) fn new(other: &Elsewhere, binary: &Path, options: &Options, profile: Option<Profile>) -> Result<Self> {
         let (Some(whip), Some(whep), Some(pid)) = (&other.whip, &other.whep, other.pid) else {
             return Self::ours(binary, options, profile);
         };
@@ -93,6 +96,7 @@ impl Target {
         Ok(Self {
             http: client()?,
             profile,
+            way: Way::Direct,
             what: What::Other {
                 whip: whip.clone(),
                 whep: whep.clone(),
@@ -113,6 +117,16 @@ impl Target {
     /// The SRTP profile peers insist on.
     pub(crate) fn profile(&self) -> Option<Profile> {
         self.profile
+    }
+
+    /// The same server, for peers that come another way.
+    pub(crate) fn by(&self, way: Way) -> Self {
+        Self { way, ..self.clone() }
+    }
+
+    /// How peers come.
+    pub(crate) fn way(&self) -> &Way {
+        &self.way
     }
 
     /// Its process and how its media threads are named: of another server, all threads count.
@@ -158,8 +172,8 @@ impl Target {
         let session = location.and_then(|location| Some(response.url().join(&location).ok()?.to_string()));
         let answer = response.text().await?;
         ensure!(status.as_u16() == 201, "{how:?} was answered with {status}: {answer}");
-        let profile = self.profile;
-        let peer = tokio::task::spawn_blocking(move || Peer::connect(offer, &answer, profile)).await??;
+        let (profile, way) = (self.profile, self.way.clone());
+        let peer = tokio::task::spawn_blocking(move || Peer::connect(offer, &answer, profile, &way)).await??;
         Ok(Joined { peer, session })
     }
 
@@ -222,9 +236,14 @@ impl Target {
 
 /// Puts an address of its own on a request: limits count per client, and each peer is one.
 pub(crate) fn as_somebody(request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+    request.header("x-forwarded-for", somebody())
+}
+
+/// An address that nobody had before.
+pub(crate) fn somebody() -> String {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let [_, a, b, c] = NUMBER.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-    request.header("x-forwarded-for", format!("10.{a}.{b}.{c}"))
+    format!("10.{a}.{b}.{c}")
 }
 
 fn client() -> Result<reqwest::Client> {

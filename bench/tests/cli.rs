@@ -20,6 +20,7 @@ fn help_names_every_benchmark() {
         "storm",
         "churn",
         "latency",
+        "turn",
         "--json",
         "--profile",
         "--server-bin",

@@ -165,11 +165,11 @@ impl Load {
         let began = Instant::now();
         let (mut senders, mut receivers) = (Vec::new(), Vec::new());
         for peer in spec.peers {
-            peer.socket.set_nonblocking(true)?;
+            peer.pipe.socket.set_nonblocking(true)?;
             let keys = peer.keys;
-            senders.push(send::Sender::new(Arc::clone(&peer.socket), keys.rtp_seal)?);
+            senders.push(send::Sender::new(peer.pipe.clone(), keys.rtp_seal)?);
             receivers.push(receive::Receiver::new(
-                peer.socket,
+                peer.pipe,
                 keys.rtp_open,
                 keys.rtcp_seal,
                 keys.rtcp_open,

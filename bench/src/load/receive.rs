@@ -1,7 +1,6 @@
 //! The receiving thread.
 
 use std::io::IoSliceMut;
-use std::net::UdpSocket;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -14,6 +13,7 @@ use rustix::event::epoll;
 use super::{Opening, Shared};
 use crate::feedback::{self, Arrivals};
 use crate::peer::Check;
+use crate::pipe::Pipe;
 use crate::srtp::{RtcpKeys, RtpKeys};
 use crate::stats::Samples;
 use crate::wire::{Media, Packet, Received, read_stamp};
@@ -29,7 +29,7 @@ const SAMPLE: u64 = 64;
 
 /// The receiving half of a peer.
 pub(super) struct Receiver {
-    socket: Arc<UdpSocket>,
+    pipe: Pipe,
     state: UdpSocketState,
     open: RtpKeys,
     seal_control: RtcpKeys,
@@ -51,16 +51,16 @@ struct Stream {
 
 impl Receiver {
     pub(super) fn new(
-        socket: Arc<UdpSocket>,
+        pipe: Pipe,
         open: RtpKeys,
         seal_control: RtcpKeys,
         open_control: RtcpKeys,
         check: Check,
     ) -> Result<Self> {
-        let _ = socket2::SockRef::from(&*socket).set_recv_buffer_size(1 << 20);
-        let state = UdpSocketState::new(UdpSockRef::from(&*socket))?;
+        let _ = socket2::SockRef::from(&*pipe.socket).set_recv_buffer_size(1 << 20);
+        let state = UdpSocketState::new(UdpSockRef::from(&*pipe.socket))?;
         Ok(Self {
-            socket,
+            pipe,
             state,
             open,
             seal_control,
@@ -111,7 +111,7 @@ impl Receiving {
         let count = receivers.len().max(1) as u32;
         for (number, receiver) in receivers.iter_mut().enumerate() {
             let data = epoll::EventData::new_u64(number as u64);
-            epoll::add(&poll, &*receiver.socket, data, epoll::EventFlags::IN)?;
+            epoll::add(&poll, &*receiver.pipe.socket, data, epoll::EventFlags::IN)?;
             // Not all at once: that would be a burst no real crowd makes.
             let spread = |interval: Duration| interval * number as u32 / count;
             receiver.due = [feedback::INTERVAL, REPORT, CHECK].map(spread);
@@ -159,13 +159,16 @@ impl Receiving {
                 std::array::from_fn(|_| IoSliceMut::new(rest.next().map_or(&mut [], |buffer| &mut buffer[..])));
             receiver
                 .state
-                .recv(UdpSockRef::from(&*receiver.socket), &mut slices, &mut metas)
+                .recv(UdpSockRef::from(&*receiver.pipe.socket), &mut slices, &mut metas)
         };
         // A refused port is the server's end, which others notice.
         let Ok(filled) = filled else { return Ok(()) };
         let now = self.began.elapsed().as_nanos() as u64;
         for (meta, buffer) in metas.iter().zip(buffers).take(filled) {
             for datagram in buffer[..meta.len].chunks_mut(meta.stride.max(1)) {
+                let Some(datagram) = receiver.pipe.open(datagram) else {
+                    continue;
+                };
                 match Received::parse(datagram) {
                     Received::Media(packet) => receiver.media(packet, datagram, now, self.opening, tally),
                     Received::Repair {
@@ -179,7 +182,7 @@ impl Receiving {
                     }
                     Received::Stun => {
                         if let Some(response) = receiver.check.respond(datagram) {
-                            let _ = receiver.socket.send(&response);
+                            let _ = receiver.pipe.send(&response);
                         }
                     }
                     Received::Repair { .. } | Received::Control | Received::Other => {}
@@ -263,7 +266,7 @@ impl Receiver {
             let video = self.streams.iter().find(|stream| stream.media == Media::Video);
             if let Some(ssrc) = video.or(self.streams.first()).map(|stream| stream.ssrc) {
                 while let Some(message) = self.arrivals.poll(ssrc) {
-                    let _ = self.socket.send(&self.seal_control.seal(&message)?);
+                    let _ = self.pipe.send(&self.seal_control.seal(&message)?);
                 }
             }
         }
@@ -276,12 +279,12 @@ impl Receiver {
                 .take(31)
                 .collect();
             if !streams.is_empty() {
-                let _ = self.socket.send(&self.seal_control.seal(&feedback::report(&streams))?);
+                let _ = self.pipe.send(&self.seal_control.seal(&feedback::report(&streams))?);
             }
         }
         if now >= check_due {
             self.due[2] = now + CHECK;
-            let _ = self.socket.send(&self.check.request()?);
+            let _ = self.pipe.send(&self.check.request()?);
         }
         Ok(())
     }

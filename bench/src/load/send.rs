@@ -1,6 +1,6 @@
 //! The sending thread.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use anyhow::Result;
 use quinn_udp::{Transmit, UdpSockRef, UdpSocketState};
 
 use super::{Shared, Stream};
+use crate::pipe::Pipe;
 use crate::source::{Schedule, Source};
 use crate::srtp::{MAX_TAG, RtpKeys};
 use crate::wire::{Header, Media, Picture, write_stamp};
@@ -24,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 /// The sending half of a peer.
 pub(super) struct Sender {
-    socket: Arc<UdpSocket>,
+    pipe: Pipe,
     state: UdpSocketState,
     server: SocketAddr,
     seal: RtpKeys,
@@ -32,11 +33,11 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    pub(super) fn new(socket: Arc<UdpSocket>, seal: RtpKeys) -> Result<Self> {
+    pub(super) fn new(pipe: Pipe, seal: RtpKeys) -> Result<Self> {
         Ok(Self {
-            state: UdpSocketState::new(UdpSockRef::from(&*socket))?,
-            server: socket.peer_addr()?,
-            socket,
+            state: UdpSocketState::new(UdpSockRef::from(&*pipe.socket))?,
+            server: pipe.socket.peer_addr()?,
+            pipe,
             seal,
             transport_wide: 0,
         })
@@ -51,7 +52,7 @@ impl Sender {
             segment_size: Some(segment),
             src_ip: None,
         };
-        let _ = self.state.try_send(UdpSockRef::from(&*self.socket), &transmit);
+        let _ = self.state.try_send(UdpSockRef::from(&*self.pipe.socket), &transmit);
     }
 }
 
@@ -190,13 +191,16 @@ impl Sending {
                 .seal(&mut self.packet[..size + MAX_TAG], *size, len, flow.index)?;
             // A full socket buffer is loss on the publisher's side; it shows as lost.
             if let Source::Whole { .. } = source {
+                let header = sender.pipe.header(sealed);
+                let header = header.as_ref().map_or(&[][..], |header| &header[..]);
+                self.whole.extend_from_slice(header);
                 self.whole.extend_from_slice(&self.packet[..sealed]);
                 if place + 1 == count {
-                    sender.send_whole(&self.whole, sealed);
+                    sender.send_whole(&self.whole, header.len() + sealed);
                     self.whole.clear();
                 }
             } else {
-                let _ = sender.socket.send(&self.packet[..sealed]);
+                let _ = sender.pipe.send(&self.packet[..sealed]);
             }
             flow.index += 1;
         }
