@@ -133,6 +133,18 @@ pub(crate) const NACK_TOLERANCE: Duration = Duration::from_millis(5);
 /// Time from one request for a hole to the next while no round trip was measured. The n-th repetition waits n times as long.
 pub(crate) const NACK_INTERVAL: Duration = Duration::from_millis(40);
 
+/// Repetitions that do not wait longer than the one before, where the round trip is known: on a path that loses a packet in ten either
+/// way, each request fails one time in five, and viewers notice after 200 ms.
+pub(crate) const NACK_FREE_TRIES: u8 = 2;
+
+/// Packets over which the loss of an uplink is averaged, and the share from which on each request is sent twice, the second time so much
+/// later: a request is some 30 bytes, and one that is lost costs a round trip.
+pub(crate) const UPLINK_LOSS_SPAN: f32 = 128.0;
+/// See [`UPLINK_LOSS_SPAN`].
+pub(crate) const LOSSY_UPLINK: f32 = 0.03;
+/// See [`UPLINK_LOSS_SPAN`].
+pub(crate) const NACK_ECHO: Duration = Duration::from_millis(8);
+
 /// The most intervals to wait between repetitions.
 pub(crate) const NACK_BACKOFF: u8 = 4;
 
@@ -145,6 +157,9 @@ pub(crate) const MAX_NACK_TRIES: u8 = 10;
 /// Age at which a hole is given up, or four measured round trips if that is longer. Viewers that have their frames held up for longer
 /// than this are better off with a key frame.
 pub(crate) const MAX_HOLE_AGE: Duration = Duration::from_millis(500);
+
+/// The same for audio: what browsers hold back of speech on a bad path. Later it is silence already.
+pub(crate) const MAX_SPEECH_HOLE_AGE: Duration = Duration::from_millis(250);
 
 /// The longest a hole is asked for on any path. A round trip over 375 ms leaves no time for four of them.
 pub(crate) const LONGEST_HOLE_AGE: Duration = Duration::from_millis(1_500);

@@ -578,6 +578,9 @@ impl Member {
                 evidence: estimate.evidence(rtt),
             });
         }
+        for slot in &mut self.slots {
+            slot.sub.set_lossy(controller.is_lossy());
+        }
         for place in places {
             let slot = &mut self.slots[place];
             if let Some(is_at_risk) = slot.follow_ladder(controller, now) {

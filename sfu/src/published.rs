@@ -14,9 +14,13 @@ use crate::media::{Bitrate, Codec, Kind, Layer};
 use crate::member::MemberKey;
 use crate::ntp::{NtpSpan, SrMapping};
 use crate::receive::{KeyFrameRequests, LayerReceiver, Refused, Repair};
+use crate::red::{self, Red};
 use crate::ring::{Incoming, Packing, Ring, RingSize};
 use crate::sdp::{Encoding, Format, Formats, LayerOrder, MediaLine, Publishing};
 use crate::send::LayerSource;
+
+/// Ticks of 60 ms. A redundant frame that is older than its packet by more was not in the packet before.
+const LONGEST_AUDIO_PACKET: u16 = 2_880;
 
 /// A track's place in the worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -227,6 +231,7 @@ impl Published {
             packing,
             audio_level: packet.audio_level,
         };
+        stream.recover(&incoming, packet.payload);
         let stored = stream
             .ring
             .insert(incoming, packet.payload)
@@ -332,10 +337,10 @@ impl Published {
         measured.or_else(|| self.plan.comes(rung).then(|| nominal(rung)))
     }
 
-    /// Audio: packets that came, and that did not.
+    /// Audio: packets that came, and that did not or only when asked for.
     pub(crate) fn audio_account(&self) -> Option<(u64, u64)> {
         let counted = self.stream_of(None)?.receiver.counters();
-        Some((counted.packets, counted.lost))
+        Some((counted.packets - counted.repaired, counted.lost + counted.repaired))
     }
 
     /// Whether packets of a layer come.
@@ -378,11 +383,42 @@ impl Published {
     }
 }
 
+impl Stream {
+    /// Takes the frame before out of a packet with redundancy, if it did not come by itself: whoever listens can have it at once, without
+    /// redundancy too.
+    fn recover(&mut self, packet: &Incoming, payload: &[u8]) {
+        if packet.packing != Packing::Red || Red::parse(payload).is_err() {
+            return;
+        }
+        let Some(block) = red::blocks(payload).last() else {
+            return;
+        };
+        let Some(sequence) = packet.sequence.checked_sub(1) else {
+            return;
+        };
+        if block.age > LONGEST_AUDIO_PACKET || !block.is_expressible() || !self.receiver.handle_recovered(sequence) {
+            return;
+        }
+        let recovered = Incoming {
+            sequence,
+            timestamp: packet.timestamp.wrapping_sub(u32::from(block.age)),
+            marker: false,
+            packing: Packing::Plain(Codec::Opus),
+            audio_level: None,
+            ..*packet
+        };
+        // Not too long, for it is a part of one that is not.
+        let _ = self.ring.insert(recovered, block.data);
+    }
+}
+
 /// What is done about losses on a line.
 const fn repair(line: &MediaLine) -> Repair {
     match line.kind {
         Kind::Video if line.feedback.nack => Repair::Nack,
-        Kind::Audio | Kind::Video => Repair::None,
+        Kind::Video => Repair::None,
+        // Offered by no browser, and answered by all.
+        Kind::Audio => Repair::Speech,
     }
 }
 

@@ -385,6 +385,15 @@ impl Ring {
         }
     }
 
+    /// What came before a place and is still there, the latest first.
+    pub(crate) fn before(&self, place: RingIndex) -> impl Iterator<Item = (&Stored, &[u8])> {
+        let places = self.oldest.0..place.0.min(self.end.0);
+        places.rev().map_while(|place| match self.read(RingIndex(place)) {
+            Read::Packet(stored, payload) => Some((stored, payload)),
+            Read::Empty | Read::Overtaken(_) => None,
+        })
+    }
+
     /// The latest key frame whose first packet is still there.
     pub(crate) fn latest_key_frame(&self) -> Option<&KeyFrame> {
         self.latest_key_frame.as_ref().filter(|key| key.index >= self.oldest)

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
 import { executablePath, launch, open } from './support/chromium.mjs';
-import { hook, inbound, meet, until } from './support/page.mjs';
+import { hook, inbound, meet, stats, until } from './support/page.mjs';
 import { Network } from './support/network.mjs';
 import { Server } from './support/server.mjs';
 
@@ -145,6 +145,32 @@ describe('a line that becomes thin and good again', { skip }, () => {
       console.log(`sound made up while the line was thin: ${(100 * timeline.concealed(cut + 1, back)).toFixed(2)} %`);
       assert.deepEqual([...patient.errors, ...clinician.errors], []);
     } finally {
+      timeline.end();
+      timeline.print();
+      await patient.context().close();
+      await clinician.context().close();
+    }
+  });
+
+  test('a tenth of all packets lost: the picture stays, and lost speech is sent again', async () => {
+    const { patient, clinician } = await visit();
+    const timeline = new Timeline(clinician);
+    try {
+      await until('720 lines are decoded', async () => (await height(clinician)) === 720 && (await moves(clinician)), 40_000);
+      await network.setLoss(0.1);
+      timeline.mark('a tenth lost, both ways');
+      const from = timeline.rows.at(-1).at;
+      await pause(20_000);
+      const made = 100 * timeline.concealed(from + 3, timeline.rows.at(-1).at);
+      console.log(`sound made up with a tenth lost: ${made.toFixed(2)} %`);
+      assert.ok(made < 6, 'most of what was lost is repaired');
+      assert.ok(!timeline.rows.some((row) => row.paused), 'chance is no congestion');
+      assert.ok(await moves(clinician), 'the picture moves');
+      const spoken = (await stats(clinician)).find((stat) => stat.type === 'outbound-rtp' && stat.kind === 'audio');
+      assert.ok(spoken.nackCount > 0 && spoken.retransmittedPacketsSent > 0, 'Chromium answers requests for audio');
+      assert.deepEqual([...patient.errors, ...clinician.errors], []);
+    } finally {
+      await network.setLoss(0);
       timeline.end();
       timeline.print();
       await patient.context().close();

@@ -92,6 +92,7 @@ export default {
   'visit.settings_title': 'Camera and microphone',
   'visit.people': 'Patients',
   'visit.people_waiting': { one: ', one waiting', other: ', {count} waiting' },
+  'visit.larger': 'Show larger',
   'visit.muted': 'microphone off',
   'visit.away': 'Connection lost, coming back…',
   'visit.camera_is_off': 'Camera is off',

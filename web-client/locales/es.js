@@ -92,6 +92,7 @@ export default {
   'visit.settings_title': 'Cámara y micrófono',
   'visit.people': 'Pacientes',
   'visit.people_waiting': { one: ', uno en espera', other: ', {count} en espera' },
+  'visit.larger': 'Ver más grande',
   'visit.muted': 'micrófono apagado',
   'visit.away': 'Se perdió la conexión, volviendo…',
   'visit.camera_is_off': 'La cámara está apagada',

@@ -166,6 +166,15 @@ export class App {
   }
 
   /**
+   * Shows somebody larger than the others, and keeps their picture longest when the line gets thin; or nobody.
+   * @param {string | null} participant
+   */
+  choose(participant) {
+    this.call?.choose(participant);
+    this.#changed();
+  }
+
+  /**
    * Asks for a size by hand, for tests and support: `housecall.setTarget('3', 'p480')` or `housecall.setTarget('audio_only')`.
    * @param {string | undefined} mid
    * @param {TargetName} target

@@ -56,6 +56,8 @@ export class Call {
   #participants = [];
   /** What was asked for on a line. The server starts each line at the best. @type {Map<string, TargetName>} */
   #targets = new Map();
+  /** Who is to be seen larger than the others, and first. @type {string | null} */
+  #chosen = null;
   /** Lines whose target was set by hand, which the client then leaves alone. @type {Set<string>} */
   #pinned = new Set();
   /** What the server last said of each line. @type {Map<string, Extract<ServerMessage, {type: 'quality'}>>} */
@@ -168,6 +170,15 @@ export class Call {
     return this.#hooks.send({ type: 'target', mid, target });
   }
 
+  /**
+   * Shows somebody larger than the others, or nobody.
+   * @param {string | null} participant
+   */
+  choose(participant) {
+    this.#chosen = participant;
+    this.#subscribe();
+  }
+
   /** The line of the first picture received, if there is one. */
   get firstVideoMid() {
     return this.#assignments.find((a) => a.kind === 'video')?.mid ?? this.#slots.find((s) => s.kind === 'video')?.mid ?? null;
@@ -175,6 +186,7 @@ export class Call {
 
   /** @returns {Remote[]} */
   remotes() {
+    const several = this.#participants.length > 1;
     return this.#participants.map((p) => {
       const line = (/** @type {'audio' | 'video'} */ kind) =>
         this.#assignments.find((a) => a.participant === p.participant && a.kind === kind)?.mid ?? null;
@@ -186,6 +198,7 @@ export class Call {
         name: p.name,
         role: p.role,
         connected: p.connected,
+        choice: several ? (p.participant === this.#chosen ? 'chosen' : 'open') : 'none',
         microphoneMuted: p.microphone_muted,
         cameraMuted: p.camera_muted,
         audio: this.#track(audio),
@@ -223,7 +236,7 @@ export class Call {
       this.#atRisk.delete(mid);
       this.#hooks.send({ type: 'subscribe', mid, track });
     }
-    for (const [mid, target] of targets(assignments)) {
+    for (const [mid, target] of targets(assignments, this.#chosen)) {
       if (this.#pinned.has(mid) || (this.#targets.get(mid) ?? 'p720') === target) continue;
       this.#targets.set(mid, target);
       this.#hooks.send({ type: 'target', mid, target });

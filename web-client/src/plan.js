@@ -63,15 +63,18 @@ export function plan(slots, remotes, current) {
 }
 
 /**
- * What to ask for on each picture: the full size for one or two faces, the smaller one when they share the screen with more.
+ * What to ask for on each picture: the full size for one or two faces, the smaller one when they share the screen with more. Whoever was
+ * chosen is asked for in full size and all others in the smaller one: on a thin line the server gives what is asked for large first.
  * @param {Assignment[]} assignments
+ * @param {string | null} [chosen] the participant
  * @returns {Map<string, TargetName>}
  */
-export function targets(assignments) {
+export function targets(assignments, chosen = null) {
   const pictures = assignments.filter((a) => a.kind === 'video');
+  const isChosen = pictures.length > 1 && pictures.some((a) => a.participant === chosen);
   /** @type {TargetName} */
-  const target = pictures.length > 2 ? 'p480' : 'p720';
-  return new Map(pictures.map((a) => [a.mid, target]));
+  const target = isChosen || pictures.length > 2 ? 'p480' : 'p720';
+  return new Map(pictures.map((a) => [a.mid, isChosen && a.participant === chosen ? 'p720' : target]));
 }
 
 /**

@@ -159,6 +159,8 @@ export type Remote = {
   name: string;
   role: RoleName;
   connected: boolean;
+  /** Whether it was chosen to be shown larger than the others, or can be. */
+  choice: "none" | "open" | "chosen";
   microphoneMuted: boolean;
   cameraMuted: boolean;
   audio: MediaStreamTrack | null;

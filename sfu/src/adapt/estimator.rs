@@ -35,8 +35,10 @@ const STEEP_OVER_SCATTER: f64 = 2.5;
 const HINT_QUEUE: Millis = 22.0;
 const HINT_RISE: Millis = 15.0;
 const HINT_US: i64 = 120_000;
-/// Loss above the usual that is congestion with a queue too short to be seen.
+/// Loss above the usual that is congestion with a queue too short to be seen: over the last 0.3 s, and over the last second. A path
+/// that begins to lose a tenth by chance is far from the latter.
 const LOSS_EXCESS: f64 = 0.15;
+const LOSS_EXCESS_OF_SECOND: f64 = 0.18;
 /// Below this many packets loss says nothing.
 const LEAST_FATES: u32 = 15;
 /// A burst of losses shorter than this is a blip.
@@ -195,7 +197,9 @@ impl Estimator {
             self.scatter += (trend.scatter - self.scatter) * (seconds / 2.0).min(1.0);
         }
         let loss_excess = recent.share() - signals.usual_loss();
-        let loses = recent.packets >= LEAST_FATES && loss_excess > LOSS_EXCESS;
+        let loses = recent.packets >= LEAST_FATES
+            && loss_excess > LOSS_EXCESS
+            && losses.share() - signals.usual_loss() > LOSS_EXCESS_OF_SECOND;
         let rises = trend.is_some_and(|trend| trend.rise > LEAST_RISE.max(1.5 * self.scatter));
         let high = HIGH_QUEUE + 2.0 * self.scatter;
         let builds = standing.is_some() && ((queue > LEAST_QUEUE && rises) || queue > high);

@@ -53,6 +53,13 @@ const PROBE_STEP: Duration = Duration::from_millis(5);
 const EVIDENCE_US: i64 = 10_000_000;
 /// After a queue has stood the capacity is known, and the pace stays close to it for so long.
 const KNOWN: Duration = Duration::from_secs(30);
+/// There is more redundancy from this share of packets lost on, whatever is sent; from this share on without waiting for more
+/// evidence than one second's; and until this.
+const LOSSY: f64 = 0.03;
+const VERY_LOSSY: f64 = 0.06;
+const HARDLY_LOSSY: f64 = 0.015;
+/// A path with less has no room for it.
+const ROOM_FOR_REDUNDANCY: Bitrate = Bitrate::from_kbps(250);
 /// With nothing flowing, and so no feedback, the way back is looked for this often.
 const LOOK_US: i64 = 250_000;
 
@@ -88,6 +95,14 @@ struct Hot {
 
 const _ONE_LINE: () = assert!(size_of::<Hot>() == 64);
 
+/// Places of flows in the order in which they get what the path carries: the first is the last to lose its picture. Whoever is to be seen
+/// large is asked for large, so what is asked for says who comes first; among equals, the first line does.
+fn by_priority(ideals: impl Iterator<Item = Target>) -> ArrayVec<usize, { limits::MAX_LINES }> {
+    let mut order: ArrayVec<_, { limits::MAX_LINES }> = ideals.enumerate().take(limits::MAX_LINES).collect();
+    order.sort_unstable_by_key(|(place, ideal)| (std::cmp::Reverse(*ideal), *place));
+    order.into_iter().map(|(place, _)| place).collect()
+}
+
 /// See the module.
 pub(crate) struct Controller {
     hot: Hot,
@@ -101,6 +116,8 @@ pub(crate) struct Controller {
     clean: Option<(Bitrate, i64)>,
     probed: Option<Probed>,
     floor: Bitrate,
+    /// Packets are lost by chance.
+    is_lossy: bool,
     /// A flow waits for a better path, which must be looked for even if nothing else is sent; when it was last looked at.
     waiting: Option<i64>,
 }
@@ -125,6 +142,7 @@ impl Controller {
             clean: None,
             probed: None,
             floor,
+            is_lossy: false,
             waiting: None,
         }
     }
@@ -222,8 +240,28 @@ impl Controller {
             self.take_verdict(probed, now_us);
         }
         self.set_pace(now_us);
+        self.weigh_loss();
         self.hot.due = true;
         self.note_flags();
+    }
+
+    /// More redundancy helps against chance, and does harm where packets are lost because there are too many.
+    fn weigh_loss(&mut self) {
+        let estimate = self.estimator.estimate();
+        let (usual, losses) = (self.signals.usual_loss(), estimate.losses);
+        let is_narrow = estimate.target.is_some_and(|target| target < ROOM_FOR_REDUNDANCY);
+        if estimate.is_congested || is_narrow {
+            self.is_lossy = false;
+        } else if usual >= LOSSY || losses.packets >= 40 && losses.share() >= VERY_LOSSY {
+            self.is_lossy = true;
+        } else if usual < HARDLY_LOSSY {
+            self.is_lossy = false;
+        }
+    }
+
+    /// Whether the path loses packets by chance, and has room for redundancy.
+    pub(crate) const fn is_lossy(&self) -> bool {
+        self.is_lossy
     }
 
     fn take_verdict(&mut self, probed: Probed, now_us: i64) {
@@ -257,7 +295,7 @@ impl Controller {
         self.hot.due || self.hot.waits && self.waiting.is_some_and(|since| self.micros(now) - since >= LOOK_US)
     }
 
-    /// Decides anew what each flow is sent. Candidates in order of priority, the first is the last to lose its picture.
+    /// Decides anew what each flow is sent, [by priority](by_priority).
     pub(crate) fn decide(&mut self, candidates: &mut Candidates<'_>, can_probe: bool, now: Instant) -> Moves {
         self.hot.due = false;
         let now_us = self.micros(now);
@@ -283,9 +321,11 @@ impl Controller {
         let has_picture = candidates
             .iter()
             .any(|candidate| candidate.flow.rung() != Target::AudioOnly);
-        for (place, candidate) in candidates.iter_mut().enumerate() {
+        let order = by_priority(candidates.iter().map(|candidate| candidate.ideal));
+        for (turn, place) in order.iter().copied().enumerate() {
+            let candidate = &mut candidates[place];
             // What flows: those before take what they have. What is new: those after keep what they have or would be first to get.
-            let after: f64 = costs.iter().skip(place + 1).map(|(_, least)| least).sum();
+            let after: f64 = order.iter().skip(turn + 1).map(|place| costs[*place].1).sum();
             let others = |taken: f64| Bitrate::from_bps(taken as u64);
             let budget = Budget {
                 target: estimate.target.map(|target| target - others(before)),
@@ -391,5 +431,28 @@ impl Controller {
     /// The verdict of a probe that has ended, once.
     pub(crate) const fn take_probed(&mut self) -> Option<Probed> {
         self.probed.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::Layer;
+
+    #[test]
+    fn what_is_asked_for_large_comes_first_and_else_the_first_line() {
+        const SMALL: Target = Target::Video(Layer::P480);
+        const LARGE: Target = Target::Video(Layer::P720);
+        const NONE: Target = Target::AudioOnly;
+        let table: [(&[Target], &[usize]); 5] = [
+            (&[], &[]),
+            (&[LARGE, LARGE, LARGE], &[0, 1, 2]),
+            (&[SMALL, SMALL, LARGE], &[2, 0, 1]),
+            (&[NONE, SMALL, LARGE, SMALL], &[2, 1, 3, 0]),
+            (&[LARGE, NONE, LARGE], &[0, 2, 1]),
+        ];
+        for (ideals, order) in table {
+            assert_eq!(by_priority(ideals.iter().copied()).as_slice(), order, "{ideals:?}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::nack::{NackGenerator, NackList};
+use super::nack::{NackGenerator, NackList, Patience};
 use super::rate::RateWindow;
 use crate::clock::CompactNtp;
 use crate::ids::Ssrc;
@@ -15,10 +15,13 @@ use crate::rtp::SequenceUnwrapper;
 /// What is done about packets that do not come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Repair {
-    /// Nothing: no retransmission was negotiated, as for audio.
+    /// Nothing: no retransmission was negotiated.
     None,
-    /// They are asked for.
+    /// They are asked for, and come on an SSRC of their own (RFC 4588).
     Nack,
+    /// They are asked for as long as they can still be heard, and come as they were at first: browsers answer requests for audio
+    /// though they do not offer to, and have no retransmission SSRC for it.
+    Speech,
 }
 
 /// A packet that is to be stored.
@@ -62,7 +65,7 @@ pub(crate) struct LayerCounters {
     pub(crate) bytes: u64,
     /// Packets that did not come (so far).
     pub(crate) lost: u64,
-    /// Packets that came as retransmissions.
+    /// Packets that came as retransmissions, or of audio, late after they were asked for or inside another one.
     pub(crate) repaired: u64,
     /// Interarrival jitter.
     pub(crate) jitter: Duration,
@@ -79,6 +82,7 @@ pub(crate) struct LayerReceiver {
     repaired: u64,
     jitter: Jitter,
     rate: RateWindow,
+    repair: Repair,
     nack: Option<NackGenerator>,
     last_report: Option<LastReport>,
     /// Expected and received at the last report block.
@@ -104,9 +108,11 @@ impl LayerReceiver {
             repaired: 0,
             jitter: Jitter::new(clock_rate),
             rate: RateWindow::default(),
+            repair,
             nack: match repair {
                 Repair::None => None,
-                Repair::Nack => Some(NackGenerator::new()),
+                Repair::Nack => Some(NackGenerator::new(Patience::Picture)),
+                Repair::Speech => Some(NackGenerator::new(Patience::Speech)),
             },
             last_report: None,
             reported: (0, 0),
@@ -133,9 +139,18 @@ impl LayerReceiver {
         now: Instant,
     ) -> Result<Accepted, Refused> {
         let accepted = self.accept(sequence, bytes, now)?;
-        self.jitter.add(timestamp, now);
-        if let (Order::Late, Some(nack)) = (accepted.order, &mut self.nack) {
-            nack.handle_late(accepted.sequence);
+        let was_resent = match (accepted.order, &mut self.nack) {
+            (Order::Late, Some(nack)) if self.repair == Repair::Speech => nack.handle_repaired(accepted.sequence, now),
+            (Order::Late, Some(nack)) => {
+                nack.handle_late(accepted.sequence);
+                false
+            }
+            (Order::Newest, _) | (_, None) => false,
+        };
+        if was_resent {
+            self.repaired += 1;
+        } else {
+            self.jitter.add(timestamp, now);
         }
         Ok(accepted)
     }
@@ -160,6 +175,20 @@ impl LayerReceiver {
         Ok(accepted)
     }
 
+    /// A packet that did not come by itself was found inside the one after it. False if it has come all the same, or is from before the
+    /// first one.
+    pub(crate) fn handle_recovered(&mut self, sequence: u64) -> bool {
+        if sequence < self.seen.first || self.seen.fill(sequence).is_err() {
+            return false;
+        }
+        self.packets += 1;
+        self.repaired += 1;
+        if let Some(nack) = &mut self.nack {
+            nack.handle_late(sequence);
+        }
+        true
+    }
+
     fn accept(&mut self, sequence: u16, bytes: usize, now: Instant) -> Result<Accepted, Refused> {
         let before = self.sequences.highest();
         let wide = self.sequences.unwrap(u64::from(sequence));
@@ -171,6 +200,7 @@ impl LayerReceiver {
             Some(highest) => {
                 self.seen.advance(wide);
                 if let Some(nack) = &mut self.nack {
+                    nack.note_loss(wide - highest - 1);
                     nack.handle_gap(highest + 1..wide, now);
                 }
                 Order::Newest

@@ -17,6 +17,8 @@ struct Hole {
     /// When to ask, or ask again.
     due: Instant,
     asked: Asked,
+    /// The request is sent a second time when it is due, and is then due at this time.
+    after_echo: Option<Instant>,
 }
 
 /// What was done about a hole.
@@ -48,6 +50,15 @@ impl Asked {
     }
 }
 
+/// How long a missing packet is worth asking for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// Until a key frame would be better.
+    Picture,
+    /// Until its moment has passed at the listeners.
+    Speech,
+}
+
 /// Whether viewers can make a picture of what came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Picture {
@@ -62,22 +73,34 @@ enum Picture {
 /// The holes of one received stream.
 #[derive(Debug)]
 pub(super) struct NackGenerator {
+    patience: Patience,
     /// Ascending. Allocated once, never beyond [`limits::MAX_HOLES`].
     holes: Vec<Hole>,
     /// No hole is due before this. May be early after a repair, which costs one empty poll.
     next_due: Option<Instant>,
     round_trip: Option<Duration>,
+    /// The share of packets that leave holes, over the last hundred or so.
+    loss: f32,
     picture: Picture,
 }
 
 impl NackGenerator {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(patience: Patience) -> Self {
         Self {
+            patience,
             holes: Vec::with_capacity(limits::MAX_HOLES),
             next_due: None,
             round_trip: None,
+            loss: 0.0,
             picture: Picture::Whole,
         }
+    }
+
+    /// A packet came, and so many before it did not.
+    pub(super) fn note_loss(&mut self, missing: u64) {
+        let missing = missing.min(limits::UPLINK_LOSS_SPAN as u64) as f32;
+        self.loss += (1.0 - self.loss) * missing / limits::UPLINK_LOSS_SPAN;
+        self.loss -= self.loss / limits::UPLINK_LOSS_SPAN;
     }
 
     /// These were jumped over. Too many at once are not worth repairing: a key frame is.
@@ -95,6 +118,7 @@ impl NackGenerator {
             since: now,
             due,
             asked: Asked::Never,
+            after_echo: None,
         }));
         if count > 0 {
             self.next_due = Some(self.next_due.map_or(due, |next| next.min(due)));
@@ -106,10 +130,15 @@ impl NackGenerator {
         self.close(sequence);
     }
 
-    /// This one came as a retransmission.
-    pub(super) fn handle_repaired(&mut self, sequence: u64, now: Instant) {
-        if let Some(Asked::Once(at)) = self.close(sequence) {
-            self.handle_round_trip(now.saturating_duration_since(at));
+    /// This one came as a retransmission. Says whether it was asked for.
+    pub(super) fn handle_repaired(&mut self, sequence: u64, now: Instant) -> bool {
+        match self.close(sequence) {
+            Some(Asked::Once(at)) => {
+                self.handle_round_trip(now.saturating_duration_since(at));
+                true
+            }
+            Some(Asked::Times(_)) => true,
+            Some(Asked::Never) | None => false,
         }
     }
 
@@ -153,14 +182,26 @@ impl NackGenerator {
             self.break_picture();
         }
         let interval = self.interval();
+        let free_tries = self.round_trip.map_or(0, |_| limits::NACK_FREE_TRIES);
+        let is_lossy = self.loss >= limits::LOSSY_UPLINK;
         for hole in &mut self.holes {
             if hole.due <= now {
-                hole.asked = hole.asked.again(now);
-                let wait = interval * u32::from(hole.asked.tries().min(limits::NACK_BACKOFF));
-                // Not later than it would be given up, so that this is noticed in time.
-                hole.due = (now + wait).min(hole.since + longest);
                 // As many places as there can be holes.
                 list.push(hole.sequence as u16);
+                if let Some(then) = hole.after_echo.take() {
+                    hole.due = then;
+                    continue;
+                }
+                hole.asked = hole.asked.again(now);
+                // As long as the round trip is known, what was asked for over one ago and is not here was lost itself, or the request was.
+                let patient = hole.asked.tries().saturating_sub(free_tries);
+                let wait = interval * u32::from(patient.clamp(1, limits::NACK_BACKOFF));
+                // Not later than it would be given up, so that this is noticed in time.
+                hole.due = (now + wait).min(hole.since + longest);
+                if is_lossy && wait > limits::NACK_ECHO * 2 {
+                    hole.after_echo = Some(hole.due);
+                    hole.due = now + limits::NACK_ECHO;
+                }
             }
         }
         self.next_due = self.holes.iter().map(|hole| hole.due).min();
@@ -201,6 +242,9 @@ impl NackGenerator {
 
     fn longest_age(&self) -> Duration {
         let of_path = self.round_trip.unwrap_or_default() * 4;
-        of_path.clamp(limits::MAX_HOLE_AGE, limits::LONGEST_HOLE_AGE)
+        match self.patience {
+            Patience::Picture => of_path.clamp(limits::MAX_HOLE_AGE, limits::LONGEST_HOLE_AGE),
+            Patience::Speech => limits::MAX_SPEECH_HOLE_AGE,
+        }
     }
 }

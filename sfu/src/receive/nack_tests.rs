@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::layer::{LayerReceiver, Repair};
+use super::layer::{LayerReceiver, Refused, Repair};
 use crate::clock::testing;
 use crate::ids::Ssrc;
 use crate::limits;
@@ -74,8 +74,8 @@ fn repairs_measure_the_round_trip_and_requests_follow_it() {
     assert_eq!(layer.round_trip(), Some(12 * MS));
     layer.handle_packet(5, 0, 1, start + 100 * MS).unwrap();
     let times: Vec<u32> = asked(&mut layer, start, 100..300).iter().map(|(ms, _)| *ms).collect();
-    // 12 + 3 + 5 ms.
-    assert_eq!(times, [105, 125, 165, 225]);
+    // 12 + 3 + 5 ms, three times.
+    assert_eq!(times, [105, 125, 145, 165, 205, 265]);
     // Answered after several requests: which one is unknown, so nothing is learned.
     layer.handle_repaired(4, 1, start + 300 * MS).unwrap();
     assert_eq!(layer.round_trip(), Some(12 * MS));
@@ -314,4 +314,47 @@ fn a_stream_that_begins_out_of_order() {
         repair_loss: 0,
     };
     run(path, 1_993_398_885_475_202_956);
+}
+
+#[test]
+fn speech_is_asked_for_while_it_can_be_heard_and_comes_on_its_own_ssrc() {
+    let start = testing::start();
+    let mut layer = LayerReceiver::new(Ssrc(7), 48_000, Repair::Speech);
+    layer.handle_packet(1, 960, 100, start).unwrap();
+    layer.handle_packet(3, 2_880, 100, start + 40 * MS).unwrap();
+    assert_eq!(asked(&mut layer, start, 0..80), [(45, vec![2])]);
+    layer.handle_packet(2, 1_920, 100, start + 85 * MS).unwrap();
+    let counters = layer.counters();
+    assert_eq!((counters.packets, counters.lost, counters.repaired), (3, 0, 1));
+    assert_eq!(
+        counters.jitter,
+        Duration::ZERO,
+        "what is sent again says nothing of the path"
+    );
+    assert_eq!(layer.round_trip(), Some(40 * MS));
+    layer.handle_packet(5, 4_800, 100, start + 100 * MS).unwrap();
+    let times: Vec<u32> = asked(&mut layer, start, 100..2_000).iter().map(|(ms, _)| *ms).collect();
+    assert_eq!(times, [105, 160, 215, 270], "and no more: it is silence by then");
+    // Overtaken by the next one, before anybody asked.
+    layer.handle_packet(7, 6_720, 100, start + 2_000 * MS).unwrap();
+    layer.handle_packet(6, 5_760, 100, start + 2_002 * MS).unwrap();
+    assert_eq!(layer.counters().repaired, 1);
+}
+
+#[test]
+fn what_came_with_the_next_packet_is_not_asked_for_and_comes_once() {
+    let start = testing::start();
+    let mut layer = LayerReceiver::new(Ssrc(7), 48_000, Repair::Speech);
+    let first = layer.handle_packet(1, 960, 100, start).unwrap().sequence;
+    assert!(!layer.handle_recovered(first - 1), "from before the first packet");
+    let third = layer.handle_packet(3, 2_880, 100, start + 40 * MS).unwrap().sequence;
+    assert!(layer.handle_recovered(third - 1));
+    assert!(!layer.handle_recovered(third - 1), "it is there");
+    assert_eq!(asked(&mut layer, start, 0..1_000), []);
+    let counters = layer.counters();
+    assert_eq!((counters.packets, counters.lost, counters.repaired), (3, 0, 1));
+    assert_eq!(
+        layer.handle_packet(2, 1_920, 100, start + 50 * MS),
+        Err(Refused::Duplicate)
+    );
 }

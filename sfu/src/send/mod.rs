@@ -11,6 +11,7 @@
 //! * `resend` queues what the receiver asked for again;
 //! * `pacer` decides when video leaves;
 //! * `padding` makes packets of a frame equally long, so that they leave in one call;
+//! * `redundancy` puts earlier frames into packets of audio, where the path loses some;
 //! * `report` keeps sender reports, round trip and loss.
 
 #[cfg(test)]
@@ -23,6 +24,7 @@ mod pacer;
 mod padding;
 #[cfg(test)]
 mod property_tests;
+mod redundancy;
 mod report;
 mod resend;
 mod subscription;
@@ -84,6 +86,11 @@ pub(crate) struct Negotiated {
 }
 
 impl PayloadTypes {
+    /// What audio leaves as with more redundancy than it came with: the type of the packet, and that of the frames in it.
+    fn protected(&self) -> Option<(PayloadType, PayloadType)> {
+        Some((self.red?.media, self.opus?.media))
+    }
+
     /// How a payload packed like this leaves, if it can at all.
     const fn outgoing(&self, packing: Packing) -> Option<(Outgoing, Negotiated)> {
         let (outgoing, negotiated) = match (packing, self.red) {

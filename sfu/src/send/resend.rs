@@ -25,14 +25,25 @@ impl Resends {
         }
     }
 
-    /// Queues a sent packet, unless it waits already, was resent less than a round trip ago or too often, or the queue is full.
-    pub(super) fn ask(&mut self, sent: &Sent, history: &History, round_trip: Option<Duration>, now: Instant) {
+    /// Queues a sent packet, unless it waits already, was resent less than a round trip ago or too often, or the queue is full. `twice`: the
+    /// path loses much, and one that is lost again is asked for a round trip later at the soonest.
+    pub(super) fn ask(
+        &mut self,
+        sent: &Sent,
+        history: &History,
+        round_trip: Option<Duration>,
+        twice: bool,
+        now: Instant,
+    ) {
         let repeat = round_trip.unwrap_or(UNKNOWN_ROUND_TRIP).max(LEAST_REPEAT);
         let too_soon = sent.resends > 0 && history.age(sent, now) < repeat;
         let spent = sent.resends >= limits::MAX_RESENDS;
         let full = self.waiting.len() == limits::MAX_PENDING_RESENDS;
         if !(too_soon || spent || full || self.waiting.contains(&sent.sequence)) {
             self.waiting.push_back(sent.sequence);
+            if twice && self.waiting.len() < limits::MAX_PENDING_RESENDS {
+                self.waiting.push_back(sent.sequence);
+            }
         }
     }
 

@@ -15,6 +15,7 @@ use crate::send::header::{HeaderFields, HeaderTemplate};
 use crate::send::history::History;
 use crate::send::key_frame::{KeyFrameRequests, Reason};
 use crate::send::padding::PaddedRun;
+use crate::send::redundancy::Protected;
 use crate::send::report::{Reports, SenderFacts};
 use crate::send::resend::Resends;
 use crate::send::{LayerSource, Outgoing, SlotConfig, Stamp, Written};
@@ -183,6 +184,8 @@ pub(crate) struct Subscription {
     target: Target,
     /// How many temporal layers are left out, from the top.
     thinning: u8,
+    /// The path loses packets by chance: audio takes the frames before its own along, and what is asked for is resent twice.
+    is_lossy: bool,
     /// What flows must not be sent beyond its frame: the path does not carry it, and something smaller is on its way.
     held: bool,
     flow: Flow,
@@ -212,6 +215,7 @@ impl Subscription {
             source: None,
             target: Target::Video(Layer::P720),
             thinning: 0,
+            is_lossy: false,
             held: false,
             flow: Flow::Idle,
             history: History::new(history, now),
@@ -294,6 +298,12 @@ impl Subscription {
         self.thinning = layers;
     }
 
+    /// Whether the path loses packets by chance. Packets of audio then take the frames before their own along, if the receiver takes
+    /// redundancy at all, and what is asked for again is sent twice.
+    pub(crate) const fn set_lossy(&mut self, is_lossy: bool) {
+        self.is_lossy = is_lossy;
+    }
+
     /// Writes the next packet, complete and in plaintext, to the start of `out`. `None` if there is none.
     ///
     /// `out` must have room for [`super::MAX_HEADER`] and [`limits::MAX_PAYLOAD`]; a packet that does not fit is skipped.
@@ -339,7 +349,7 @@ impl Subscription {
                         self.counters.thinned += 1;
                         continue;
                     }
-                    match self.forward(place, stored, (payload, padding), stamp, out) {
+                    match self.forward(ring, place, stored, (payload, padding), stamp, out) {
                         Forwarded::Written(written) => return Some(written),
                         Forwarded::Skipped => self.counters.skipped += 1,
                         Forwarded::Torn => self.interrupt(place),
@@ -362,6 +372,7 @@ impl Subscription {
 
     fn forward(
         &mut self,
+        ring: &Ring,
         place: RingIndex,
         stored: &Stored,
         (payload, padding): (&[u8], usize),
@@ -379,7 +390,10 @@ impl Subscription {
         let Some((outgoing, negotiated)) = self.config.payload_types.outgoing(stored.packing) else {
             return Forwarded::Skipped;
         };
-        if out.len() < self.header.len() + payload.len() + padding {
+        let types = self.config.payload_types.protected().filter(|_| self.is_lossy);
+        let protected = types.and_then(|types| Some((Protected::gather(ring, place, stored, payload)?, types)));
+        let room = protected.as_ref().map_or(payload.len(), |(frames, _)| frames.len());
+        if out.len() < self.header.len() + room + padding {
             return Forwarded::Skipped;
         }
         let offsets = self.forwarder.offsets_of(stored);
@@ -398,10 +412,17 @@ impl Subscription {
                 self.requests.reset();
             }
         }
-        let fields = fields(stored, offsets, self.config.ssrc, negotiated.media, sequence);
+        let payload_type = protected.as_ref().map_or(negotiated.media, |(_, (red, _))| *red);
+        let fields = fields(stored, offsets, self.config.ssrc, payload_type, sequence);
         let transport_wide = self.header.write(out, fields, stamp);
         let header_len = self.header.len();
-        let octets = write_payload(&mut out[header_len..], stored, payload, outgoing, offsets);
+        let octets = match protected {
+            Some((frames, (_, opus))) => {
+                frames.write(&mut out[header_len..], opus);
+                frames.len()
+            }
+            None => write_payload(&mut out[header_len..], stored, payload, outgoing, offsets),
+        };
         let len = header_len + octets + padding;
         write_padding(&mut out[..len], padding);
         self.counters.packets += 1;

@@ -24,6 +24,8 @@ pub(crate) const IDS: ExtensionIds = ExtensionIds {
     audio_level: Some(1),
 };
 pub(crate) const OPUS: PayloadType = PayloadType(111);
+#[cfg(test)]
+pub(crate) const RED: PayloadType = PayloadType(63);
 pub(crate) const VP8: PayloadType = PayloadType(96);
 pub(crate) const RTX: PayloadType = PayloadType(97);
 

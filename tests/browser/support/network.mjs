@@ -1,6 +1,7 @@
 /**
  * A network of its own for one browser: a namespace, a pair of virtual Ethernet ends, and on each a token bucket, whose rate can be
- * changed while a visit goes on. Needs root and the programs `ip` and `tc`.
+ * changed while a visit goes on. Needs root and the programs `ip` and `tc`; to
+ * lose packets, `nft`.
  */
 
 import { execFile } from 'node:child_process';
@@ -24,7 +25,9 @@ export class Network {
   static async missing() {
     const network = await Network.make().catch((error) => error);
     if (network instanceof Error) return `no network namespaces here (root, ip and tc are needed): ${network.message.split('\n')[0]}`;
+    const obstacle = await network.setLoss(0.1).catch((error) => error);
     await network.remove();
+    if (obstacle instanceof Error) return `nft is needed: ${obstacle.message.split('\n')[0]}`;
     return false;
   }
 
@@ -77,6 +80,21 @@ export class Network {
     return this.inside('tc', 'qdisc', 'replace', 'dev', this.inner, ...bucket(rate));
   }
 
+  /** Loses this share of UDP by chance where it arrives, each way; 0 ends it. (Dropped where it leaves, the sender would be told.) */
+  async setLoss(share) {
+    await this.#lose(share, this.outer, (...command) => run(command[0], command.slice(1)));
+    await this.#lose(share, this.inner, (...command) => this.inside(...command));
+  }
+
+  async #lose(share, device, exec) {
+    await exec('nft', 'delete', 'table', 'inet', device).catch(() => {});
+    if (share === 0) return;
+    await exec('nft', 'add', 'table', 'inet', device);
+    await exec('nft', 'add', 'chain', 'inet', device, 'arrived', '{ type filter hook input priority 0; }');
+    const drop = `iifname ${device} meta l4proto udp numgen random mod 1000 < ${Math.round(1_000 * share)} drop`;
+    await exec('nft', 'add', 'rule', 'inet', device, 'arrived', ...drop.split(' '));
+  }
+
   /** A program that starts `executable` inside. */
   async wrapper(executable) {
     const path = join(this.folder, 'browser');
@@ -86,6 +104,7 @@ export class Network {
   }
 
   async remove() {
+    await this.setLoss(0).catch(() => {});
     await run('ip', ['netns', 'del', this.name]).catch(() => {});
     await run('ip', ['link', 'del', this.outer]).catch(() => {});
     await rm(this.folder, { recursive: true, force: true });

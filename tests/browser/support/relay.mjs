@@ -1,5 +1,5 @@
 /**
- * A bad network between browsers and the server: a UDP relay that loses packets by a seed, is thin, goes dark, or watches what passes.
+ * A bad network between browsers and the server: a UDP relay that loses packets by a seed, is thin or long, goes dark, or watches what passes.
  *
  * A page is sent through it by `relay.script`, run in the page before its own scripts: it puts the relay's address into
  * the candidates of every answer. The server is ICE-lite and learns the client's address, here the relay's, from its checks.
@@ -82,6 +82,9 @@ export class Relay {
   dark = false;
   /** What the link towards the server carries, in bit/s; `null`: everything. */
   uplink = null;
+  /** How much later everything arrives, each way, in ms; and up to so much more for each datagram, without overtaking. */
+  delay = 0;
+  jitter = 0;
   /** Called with each datagram that passes: (direction, datagram), where direction is "up" (to the server) or "down". */
   watch = null;
   /** Media datagrams so far. */
@@ -98,6 +101,8 @@ export class Relay {
   #address = ownAddress();
   #loss;
   #dice;
+  /** When the last datagram of each way arrives. */
+  #arrival = { up: 0, down: 0 };
 
   /** Relays to the server's `port` (it must listen on every address), losing this share of media datagrams each way. */
   static async start({ port, loss = 0, seed = 1 }) {
@@ -143,9 +148,10 @@ export class Relay {
       const socket = createSocket({ type: 'udp4', recvBufferSize: RECEIVE_BUFFER });
       // "Refused" while the server is being restarted.
       socket.on('error', () => {});
-      socket.on('message', (datagram) => this.#passes('down', datagram) && this.#front.send(datagram, port, address));
+      socket.on('message', (datagram) => this.#passes('down', datagram) && this.#late('down', () => this.#front.send(datagram, port, address)));
       const send = (datagram) =>
-        this.#passes('up', datagram) && this.#throttle(datagram.length, () => socket.send(datagram, this.#server, this.#address));
+        this.#passes('up', datagram) &&
+        this.#throttle(datagram.length, () => this.#late('up', () => socket.send(datagram, this.#server, this.#address)));
       client = { socket, send };
       this.#clients.set(key, client);
     }
@@ -160,6 +166,15 @@ export class Relay {
     if (start - now > MAX_QUEUE) return;
     this.#uplinkFree = start + ((bytes + HEADERS) * 8_000) / this.uplink;
     setTimeout(() => this.#closed || send(), this.#uplinkFree - now);
+  }
+
+  /** Sends after the delay of the way. */
+  #late(direction, send) {
+    if (this.delay === 0 && this.jitter === 0) return send();
+    const now = performance.now();
+    const at = Math.max(this.#arrival[direction], now + this.delay + this.jitter * this.#dice[direction]());
+    this.#arrival[direction] = at;
+    setTimeout(() => this.#closed || send(), at - now);
   }
 
   #passes(direction, datagram) {

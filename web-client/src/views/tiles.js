@@ -1,7 +1,7 @@
 // @ts-check
 /** The other people: their pictures large, their sound, their names. */
 
-import { each, h, icon, setText, show } from '../dom.js';
+import { each, h, icon, setAttribute, setText, show } from '../dom.js';
 import { t } from '../i18n.js';
 import { isPaused } from '../quality.js';
 import { initials } from './avatar.js';
@@ -20,6 +20,7 @@ export function tilesView(app) {
     update(remotes) {
       for (const [key, tile] of drawn) if (!remotes.some((r) => r.participant === key)) tile.stop();
       each(element, remotes, (r) => r.participant, (r) => tile(app, r), /** @type {any} */ (drawn));
+      element.classList.toggle('one-chosen', remotes.some((r) => r.choice === 'chosen'));
       element.dataset.count = String(Math.min(remotes.length, 9));
     },
     /** Called from a press, which is what the browser wants before it plays sound. */
@@ -36,7 +37,7 @@ export function tilesView(app) {
  * @param {import('../app.js').App} app
  * @param {Remote} first
  */
-function tile(app, { name }) {
+function tile(app, { participant, name }) {
   // The picture is silent and the sound has an element of its own: browsers let a silent picture play at once, and sound must
   // not wait for the first frame. Lips stay in sync below, where both come from the same sender.
   const video = h('video', { class: 'remote-video', playsinline: true, autoplay: true, 'data-test': 'remote-video', 'aria-label': name });
@@ -47,7 +48,13 @@ function tile(app, { name }) {
   const muted = h('span', { class: 'nameplate-muted' }, icon('mic-off'), h('span', { class: 'visually-hidden' }, t('visit.muted')));
   const plate = h('p', { class: 'nameplate' }, muted, h('span', {}, name));
   const pausedWords = h('p', { class: 'tile-paused', 'data-test': 'paused' }, icon('camera-off'), t('weak.paused'));
-  const element = h('li', { class: 'tile' }, video, pausedWords, blank, plate, audio);
+  const choose = h(
+    'button',
+    { type: 'button', class: 'tile-choose', 'data-test': 'choose', 'aria-pressed': 'false', onclick: () => app.choose(now?.choice === 'chosen' ? null : participant) },
+    t('visit.larger'),
+    h('span', { class: 'visually-hidden' }, `: ${name}`),
+  );
+  const element = h('li', { class: 'tile' }, video, pausedWords, blank, plate, choose, audio);
   /** @type {Remote | null} */
   let now = null;
   /**
@@ -70,6 +77,9 @@ function tile(app, { name }) {
     show(pausedWords, pause !== 'no');
     show(blank, !picture);
     show(muted, now.microphoneMuted);
+    show(choose, now.choice !== 'none');
+    setAttribute(choose, 'aria-pressed', String(now.choice === 'chosen'));
+    element.classList.toggle('chosen', now.choice === 'chosen');
     setText(
       words,
       !now.connected ? t('visit.away') : now.cameraMuted ? t('visit.camera_is_off') : isOff ? t('visit.sound_only') : '',

@@ -107,3 +107,15 @@ test('layers go low to high, within the rates the server counts on', () => {
   assert.deepEqual([m?.rid, m?.scaleResolutionDownBy, m?.maxBitrate], ['m', 1.5, 600_000]);
   assert.deepEqual([h?.rid, h?.scaleResolutionDownBy, h?.maxBitrate], ['h', 1, 1_500_000]);
 });
+
+test('who was chosen is asked for large, the others small', () => {
+  const lines = [...two, { mid: '6', kind: /** @type {const} */ ('video') }];
+  const asked = (/** @type {string[]} */ names, /** @type {string | null} */ chosen) => {
+    const people = names.map((name) => person(name, ['video']));
+    return [...targets(plan(lines, people, []).assignments, chosen).values()];
+  };
+  assert.deepEqual(asked(['a'], 'a'), ['p720']);
+  assert.deepEqual(asked(['a', 'b'], 'b'), ['p480', 'p720']);
+  assert.deepEqual(asked(['a', 'b', 'c'], 'c'), ['p480', 'p480', 'p720']);
+  assert.deepEqual(asked(['a', 'b'], 'gone'), ['p720', 'p720']);
+});

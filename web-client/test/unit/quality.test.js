@@ -14,6 +14,7 @@ const remote = (sending, rest = {}) => ({
   name: 'p',
   role: 'patient',
   connected: true,
+  choice: 'none',
   microphoneMuted: false,
   cameraMuted: false,
   audio: null,

@@ -259,3 +259,62 @@ fn traffic_of_others_costs_a_rung_at_most() {
         assert!(record.moves_after(15_000) <= 4, "seed {seed}\n{}", story(record));
     }
 }
+
+/// Loss by chance is not congestion, however suddenly it begins. With 2 and 5 Mbit/s even 720p stays for the most part.
+#[test]
+fn a_line_that_begins_to_lose_a_tenth_keeps_its_picture() {
+    let mut switches = 0;
+    let mut runs = 0;
+    for seed in seeds(4) {
+        for kbps in [1_000, 2_500, 5_000] {
+            let link = LinkConfig {
+                loss_permille: 100,
+                loss_from_ms: 10_000,
+                jitter_ms: 5,
+                ..LinkConfig::constant(kbps)
+            };
+            let mut world = World::new(&[link], seed);
+            world.run_until(130_000);
+            let record = world.record();
+            assert_eq!(
+                record.first(Target::AudioOnly, 0),
+                None,
+                "audio only at {kbps} kbit/s, seed {seed}\n{}",
+                story(record)
+            );
+            switches += record.moves_after(10_000);
+            runs += 1;
+        }
+    }
+    println!(
+        "a tenth lost by chance: no picture lost, {switches} switches in {} minutes",
+        2 * runs
+    );
+}
+
+/// A policer drops what is too much and holds nothing back: only loss shows it.
+#[test]
+fn a_path_without_a_queue_is_seen_by_its_losses() {
+    let (mut down, mut lost) = (Vec::new(), Vec::new());
+    let mut last = String::new();
+    for seed in seeds(6) {
+        let at = 10_000 + (seed * 137) % 1_000;
+        let link = LinkConfig {
+            burst: 60_000,
+            ..LinkConfig::steps(&[(0, 5_000), (at, 300)])
+        };
+        let mut world = World::new(&[link], seed);
+        world.run_until(at + 20_000);
+        let record = world.record();
+        down.push(record.first(Target::AudioOnly, at).map_or(1e9, |ms| ms as f64));
+        lost.push(100.0 * record.audio(at + 3_000..at + 20_000).0);
+        last = format!("seed {seed}, cut at {at}\n{}", story(record));
+    }
+    check("policer of 300 kbit/s: audio only after ms", p95(down), 3_000.0, &last);
+    check(
+        "policer of 300 kbit/s: audio lost from 3 s on, percent",
+        p95(lost),
+        3.0,
+        &last,
+    );
+}

@@ -23,8 +23,12 @@ pub(in super::super) struct LinkConfig {
     pub(in super::super) jitter_ms: u64,
     /// Bytes.
     pub(in super::super) queue: usize,
+    /// A policer: what is over the rate by so many bytes is dropped, and nothing ever waits. 0: there is none.
+    pub(in super::super) burst: usize,
     /// Lost in a thousand.
     pub(in super::super) loss_permille: u64,
+    /// From this moment on.
+    pub(in super::super) loss_from_ms: u64,
     /// Losses come in runs of this length.
     pub(in super::super) loss_run: u64,
     /// Nothing moves for 20 to so many ms, about every five seconds.
@@ -52,7 +56,9 @@ impl LinkConfig {
             delay_ms: 20,
             jitter_ms: 0,
             queue: (lowest as usize * 125 / 1_000 * 400).max(20_000),
+            burst: 0,
             loss_permille: 0,
+            loss_from_ms: 0,
             loss_run: 1,
             stall_ms: 0,
             others_kbps: 0,
@@ -75,6 +81,8 @@ pub(in super::super) struct Link<P> {
     queued: usize,
     /// Bytes that may leave.
     credit: f64,
+    /// Bytes that a policer lets through.
+    tokens: f64,
     stalled_until: u64,
     losing: u64,
     others: f64,
@@ -91,6 +99,7 @@ impl<P: Copy> Link<P> {
             queue: VecDeque::new(),
             queued: 0,
             credit: 0.0,
+            tokens: 0.0,
             stalled_until: 0,
             losing: 0,
             others: 0.0,
@@ -121,15 +130,22 @@ impl<P: Copy> Link<P> {
     }
 
     pub(super) fn offer(&mut self, packet: P, size: usize, _ms: u64) {
-        if self.queued + size > self.config.queue {
+        let polices = self.config.burst > 0;
+        if self.queued + size > self.config.queue || polices && self.tokens < size as f64 {
             self.dropped.push(packet);
             return;
+        }
+        if polices {
+            self.tokens -= size as f64;
         }
         self.queued += size;
         self.queue.push_back((Some(packet), size));
     }
 
-    fn is_lost(&mut self) -> bool {
+    fn is_lost(&mut self, ms: u64) -> bool {
+        if ms < self.config.loss_from_ms {
+            return false;
+        }
         if self.losing > 0 {
             self.losing -= 1;
             return true;
@@ -155,7 +171,11 @@ impl<P: Copy> Link<P> {
         for packet in self.dropped.drain(..) {
             lost(packet);
         }
-        let rate = self.kbps() as f64 / 8.0;
+        let mut rate = self.kbps() as f64 / 8.0;
+        if self.config.burst > 0 {
+            self.tokens = (self.tokens + rate).min(self.config.burst as f64);
+            rate = 1e6;
+        }
         if self.config.others_kbps > 0 && ms % 6_000 < 2_000 {
             self.others += self.config.others_kbps as f64 / 8.0;
             while self.others >= 1_200.0 {
@@ -184,7 +204,7 @@ impl<P: Copy> Link<P> {
             self.credit -= size as f64;
             self.queued -= size;
             let Some(packet) = packet else { continue };
-            if self.is_lost() {
+            if self.is_lost(ms) {
                 lost(packet);
                 continue;
             }

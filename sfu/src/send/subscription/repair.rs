@@ -28,7 +28,8 @@ impl Subscription {
             };
             match self.history.get(sequence) {
                 Some(sent) if self.config.rtx_ssrc.is_some() => {
-                    self.resends.ask(&sent, &self.history, self.reports.round_trip(), now);
+                    let round_trip = self.reports.round_trip();
+                    self.resends.ask(&sent, &self.history, round_trip, self.is_lossy, now);
                 }
                 // Under SRTP a packet cannot be sent twice under one number.
                 Some(_) => self.lost_picture(sequence),

@@ -38,6 +38,8 @@ pub(crate) struct Profile {
     /// Its offers list the layers of the camera from large to small.
     pub(crate) largest_first: bool,
     pub(crate) timing: Timing,
+    /// Its sounds are sent with redundancy.
+    pub(crate) red: bool,
 }
 
 impl Profile {
@@ -49,6 +51,7 @@ impl Profile {
             receives: 1,
             largest_first: false,
             timing: Timing::default(),
+            red: false,
         }
     }
 
@@ -128,7 +131,8 @@ impl Peer {
         };
         // The server's are known with its answer.
         let client = Client::seeded(seed, &own, &own, now);
-        let studio = Studio::new(profile.timing, seed, profile.microphone, profile.camera, now);
+        let mut studio = Studio::new(profile.timing, seed, profile.microphone, profile.camera, now);
+        studio.sends_red = profile.red;
         Self {
             id,
             room,

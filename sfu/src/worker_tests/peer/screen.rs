@@ -7,8 +7,10 @@ use crate::clock::{CompactNtp, NtpTime};
 use crate::ids::Ssrc;
 use crate::media::Kind;
 use crate::ntp::NtpSpan;
+use crate::red::{self, Red};
 use crate::rtcp::{ReportBlock, SenderInfo};
 use crate::rtp::{RtpHeader, SequenceUnwrapper, TimestampUnwrapper};
+use crate::testing::puppet::RED;
 use crate::testing::{VideoDecoder, frame_of};
 
 /// From noticing that a packet is missing to asking for it, and from there to asking again.
@@ -85,6 +87,8 @@ pub(crate) struct AudioLine {
     speaker: Option<u32>,
     /// Sequence number and timestamp of each sound of theirs that came, by its number.
     pub(crate) sounds: BTreeMap<u32, (u64, u64)>,
+    /// When each sound could first be played, by whichever packet brought it.
+    pub(crate) playable: BTreeMap<u32, Instant>,
     pub(crate) samples: Vec<Sample>,
     /// The sounds of those who were heard before.
     past: Vec<BTreeMap<u32, (u64, u64)>>,
@@ -216,6 +220,7 @@ impl Screen {
                 timestamps: TimestampUnwrapper::new(),
                 speaker: None,
                 sounds: BTreeMap::new(),
+                playable: BTreeMap::new(),
                 samples: Vec::new(),
                 past: Vec::new(),
             }),
@@ -322,15 +327,32 @@ impl AudioLine {
     fn handle_rtp(&mut self, header: &RtpHeader, payload: &[u8], now: Instant) {
         let wide = self.account.note(header.sequence);
         let timestamp = self.timestamps.unwrap(u64::from(header.timestamp));
-        let [speaker, number] = [1, 5].map(|at| {
-            let bytes = payload[at..]
-                .first_chunk()
-                .expect("the studio writes its name and a number");
-            u32::from_be_bytes(*bytes)
-        });
+        let read = |payload: &[u8]| {
+            [1, 5].map(|at| {
+                let bytes = payload[at..]
+                    .first_chunk()
+                    .expect("the studio writes its name and a number");
+                u32::from_be_bytes(*bytes)
+            })
+        };
+        let (primary, redundant) = if header.payload_type == RED {
+            let primary = Red::parse(payload).expect("the server writes RED").primary;
+            (&payload[usize::from(primary)..], payload)
+        } else {
+            (payload, &[][..])
+        };
+        let [speaker, number] = read(primary);
         if self.speaker.replace(speaker).is_some_and(|before| before != speaker) {
             self.past.push(std::mem::take(&mut self.sounds));
+            self.playable.clear();
             self.samples.clear();
+        }
+        self.playable.entry(number).or_insert(now);
+        for block in red::blocks(redundant) {
+            let [other, number] = read(block.data);
+            if other == speaker {
+                self.playable.entry(number).or_insert(now);
+            }
         }
         let before = self.sounds.insert(number, (wide, timestamp));
         assert_eq!(before, None, "each sound comes once");

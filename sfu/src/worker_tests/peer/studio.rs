@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use crate::clock::NtpTime;
 use crate::ids::Ssrc;
 use crate::media::Layer;
+use crate::red::{self, Block};
 use crate::rtcp::{SenderInfo, TransportFeedback};
-use crate::testing::puppet::{Fields, OPUS, Puppet, RTX, VP8};
+use crate::testing::puppet::{Fields, OPUS, Puppet, RED, RTX, VP8};
 use crate::testing::{Chance, FRAME_TIME, MediaPacket, VideoPublisher, frame_of};
 
 const SOUND_TIME: Duration = Duration::from_millis(20);
@@ -65,6 +66,8 @@ struct Stream {
     packets: u32,
     bytes: u32,
     sent: VecDeque<MediaPacket>,
+    /// The same as it left, for sound: it has no retransmission SSRC and is sent again as it was.
+    sealed: VecDeque<Vec<u8>>,
 }
 
 impl Stream {
@@ -77,6 +80,7 @@ impl Stream {
             packets: 0,
             bytes: 0,
             sent: VecDeque::new(),
+            sealed: VecDeque::new(),
         }
     }
 }
@@ -100,6 +104,9 @@ pub(crate) struct Studio {
     sounds: u32,
     first_sound_timestamp: u32,
     first_sound_sequence: u16,
+    /// Each sound is sent again with the next one (RFC 2198), as Chromium does.
+    pub(crate) sends_red: bool,
+    last_sound: Vec<u8>,
     /// What its sounds say of who made them.
     name: u32,
     pictures: u32,
@@ -141,6 +148,8 @@ impl Studio {
             sounds: 0,
             first_sound_timestamp: chance.bits() as u32,
             first_sound_sequence: chance.bits() as u16,
+            sends_red: false,
+            last_sound: Vec::new(),
             name: chance.bits() as u32,
             pictures: 0,
             outbox: BTreeMap::new(),
@@ -246,6 +255,19 @@ impl Studio {
         payload.extend(self.name.to_be_bytes());
         payload.extend(number.to_be_bytes());
         payload.resize(40 + self.chance.below(60) as usize, 0x55);
+        if self.sends_red {
+            let last = std::mem::replace(&mut self.last_sound, payload.clone());
+            let before = Block { age: 960, data: &last };
+            let blocks = [before].into_iter().filter(Block::is_expressible);
+            let blocks: Vec<Block<'_>> = blocks.collect();
+            let len = blocks
+                .iter()
+                .map(|block| red::BLOCK_HEADER + block.data.len())
+                .sum::<usize>();
+            let mut whole = vec![0; len + 1 + payload.len()];
+            red::write(&mut whole, blocks.iter(), &payload, OPUS);
+            payload = whole;
+        }
         let packet = MediaPacket {
             sequence: self.first_sound_sequence.wrapping_add(number as u16),
             timestamp: self.first_sound_timestamp.wrapping_add(number.wrapping_mul(960)),
@@ -289,8 +311,13 @@ impl Studio {
         puppet: &mut Puppet,
         out: &mut Vec<Vec<u8>>,
     ) {
-        self.wide = self.wide.wrapping_add(1);
         let stream = &mut self.streams[index];
+        if again && index == 0 {
+            let place = stream.sent.iter().position(|sent| sent.sequence == packet.sequence);
+            out.extend(place.and_then(|place| stream.sealed.get(place)).cloned());
+            return;
+        }
+        self.wide = self.wide.wrapping_add(1);
         let (line, rid) = match index {
             0 => (LINES[0], None),
             layer => (LINES[1], Some(RIDS[layer - 1])),
@@ -318,7 +345,11 @@ impl Studio {
             let fields = Fields {
                 ssrc: stream.ssrc.0,
                 sequence: packet.sequence,
-                payload_type: if index == 0 { OPUS.0 } else { VP8.0 },
+                payload_type: match index {
+                    0 if self.sends_red => RED.0,
+                    0 => OPUS.0,
+                    _ => VP8.0,
+                },
                 mid: Some(line).filter(|_| !stream.is_known),
                 rid: rid.filter(|_| !stream.is_known),
                 ..fields
@@ -334,6 +365,12 @@ impl Studio {
             stream.sent.push_back(packet);
             if stream.sent.len() > HISTORY {
                 stream.sent.pop_front();
+            }
+            if index == 0 {
+                stream.sealed.push_back(sealed.clone().unwrap_or_default());
+                if stream.sealed.len() > HISTORY {
+                    stream.sealed.pop_front();
+                }
             }
         }
         out.extend(sealed);
