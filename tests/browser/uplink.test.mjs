@@ -91,4 +91,27 @@ describe('what a camera sends', () => {
     await isSent(patient, { m: false, h: false });
     assert.ok(await hook(patient, 'self-video').first().isVisible());
   });
+
+  test('whoever is chosen is seen large, the other small, until nobody is', async () => {
+    const links = await server.visit('patient', 'clinician', 'guest');
+    const [patient, clinician, guest] = [await open(browser, links.patient), await open(browser, links.clinician), await open(browser, links.guest)];
+    people.push(patient, clinician, guest);
+    await meet(patient, clinician);
+    assert.ok(!(await hook(clinician, 'choose').isVisible()), 'one person is large anyway');
+    await hook(guest, 'join-button').click();
+    await hook(clinician, 'admit').click();
+    const tile = (name) => clinician.locator('.tile', { hasText: name });
+    const lines = (name) => tile(name).locator('video').evaluate((video) => video.videoHeight);
+    const [first, second] = ['Pat Example', 'Gus Example'];
+    await until('both are seen large', async () => (await lines(first)) === 720 && (await lines(second)) === 720, 60_000);
+    const button = tile(second).locator('[data-test="choose"]');
+    await button.click();
+    assert.equal(await button.getAttribute('aria-pressed'), 'true');
+    await until('the other is small', async () => (await lines(first)) === 480 && (await lines(second)) === 720, 30_000);
+    const [large, small] = [await tile(second).boundingBox(), await tile(first).boundingBox()];
+    assert.ok(large.width * large.height > 2 * small.width * small.height && large.y < small.y, 'and seen small');
+    await button.click();
+    await until('both are large again', async () => (await lines(first)) === 720, 30_000);
+    assert.deepEqual([...patient.errors, ...clinician.errors, ...guest.errors], []);
+  });
 });

@@ -35,6 +35,9 @@ const STEEP_OVER_SCATTER: f64 = 2.5;
 const HINT_QUEUE: Millis = 22.0;
 const HINT_RISE: Millis = 15.0;
 const HINT_US: i64 = 120_000;
+/// Over TCP and TLS what is lost comes a round trip or a timeout later, and everything behind it at once: delay has to rise by so many times
+/// more there to be a queue.
+const ORDERED_GATE: f64 = 2.5;
 /// Loss above the usual that is congestion with a queue too short to be seen: over the last 0.3 s, and over the last second. A path
 /// that begins to lose a tenth by chance is far from the latter.
 const LOSS_EXCESS: f64 = 0.15;
@@ -147,6 +150,8 @@ pub(crate) struct Estimator {
     estimate: Estimate,
     /// How far delays lie from their trend, on average.
     scatter: Millis,
+    /// How many times wider than over UDP delays may vary.
+    gate: f64,
     /// What comes through, while it looks as if a queue began to build.
     hint: Option<f64>,
 }
@@ -162,6 +167,7 @@ impl Estimator {
             last_congested_us: i64::MIN / 2,
             estimate: Estimate::UNKNOWN,
             scatter: 2.0,
+            gate: 1.0,
             hint: None,
         }
     }
@@ -179,6 +185,11 @@ impl Estimator {
     /// What comes through, while it looks as if a queue began to build: video does well to go no faster until the next feedback.
     pub(crate) const fn hint(&self) -> Option<f64> {
         self.hint
+    }
+
+    /// Whether packets come in order and none is missing, as over TCP.
+    pub(crate) const fn set_ordered(&mut self, is_ordered: bool) {
+        self.gate = if is_ordered { ORDERED_GATE } else { 1.0 };
     }
 
     /// One step: a feedback was taken in.
@@ -200,21 +211,21 @@ impl Estimator {
         let loses = recent.packets >= LEAST_FATES
             && loss_excess > LOSS_EXCESS
             && losses.share() - signals.usual_loss() > LOSS_EXCESS_OF_SECOND;
-        let rises = trend.is_some_and(|trend| trend.rise > LEAST_RISE.max(1.5 * self.scatter));
-        let high = HIGH_QUEUE + 2.0 * self.scatter;
-        let builds = standing.is_some() && ((queue > LEAST_QUEUE && rises) || queue > high);
+        let rises = trend.is_some_and(|trend| trend.rise > (self.gate * LEAST_RISE).max(1.5 * self.scatter));
+        let high = self.gate * HIGH_QUEUE + 2.0 * self.scatter;
+        let builds = standing.is_some() && ((queue > self.gate * LEAST_QUEUE && rises) || queue > high);
         let latest = signals.latest().unwrap_or(0.0);
         // After a stall everything comes at once, with what looks like a queue.
-        let steep = latest > STEEP_QUEUE + self.scatter
-            && signals
-                .short_trend()
-                .is_some_and(|trend| trend.rise > STEEP_RISE && trend.rise > STEEP_OVER_SCATTER * trend.scatter)
+        let steep = latest > self.gate * STEEP_QUEUE + self.scatter
+            && signals.short_trend().is_some_and(|trend| {
+                trend.rise > self.gate * STEEP_RISE && trend.rise > STEEP_OVER_SCATTER * trend.scatter
+            })
             && signals.longest_gap() < latest / 2.0;
         // What costs nothing can be done on less evidence.
-        let hinted = latest > HINT_QUEUE + self.scatter
+        let hinted = latest > self.gate * HINT_QUEUE + self.scatter
             && signals
                 .short_trend()
-                .is_some_and(|trend| trend.rise > HINT_RISE && trend.rise > 1.5 * trend.scatter);
+                .is_some_and(|trend| trend.rise > self.gate * HINT_RISE && trend.rise > 1.5 * trend.scatter);
         self.hint = if hinted {
             signals
                 .delivered(HINT_US, i64::MIN, Some(HINT_QUEUE / 4.0))

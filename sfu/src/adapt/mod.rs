@@ -155,6 +155,11 @@ impl Controller {
         self.hot.epoch + Duration::from_micros(micros.max(0) as u64)
     }
 
+    /// Whether packets go over TCP, where none is missing and each may be held up by those before.
+    pub(crate) const fn set_ordered(&mut self, is_ordered: bool) {
+        self.estimator.set_ordered(is_ordered);
+    }
+
     /// From here on everything goes another way: nothing is known of it.
     pub(crate) fn handle_new_path(&mut self) {
         self.hot.sent.forget();

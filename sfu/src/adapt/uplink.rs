@@ -101,6 +101,11 @@ impl Uplink {
         now.saturating_duration_since(self.epoch).as_micros() as i64
     }
 
+    /// Whether packets come over TCP, where none is missing and each may be held up by those before.
+    pub(crate) const fn set_ordered(&mut self, is_ordered: bool) {
+        self.estimator.set_ordered(is_ordered);
+    }
+
     /// Everything comes another way from here on.
     pub(crate) fn handle_new_path(&mut self) {
         self.signals = Signals::new();

@@ -105,7 +105,8 @@ fn holes_before_a_key_frame_are_dropped_and_later_ones_kept() {
     let key_frame = layer.handle_packet(5, 0, 1, start).unwrap();
     layer.handle_packet(8, 0, 1, start).unwrap();
     layer.handle_key_frame(key_frame.sequence);
-    assert_eq!(asked(&mut layer, start, 0..20), [(5, vec![6, 7])]);
+    // On a path that loses so much each request is sent twice.
+    assert_eq!(asked(&mut layer, start, 0..20), [(5, vec![6, 7]), (13, vec![6, 7])]);
 }
 
 #[test]
@@ -256,7 +257,7 @@ fn run(path: Path, seed: u64) {
             assert!(missing.contains_key(&packet), "{packet} is not missing at {ms} ms");
             let count = requests.entry(packet).or_default();
             *count += 1;
-            assert!(*count <= u32::from(limits::MAX_NACK_TRIES));
+            assert!(*count <= 2 * u32::from(limits::MAX_NACK_TRIES));
             if !random.chance(path.repair_loss) {
                 deliver(
                     ms + u64::from(path.round_trip),

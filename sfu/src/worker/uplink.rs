@@ -102,6 +102,12 @@ impl Worker {
         let member = &mut self.members[owner.0];
         let rtt = member.round_trip(&self.tracks);
         let uplink = member.uplink.get_or_insert_with(|| Box::new(Uplink::new(floor, now)));
+        uplink.set_ordered(
+            member
+                .transport
+                .selected_path()
+                .is_some_and(|path| path.carrier().is_some()),
+        );
         let max_before = uplink.small_max();
         let step = if is_first { uplink.step(&demand, now) } else { None };
         let published = &mut self.tracks[key.0];

@@ -25,6 +25,8 @@ pub(in super::super) struct LinkConfig {
     pub(in super::super) queue: usize,
     /// A policer: what is over the rate by so many bytes is dropped, and nothing ever waits. 0: there is none.
     pub(in super::super) burst: usize,
+    /// TCP: what is lost comes a round trip later, one time in eight a timeout later, and everything behind it waits.
+    pub(in super::super) ordered: bool,
     /// Lost in a thousand.
     pub(in super::super) loss_permille: u64,
     /// From this moment on.
@@ -57,6 +59,7 @@ impl LinkConfig {
             jitter_ms: 0,
             queue: (lowest as usize * 125 / 1_000 * 400).max(20_000),
             burst: 0,
+            ordered: false,
             loss_permille: 0,
             loss_from_ms: 0,
             loss_run: 1,
@@ -201,10 +204,20 @@ impl<P: Copy> Link<P> {
             let Some((packet, size)) = self.queue.pop_front() else {
                 break;
             };
+            if self.config.ordered && self.is_lost(ms) {
+                let timeout = if self.chance.below(8) == 0 {
+                    200 + self.chance.below(100)
+                } else {
+                    0
+                };
+                self.stalled_until = ms + 2 * self.config.delay_ms + timeout;
+                self.queue.push_front((packet, size));
+                break;
+            }
             self.credit -= size as f64;
             self.queued -= size;
             let Some(packet) = packet else { continue };
-            if self.is_lost(ms) {
+            if !self.config.ordered && self.is_lost(ms) {
                 lost(packet);
                 continue;
             }

@@ -133,8 +133,10 @@ const RECEIVER_CLOCK: i64 = 77_000_000_000;
 impl Viewer {
     pub(super) fn new(config: LinkConfig, seed: u64, at: Instant) -> Self {
         let ideal = Target::Video(Layer::P720);
+        let mut controller = Controller::new(FLOOR, at);
+        controller.set_ordered(config.ordered);
         Self {
-            controller: Controller::new(FLOOR, at),
+            controller,
             flow: Flow::new(ideal),
             ideal,
             number: seed as u16,
