@@ -103,8 +103,11 @@ mod tests {
 
     const PLAIN: Packing = Packing::Plain(Codec::Opus);
 
+    /// Number, packing and payload of a packet.
+    type Came<'a> = (u64, Packing, &'a [u8]);
+
     /// Stores packets by number; their frames say which they are. What the last one is sent as.
-    fn last_of(packets: &[(u64, Packing, &[u8])]) -> Option<Vec<u8>> {
+    fn last_of(packets: &[Came<'_>]) -> Option<Vec<u8>> {
         let mut ring = Ring::new(limits::AUDIO_RING, 1);
         for (sequence, packing, payload) in packets {
             let packet = Incoming {
@@ -144,7 +147,7 @@ mod tests {
         ];
         let whole = [&old(40, 1)[..], &old(20, 1), b"\x0dabc"].concat();
         let one = [&old(20, 1)[..], b"\x0dbc"].concat();
-        let table: [(&str, &[(u64, Packing, &[u8])], Option<&[u8]>); 9] = [
+        let table: [(&str, &[Came<'_>], Option<&[u8]>); 9] = [
             ("all there", &[(1, red, a), (2, red, b), (3, red, c)], Some(&whole)),
             ("the one in between was lost", &[(1, red, a), (3, red, c)], Some(&whole)),
             ("the first was lost", &[(2, red, b), (3, red, c)], Some(&whole)),
