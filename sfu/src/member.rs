@@ -552,7 +552,7 @@ impl Member {
                 places.push(place);
             }
         }
-        controller.set_ordered(path.is_some_and(|path| path.carrier().is_some()));
+        controller.set_ordered(self.known_path.is_some_and(|path| path.carrier().is_some()));
         let moves = controller.decide(&mut candidates, can_probe, now);
         drop(candidates);
         let estimate = *controller.estimate();
