@@ -105,6 +105,8 @@ mod tests {
 
     /// Number, packing and payload of a packet.
     type Came<'a> = (u64, Packing, &'a [u8]);
+    /// What came, in words and as packets, and what the last one is sent as.
+    type Case<'a> = (&'a str, &'a [Came<'a>], Option<&'a [u8]>);
 
     /// Stores packets by number; their frames say which they are. What the last one is sent as.
     fn last_of(packets: &[Came<'_>]) -> Option<Vec<u8>> {
@@ -147,7 +149,7 @@ mod tests {
         ];
         let whole = [&old(40, 1)[..], &old(20, 1), b"\x0dabc"].concat();
         let one = [&old(20, 1)[..], b"\x0dbc"].concat();
-        let table: [(&str, &[Came<'_>], Option<&[u8]>); 9] = [
+        let table: [Case<'_>; 9] = [
             ("all there", &[(1, red, a), (2, red, b), (3, red, c)], Some(&whole)),
             ("the one in between was lost", &[(1, red, a), (3, red, c)], Some(&whole)),
             ("the first was lost", &[(2, red, b), (3, red, c)], Some(&whole)),
