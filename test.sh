@@ -144,6 +144,9 @@ if wants rust; then
   else
     skip "certificate by ACME" "Pebble is not installed (Debian: apt-get install pebble)"
   fi
+  # A client of another project for the relay. Its server, in the same package, is not used.
+  need turnutils_stunclient=coturn
+  export HOUSECALL_TEST_TURNUTILS=required
   if cargo nextest --version >/dev/null 2>&1; then
     suite "Rust" cargo nextest run --workspace --no-fail-fast --status-level fail --final-status-level fail
   else

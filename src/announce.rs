@@ -11,6 +11,8 @@ pub(crate) struct Announcement<'a> {
     pub(crate) origin: &'a str,
     pub(crate) http: SocketAddr,
     pub(crate) media: &'a [SocketAddr],
+    /// Where the public relay is, if there is one, and whether it speaks TLS.
+    pub(crate) relay: Option<(SocketAddr, bool)>,
     pub(crate) data: &'a Path,
     pub(crate) links: Option<&'a StartLinks>,
 }
@@ -32,6 +34,10 @@ impl Announcement<'_> {
             self.http,
             media.join(", ")
         )?;
+        if let Some((address, has_tls)) = self.relay {
+            let tls = if has_tls { ", TLS" } else { "" };
+            writeln!(out, "  Relay      TURN {address} (UDP, TCP{tls})")?;
+        }
         writeln!(out, "  Data       {}\n", self.data.display())?;
         if self.links.is_some() {
             writeln!(

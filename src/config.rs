@@ -3,6 +3,7 @@
 //! `configs/housecall.toml` shows every key with its default and its reason; a test holds it to this file.
 
 mod tls;
+mod turn;
 mod words;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use tls::{Acme, Tls, TlsVersion, WrittenAcme, WrittenTls};
+pub use turn::{GeneralRelay, Relay, WrittenTurn};
 pub use words::listen_address;
 
 /// People in one visit. One alone is no visit; every participant may receive from every other, so the cost grows with the square.
@@ -92,37 +94,6 @@ pub struct WrittenMedia {
     pub picture_floor_kbps: u32,
     /// See [`Config::adaptation`].
     pub adaptation: bool,
-}
-
-/// `[turn]` as written.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct WrittenTurn {
-    /// See [`Config::relay`].
-    pub relay: Relay,
-}
-
-/// What the TURN relay is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Relay {
-    /// There is none.
-    Off,
-    /// For participants of visits, towards this server's own media.
-    #[default]
-    HandOver,
-    /// The same, and browsers are told of TURN over UDP. Chromium then never takes the direct path.
-    HandOverUdp,
-}
-
-impl From<Relay> for housecall_sfu::Relay {
-    fn from(relay: Relay) -> Self {
-        match relay {
-            Relay::Off => Self::Off,
-            Relay::HandOver => Self::HandOver,
-            Relay::HandOverUdp => Self::HandOverUdp,
-        }
-    }
 }
 
 /// `[quality]` as written.
@@ -259,6 +230,8 @@ pub struct Config {
     pub adaptation: bool,
     /// Whether browsers can reach media through TURN.
     pub relay: Relay,
+    /// The relay for other software, if there is one.
+    pub general_relay: Option<GeneralRelay>,
     /// The certificate of HTTPS and of TURN over TLS.
     pub tls: Tls,
     /// The oldest version of TLS that is spoken.
@@ -436,6 +409,7 @@ impl Written {
             picture_floor_kbps: self.media.picture_floor_kbps,
             adaptation: self.media.adaptation,
             relay: self.turn.relay,
+            general_relay: turn::check(self.turn)?,
             oldest_tls,
             quality_days: self.quality.keep_days,
             participants_per_visit: self.limits.participants_per_visit,
@@ -668,10 +642,40 @@ mod tests {
                 "debug or trace",
             ),
             (
-                "[turn]\nrelay = \"public\"",
+                "[turn]\nrelay = \"private\"",
                 "line 2",
-                "it is `public`, but must be one of `off`, `hand-over`, `hand-over-udp`",
+                "it is `private`, but must be one of `off`, `hand-over`, `hand-over-udp`, `public`",
                 "Correct the line",
+            ),
+            (
+                "[turn]\nrelay = \"public\"",
+                "turn.secret_file",
+                "needs a secret",
+                "openssl rand",
+            ),
+            (
+                "[turn]\nports = [50000, 49999]",
+                "turn.ports",
+                "no range of ports",
+                "[49152, 65535]",
+            ),
+            (
+                "[turn]\naddresses = [\"192.0.2.1\", \"192.0.2.2\"]",
+                "turn.addresses",
+                "second of its family",
+                "one of each",
+            ),
+            (
+                "[turn]\nallow_peers = [\"lab\"]",
+                "turn.allow_peers",
+                "neither",
+                "\"192.0.2.1\"",
+            ),
+            (
+                "[turn]\nallocations_per_user = 0",
+                "turn.allocations_per_user",
+                "0 is out of range",
+                "from 1 to 10000",
             ),
             ("[tls]\ncert = \"c.pem\"", "tls.key", "without a key", "private key"),
             ("[tls]\nkey = \"k.pem\"", "tls.cert", "without a certificate", "chain"),

@@ -14,7 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use housecall_portal::{Connections, Peer, Place, Places, Router, holds};
-use housecall_sfu::{Sfu, StreamKind};
+use housecall_sfu::{PublicRelay, Sfu, StreamKind};
 use housecall_turn::first_bytes::{Protocol, first_bytes, first_bytes_in_tls};
 use housecall_turn::limits::FIRST_BYTES_TIMEOUT;
 use ipnet::IpNet;
@@ -39,6 +39,8 @@ pub(crate) struct Services {
     pub(crate) tls: Option<Secured>,
     /// Where TURN and ICE go.
     pub(crate) sfu: Sfu,
+    /// Where TURN of other software goes that came to its own port.
+    pub(crate) general: Option<PublicRelay>,
     /// Proxies, which may have any number of connections.
     pub(crate) proxies: Vec<IpNet>,
     pub(crate) metrics: FrontMetrics,
@@ -56,13 +58,23 @@ pub(crate) struct Secured {
 struct Arrival {
     peer: SocketAddr,
     local: IpAddr,
-    shard: usize,
+    door: Door,
 }
 
-/// Serves connections of all listeners, each for its shard, until `shutdown` is done; then accepts no more, lets HTTP requests in progress
-/// finish for a few seconds, and returns. Media connections end with the media core.
+/// Which listener a connection came to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Door {
+    /// That of a shard: everything is served there.
+    Shard(usize),
+    /// That of the general relay: TURN alone.
+    GeneralRelay,
+}
+
+/// Serves connections of all listeners, each for its shard, and perhaps one for the general relay, until `shutdown` is done; then accepts no
+/// more, lets HTTP requests in progress finish for a few seconds, and returns. Media connections end with the media core.
 pub(crate) async fn serve(
     listeners: Vec<(TcpListener, usize)>,
+    general: Option<TcpListener>,
     services: Services,
     shutdown: impl Future<Output = ()>,
 ) {
@@ -74,8 +86,10 @@ pub(crate) async fn serve(
         silent: Places::new(limits::SILENT_PER_PREFIX),
     });
     let mut accepting = JoinSet::new();
-    for (listener, shard) in listeners {
-        accepting.spawn(accept(Arc::clone(&front), connections.clone(), listener, shard));
+    let shards = listeners.into_iter();
+    let shards = shards.map(|(listener, shard)| (Door::Shard(shard), listener));
+    for (door, listener) in shards.chain(general.map(|listener| (Door::GeneralRelay, listener))) {
+        accepting.spawn(accept(Arc::clone(&front), connections.clone(), listener, door));
     }
     drop((front, connections));
     tokio::select! {
@@ -87,7 +101,7 @@ pub(crate) async fn serve(
     stop.stop().await;
 }
 
-async fn accept(front: Arc<Front>, connections: Connections, listener: TcpListener, shard: usize) {
+async fn accept(front: Arc<Front>, connections: Connections, listener: TcpListener, door: Door) {
     loop {
         let Ok(seat) = Arc::clone(&front.room).acquire_owned().await else {
             return;
@@ -105,7 +119,7 @@ async fn accept(front: Arc<Front>, connections: Connections, listener: TcpListen
         let arrival = Arrival {
             peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
             local: local.ip().to_canonical(),
-            shard,
+            door,
         };
         let ip = arrival.peer.ip();
         let unbounded = ip.is_loopback() || holds(&front.services.proxies, ip);
@@ -148,6 +162,9 @@ impl Front {
             Ok(Ok(begun)) => begun,
         };
         match protocol {
+            Protocol::Http | Protocol::IceTcp if arrival.door == Door::GeneralRelay => {
+                metrics.refuse(Refused::Protocol);
+            }
             Protocol::Tls => {
                 let Some(secured) = &self.services.tls else {
                     return metrics.refuse(Refused::Protocol);
@@ -212,6 +229,7 @@ impl Front {
         };
         drop(silent);
         match protocol {
+            Protocol::Http if arrival.door == Door::GeneralRelay => metrics.refuse(Refused::Protocol),
             Protocol::Http => {
                 metrics.serve(Served::Https);
                 let router = self.services.router.clone();
@@ -231,8 +249,13 @@ impl Front {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let Arrival { peer, local, shard } = arrival;
-        match self.services.sfu.open_stream(shard, kind, peer, local) {
+        let Arrival { peer, local, door } = arrival;
+        let link = match (door, &self.services.general) {
+            (Door::Shard(shard), _) => self.services.sfu.open_stream(shard, kind, peer, local),
+            (Door::GeneralRelay, Some(relay)) => relay.open_stream(kind, peer, local),
+            (Door::GeneralRelay, None) => None,
+        };
+        match link {
             Some(link) => {
                 self.services.metrics.serve(served);
                 if let Err(cause) = carry::carry(stream, link).await {

@@ -5,6 +5,7 @@ mod announce;
 pub mod config;
 mod doctor;
 mod front;
+mod general_relay;
 mod panics;
 mod ports;
 
@@ -32,6 +33,7 @@ pub use doctor::doctor;
 use front::tls::Certificate;
 pub use front::tls::TlsError;
 use front::{FrontMetrics, Secured, Services};
+use general_relay::General;
 pub use panics::log_panics;
 pub use ports::Given;
 use ports::Ports;
@@ -88,6 +90,9 @@ pub enum ServeError {
     /// There is no certificate that could be shown.
     #[error("TLS cannot be served")]
     Tls(#[source] TlsError),
+    /// The public relay has no secret.
+    #[error("the public relay cannot be opened")]
+    RelaySecret(#[source] general_relay::SecretError),
     /// The media core did not start.
     #[error("the media core did not start")]
     Media(#[source] housecall_sfu::StartError),
@@ -212,6 +217,7 @@ pub async fn run(
     hub.register_metrics(&registry).map_err(ServeError::Metrics)?;
     media.metrics.register(&registry).map_err(ServeError::Metrics)?;
     let metrics = FrontMetrics::register(&registry).map_err(ServeError::Metrics)?;
+    let general = general_relay::start(&config, &registry)?;
     let sfu = media.sfu.clone();
     let router = housecall_portal::router(Web {
         portal: portal.clone(),
@@ -256,14 +262,23 @@ pub async fn run(
             watching.spawn(front::tls::watch(Arc::clone(certificate), cert, key, metrics.clone()));
         }
     }
+    let relay_address = general.as_ref().map(|general| general.relay.address());
+    let (general_relay, general_listener) = match general {
+        Some(General { relay, listener }) => {
+            let listener = tokio::net::TcpListener::from_std(listener).map_err(ServeError::Runtime)?;
+            (Some(relay), Some(listener))
+        }
+        None => (None, None),
+    };
     let services = Services {
         router,
         tls: secured,
         sfu,
+        general: general_relay,
         proxies: config.trusted_proxies.clone(),
         metrics,
     };
-    let mut edge = tokio::spawn(front::serve(listeners, services, async {
+    let mut edge = tokio::spawn(front::serve(listeners, general_listener, services, async {
         // An error means that the sender is gone, which asks for a stop as well.
         let _ = stopping.await;
     }));
@@ -272,6 +287,7 @@ pub async fn run(
         origin: &origin,
         http: address,
         media: &media.addresses,
+        relay: relay_address.map(|address| (address, certificate.is_some())),
         data: &std::path::absolute(&config.data_dir).map_err(ServeError::Runtime)?,
         links: links.as_ref(),
     };

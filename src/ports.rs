@@ -12,7 +12,7 @@ use crate::config::{Config, Tls};
 
 /// With port 0 the kernel chooses a TCP port whose UDP twin may be taken by somebody else. Each try draws another; sixteen in a
 /// row that are all taken means that there is something else wrong.
-const TRIES: usize = 16;
+pub(crate) const TRIES: usize = 16;
 
 /// Sockets that whoever started the program opened for it, as systemd does (`sd_listen_fds(3)`). Then nothing is bound here.
 #[derive(Debug, Default)]
@@ -149,7 +149,8 @@ fn settings(config: &Config, address: SocketAddr) -> Settings {
     }
 }
 
-fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+/// Listens for TCP.
+pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
     let listener = TcpListener::bind(address).map_err(|cause| refused("TCP", address, cause))?;
     listener.set_nonblocking(true).map_err(ServeError::Runtime)?;
     Ok(listener)
@@ -181,7 +182,7 @@ pub(crate) fn host_and_port(origin: &str) -> Option<(String, u16)> {
 }
 
 /// Says what a failed bind means to whoever started the server.
-fn refused(transport: &'static str, address: SocketAddr, cause: std::io::Error) -> ServeError {
+pub(crate) fn refused(transport: &'static str, address: SocketAddr, cause: std::io::Error) -> ServeError {
     let port = address.port();
     match cause.kind() {
         ErrorKind::AddrInUse => ServeError::PortTaken {

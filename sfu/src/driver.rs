@@ -217,7 +217,7 @@ fn shard_address(listen: SocketAddr, index: usize) -> SocketAddr {
 }
 
 /// Host candidates in order of preference. Loopback comes last: it serves a demo on one machine.
-fn candidates(public: &[IpAddr], local: SocketAddr) -> Vec<SocketAddr> {
+pub(crate) fn candidates(public: &[IpAddr], local: SocketAddr) -> Vec<SocketAddr> {
     let mut addresses: Vec<IpAddr> = if !public.is_empty() {
         public.to_vec()
     } else if local.ip().is_unspecified() {
@@ -274,7 +274,7 @@ fn relay(secret: &Secret, candidates: &[SocketAddr]) -> Relay {
     }))
 }
 
-fn random_bytes() -> [u8; 32] {
+pub(crate) fn random_bytes() -> [u8; 32] {
     let mut bytes = [0; 32];
     Random::System.fill(&mut bytes);
     bytes
@@ -284,7 +284,7 @@ fn random_bytes() -> [u8; 32] {
     clippy::disallowed_methods,
     reason = "the driver is where time enters the media core"
 )]
-fn unix_now() -> UnixSeconds {
+pub(crate) fn unix_now() -> UnixSeconds {
     let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     UnixSeconds(unix.unwrap_or_default().as_secs())
 }

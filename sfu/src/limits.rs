@@ -279,6 +279,9 @@ pub(crate) const RELAY_ALLOCATIONS: u32 = 8_192;
 /// What one relay allocation may send, bytes a second: 10 Mbit/s, four times what a browser of ours publishes.
 pub(crate) const RELAY_BYTES_PER_SECOND: u32 = 1_250_000;
 
+/// Buffers asked of the kernel for one relayed address of the general relay: a second at 8 Mbit/s. Nothing is set aside for it.
+pub(crate) const RELAYED_BUFFER_BYTES: usize = 1024 * 1024;
+
 /// How long credentials for the relay open new allocations. They are handed out again whenever a page says hello; a page that lost its
 /// network for longer than this says hello before it connects.
 pub(crate) const RELAY_CREDENTIALS_LIFE: Duration = Duration::from_secs(4 * 3_600);

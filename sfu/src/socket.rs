@@ -29,7 +29,7 @@ const RECEIVE_BUFFERS: usize = if BATCH_SIZE < 8 { BATCH_SIZE } else { 8 };
 
 /// Whether the kernel takes several datagrams in one call. Found out by trying: neither the kernel nor a driver says so before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Segmentation {
+pub(crate) enum Segmentation {
     /// Until it refuses.
     Used,
     /// It has refused what it took one by one. It is not asked again.
@@ -38,7 +38,7 @@ enum Segmentation {
 
 impl Segmentation {
     /// Sends `contents` in datagrams of `segment` bytes through `call`, which is given the segment size if there is more than one.
-    fn send(
+    pub(crate) fn send(
         &mut self,
         contents: &[u8],
         segment: usize,
@@ -225,7 +225,7 @@ impl AsFd for MediaSocket {
     }
 }
 
-fn mapped(address: SocketAddr) -> SocketAddr {
+pub(crate) fn mapped(address: SocketAddr) -> SocketAddr {
     match address {
         SocketAddr::V4(v4) => SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port()),
         v6 @ SocketAddr::V6(_) => v6,

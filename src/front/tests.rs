@@ -46,11 +46,14 @@ impl Port {
                 redirect: housecall_portal::redirect("https://redirected.example"),
             }),
             sfu: media.sfu.clone(),
+            general: None,
             proxies: Vec::new(),
             metrics: metrics.clone(),
         };
         let (stop, stopped) = oneshot::channel::<()>();
-        let done = tokio::spawn(serve(vec![(listener, 0)], services, async { drop(stopped.await) }));
+        let done = tokio::spawn(serve(vec![(listener, 0)], None, services, async {
+            drop(stopped.await);
+        }));
         Self {
             address,
             stop,

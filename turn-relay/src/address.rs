@@ -104,7 +104,7 @@ pub enum Family {
 
 impl Family {
     /// Both, in the order in which they are told.
-    pub(crate) const ALL: [Self; 2] = [Self::V4, Self::V6];
+    pub const ALL: [Self; 2] = [Self::V4, Self::V6];
 
     /// The family of an address.
     #[must_use]

@@ -6,38 +6,47 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// All addresses that begin with the same bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// Its first address.
+    pub first: IpAddr,
+    /// How many bits its addresses have in common.
+    pub prefix: u8,
+}
+
 /// A denied block and what it is for.
 pub struct Block {
-    /// First address.
-    pub network: IpAddr,
-    /// Length of the prefix, bits.
-    pub prefix: u8,
+    /// Which addresses.
+    pub network: Network,
     /// Its name in the registry.
     pub purpose: &'static str,
 }
 
 const fn v4(network: [u8; 4], prefix: u8, purpose: &'static str) -> Block {
     let [a, b, c, d] = network;
+    let first = IpAddr::V4(Ipv4Addr::new(a, b, c, d));
     Block {
-        network: IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
-        prefix,
+        network: Network { first, prefix },
         purpose,
     }
 }
 
 const fn v6(high: [u16; 4], prefix: u8, purpose: &'static str) -> Block {
     let [a, b, c, d] = high;
+    let first = IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0));
     Block {
-        network: IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0)),
-        prefix,
+        network: Network { first, prefix },
         purpose,
     }
 }
 
 /// The mapped form does not fit the helper: its bits are in the lower half.
 const MAPPED: Block = Block {
-    network: IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0)),
-    prefix: 96,
+    network: Network {
+        first: IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0)),
+        prefix: 96,
+    },
     purpose: "IPv4-mapped",
 };
 
@@ -92,14 +101,25 @@ pub fn is_denied(ip: IpAddr) -> bool {
     };
     // ISATAP (RFC 5214 §6.1) names an IPv4 address in the interface identifier, in anybody's prefix.
     let is_isatap = matches!(ip, IpAddr::V6(v6) if v6.segments()[4] & 0xfcff == 0 && v6.segments()[5] == 0x5efe);
-    !is_global_unicast || is_isatap || DENIED.iter().any(|block| block.contains(ip))
+    !is_global_unicast || is_isatap || DENIED.iter().any(|block| block.network.contains(ip))
 }
 
-impl Block {
-    /// Whether an address is in the block. Families never match each other.
+impl From<IpAddr> for Network {
+    /// That address alone.
+    fn from(first: IpAddr) -> Self {
+        let prefix = match first {
+            IpAddr::V4(_) => 32,
+            IpAddr::V6(_) => 128,
+        };
+        Self { first, prefix }
+    }
+}
+
+impl Network {
+    /// Whether an address is one of these. Families never match each other.
     #[must_use]
     pub fn contains(&self, ip: IpAddr) -> bool {
-        match (self.network, ip) {
+        match (self.first, ip) {
             (IpAddr::V4(network), IpAddr::V4(ip)) => {
                 let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0);
                 (network.to_bits() ^ ip.to_bits()) & mask == 0

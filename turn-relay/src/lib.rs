@@ -24,6 +24,7 @@ pub use address::{ClientAddr, ClientTransport, Family, PeerAddr};
 pub use allocation::AllocationKey;
 pub use channel::{ChannelData, ChannelNumber, Framing};
 pub use credentials::{Credentials, REALM, Secret, UnixSeconds};
+pub use deny::Network;
 pub use server::{
     Bindings, Config, Counters, Dropped, Opened, Outcome, Peers, Quotas, Relay, RelayAddresses, RelayCommand, Server,
     ToClient,

@@ -45,6 +45,10 @@ pub const MAX_PENDING_ANSWERS: usize = 512;
 /// Allocations being made whose socket is not open yet (public relay only).
 pub const MAX_OPENING: usize = 256;
 
+/// Further ports that are tried for one allocation when the first belongs to another program: the range is part of the one that the system
+/// hands out to everybody.
+pub const OPEN_TRIES: u8 = 3;
+
 /// The longest answer, bytes. A dual allocation with reservation and SHA-256 integrity takes 172.
 pub const MAX_ANSWER: usize = 256;
 

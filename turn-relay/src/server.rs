@@ -29,7 +29,7 @@ use crate::allocation::{Allocation, AllocationKey};
 use crate::budget::Budget;
 use crate::channel::{ChannelData, Framing};
 use crate::credentials::{Secret, UnixSeconds, User};
-use crate::deny;
+use crate::deny::{self, Network};
 use crate::limits;
 use crate::nonce::Nonces;
 use crate::ports::PortPool;
@@ -74,8 +74,8 @@ pub enum Peers {
     Public {
         /// Addresses of this machine. Of these only relayed ports can be reached.
         own: Vec<IpAddr>,
-        /// Addresses that can be reached although they are in [`crate::deny`].
-        allowed: Vec<IpAddr>,
+        /// Addresses that can be reached although they are in [`crate::deny`], or of this machine.
+        allowed: Vec<Network>,
     },
 }
 
@@ -229,6 +229,8 @@ struct Opening {
     integrity: Integrity,
     /// Sockets not heard of yet.
     waiting: u8,
+    /// How many other ports may be tried for those that cannot be opened.
+    tries: u8,
 }
 
 /// See the module.
@@ -345,6 +347,9 @@ impl Server {
         let Some(peer) = self.allocations[key.index as usize].peer(data.channel, now.secs) else {
             return Outcome::Dropped(Dropped::NoChannel);
         };
+        if !self.can_still_reach(peer) {
+            return Outcome::Dropped(Dropped::Forbidden);
+        }
         self.relay(key, peer, data.payload, now)
     }
 
@@ -382,14 +387,16 @@ impl Server {
         if message.unknown_required(&KNOWN).next().is_some() {
             return Outcome::Dropped(Dropped::Malformed);
         }
-        self.relay(key, PeerAddr::new(peer), payload, now)
-    }
-
-    fn relay(&mut self, key: AllocationKey, peer: PeerAddr, payload: Range<usize>, now: Now) -> Outcome {
-        let limit = self.quotas.bytes_per_second;
+        let peer = PeerAddr::new(peer);
         if !self.can_reach(peer) {
             return Outcome::Dropped(Dropped::Forbidden);
         }
+        self.relay(key, peer, payload, now)
+    }
+
+    /// Payload for a peer that can be reached.
+    fn relay(&mut self, key: AllocationKey, peer: PeerAddr, payload: Range<usize>, now: Now) -> Outcome {
+        let limit = self.quotas.bytes_per_second;
         let family = peer.family();
         let allocation = &mut self.allocations[key.index as usize];
         if !allocation.has(family, now.secs) || !allocation.permits(peer.get().ip(), now.secs) {
@@ -544,24 +551,33 @@ impl Server {
         match &self.peers {
             Peers::Only(only) => only.iter().any(|peer| peer.ip() == ip),
             Peers::Public { own, allowed } => {
-                allowed.contains(&ip) || self.is_relayed_ip(ip) || !(own.contains(&ip) || deny::is_denied(ip))
+                is_allowed(allowed, ip) || self.is_relayed_ip(ip) || !(own.contains(&ip) || deny::is_denied(ip))
             }
         }
     }
 
     /// Whether a client may send to a peer.
     fn can_reach(&self, peer: PeerAddr) -> bool {
+        let ip = peer.get().ip();
+        self.can_still_reach(peer)
+            && match &self.peers {
+                Peers::Only(_) => true,
+                Peers::Public { .. } => peer.get().port() != 0 && self.can_permit(ip),
+            }
+    }
+
+    /// Whether a client may go on sending to a peer that it could reach when it bound a channel: the list of what is denied does not change,
+    /// and is too long to be read for each packet.
+    fn can_still_reach(&self, peer: PeerAddr) -> bool {
         let address = peer.get();
         match &self.peers {
             Peers::Only(only) => only.contains(&address),
-            Peers::Public { allowed, .. } if allowed.contains(&address.ip()) => true,
             // Two clients of this relay may meet; nothing else of this machine can be reached.
-            Peers::Public { .. } if self.is_relayed_ip(address.ip()) => self.pools[peer.family().index()]
-                .as_ref()
-                .is_some_and(|pool| pool.ports.is_taken(address.port())),
-            Peers::Public { own, .. } => {
-                address.port() != 0 && !own.contains(&address.ip()) && !deny::is_denied(address.ip())
+            Peers::Public { allowed, .. } if self.is_relayed_ip(address.ip()) => {
+                let pool = self.pools[peer.family().index()].as_ref();
+                pool.is_some_and(|pool| pool.ports.is_taken(address.port())) || is_allowed(allowed, address.ip())
             }
+            Peers::Public { .. } => true,
         }
     }
 
@@ -593,4 +609,8 @@ impl Server {
         id[8..].copy_from_slice(&(self.chance as u32).to_be_bytes());
         TransactionId(id)
     }
+}
+
+fn is_allowed(allowed: &[Network], ip: IpAddr) -> bool {
+    allowed.iter().any(|network| network.contains(ip))
 }

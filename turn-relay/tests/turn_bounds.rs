@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::net::IpAddr;
+
 use housecall_turn::stun::{AttributeType, Class, Method, TransactionId};
 use housecall_turn::{
     Bindings, ClientAddr, ClientTransport, Dropped, Opened, Outcome, Peers, Quotas, RelayCommand, UnixSeconds,
@@ -189,7 +191,7 @@ fn fingerprints_are_returned() {
 fn limits_of_one_allocation() {
     let mut config = config(Peers::Public {
         own: Vec::new(),
-        allowed: (1..=40).map(|last| [10, 0, 0, last].into()).collect(),
+        allowed: (1..=40).map(|last| IpAddr::from([10, 0, 0, last]).into()).collect(),
     });
     config.quotas.per_user = 1;
     let mut lab = Lab::new(config);
@@ -230,10 +232,12 @@ fn a_port_that_cannot_be_opened_is_no_allocation() {
     }));
     let mut client = patient(Style::Modern);
     client.introduce(&mut lab);
-    for (dual, opened, code, addresses) in [
-        (false, [false, false], 508, 0),
-        (true, [false, false], 508, 0),
-        (true, [true, false], 0, 1),
+    // How often a port was asked for: each time another, until there were tries enough.
+    for (dual, opens, code, addresses, asked) in [
+        (false, [false, false], 508, 0, 4),
+        (true, [false, false], 508, 0, 5),
+        (true, [true, false], 0, 1, 5),
+        (false, [true, false], 0, 1, 1),
     ] {
         let request = client.signed(Method::ALLOCATE, |builder| {
             builder.attribute(AttributeType::REQUESTED_TRANSPORT, &[17, 0, 0, 0]);
@@ -242,14 +246,44 @@ fn a_port_that_cannot_be_opened_is_no_allocation() {
             }
         });
         lab.raw(client.addr, &request);
-        for opened in opened.into_iter().take(if dual { 2 } else { 1 }) {
-            let Some(RelayCommand::Open { allocation, relayed }) = lab.server.poll_relay() else {
-                panic!("a socket is asked for")
+        let (mut refused, mut times) = (Vec::new(), 0);
+        while let Some(RelayCommand::Open { allocation, relayed }) = lab.server.poll_relay() {
+            assert!(!refused.contains(&relayed), "another one");
+            let opened = match opens[usize::from(relayed.is_ipv6())] {
+                true => Opened::Yes,
+                false => Opened::No,
             };
-            let opened = if opened { Opened::Yes } else { Opened::No };
+            refused.push(relayed);
+            times += 1;
             lab.server.relay_opened(allocation, relayed, opened, lab.now);
+            lab.server.check();
         }
         let reply = lab.reply(client.addr).unwrap();
-        assert_eq!((reply.code, reply.relayed().len()), (code, addresses));
+        assert_eq!((reply.code, reply.relayed().len(), times), (code, addresses, asked));
+        lab.server.end_user("17");
+        while lab.server.poll_relay().is_some() {}
     }
+}
+
+// EVEN-PORT asks for one port in particular: another would be no answer to it.
+#[test]
+fn an_even_port_that_cannot_be_opened_has_no_substitute() {
+    let mut lab = Lab::new(config(Peers::Public {
+        own: Vec::new(),
+        allowed: Vec::new(),
+    }));
+    let mut client = patient(Style::Modern);
+    client.introduce(&mut lab);
+    let request = client.signed(Method::ALLOCATE, |builder| {
+        builder
+            .attribute(AttributeType::REQUESTED_TRANSPORT, &[17, 0, 0, 0])
+            .attribute(AttributeType::EVEN_PORT, &[0x80]);
+    });
+    lab.raw(client.addr, &request);
+    let Some(RelayCommand::Open { allocation, relayed }) = lab.server.poll_relay() else {
+        panic!("a socket is asked for")
+    };
+    lab.server.relay_opened(allocation, relayed, Opened::No, lab.now);
+    assert_eq!(lab.reply(client.addr).unwrap().code, 508);
+    lab.server.check();
 }

@@ -52,7 +52,7 @@ proptest! {
         let mut lab = public();
         for bits in [0, u128::MAX, inside] {
             let ip = within(block, bits);
-            prop_assert!(block.contains(ip) && deny::is_denied(ip), "{ip} ({})", block.purpose);
+            prop_assert!(block.network.contains(ip) && deny::is_denied(ip), "{ip} ({})", block.purpose);
             prop_assert_eq!(permit(&mut lab, ip), 403, "{} ({})", ip, block.purpose);
         }
     }
@@ -95,13 +95,13 @@ proptest! {
 }
 
 fn within(block: &deny::Block, bits: u128) -> IpAddr {
-    match block.network {
+    match block.network.first {
         IpAddr::V4(network) => {
-            let host = u32::MAX.checked_shr(block.prefix.into()).unwrap_or(0);
+            let host = u32::MAX.checked_shr(block.network.prefix.into()).unwrap_or(0);
             Ipv4Addr::from_bits(network.to_bits() | (bits as u32 & host)).into()
         }
         IpAddr::V6(network) => {
-            let host = u128::MAX.checked_shr(block.prefix.into()).unwrap_or(0);
+            let host = u128::MAX.checked_shr(block.network.prefix.into()).unwrap_or(0);
             Ipv6Addr::from_bits(network.to_bits() | (bits & host)).into()
         }
     }

@@ -331,15 +331,13 @@ impl Program<'_> {
     }
 
     fn drain(&mut self) {
-        let mut opened = Vec::new();
+        // A port that cannot be opened may be followed by another.
         while let Some(command) = self.server.poll_relay() {
             assert!(self.is_public, "hand-over has no sockets");
-            if let RelayCommand::Open { allocation, relayed } = command {
-                opened.push((allocation, relayed));
-            }
-        }
-        for (allocation, relayed) in opened {
-            let opened = if self.next_id.is_multiple_of(5) {
+            let RelayCommand::Open { allocation, relayed } = command else {
+                continue;
+            };
+            let opened = if (self.next_id + u64::from(relayed.port())).is_multiple_of(5) {
                 Opened::No
             } else {
                 Opened::Yes

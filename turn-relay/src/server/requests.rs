@@ -196,6 +196,12 @@ impl Server {
                 key: request.who.key.clone(),
                 integrity: request.who.integrity,
                 waiting: sockets,
+                // A port that was asked for in particular has no substitute.
+                tries: if wanted.even.is_some() || wanted.token.is_some() {
+                    0
+                } else {
+                    limits::OPEN_TRIES
+                },
             },
         );
         Ok(Outcome::Request)
@@ -349,9 +355,12 @@ impl Server {
         )
     }
 
-    /// A socket of the public relay was opened, or could not be.
+    /// A socket of the public relay was opened, or could not be. Then another port may be tried: [`Self::poll_relay`] says so.
     pub fn relay_opened(&mut self, key: AllocationKey, relayed: SocketAddr, opened: Opened, now: std::time::Instant) {
         let now = self.time(now);
+        if opened == Opened::No && self.try_other_port(key, relayed) {
+            return;
+        }
         let Some(opening) = self.opening.get_mut(&key) else {
             return;
         };
@@ -387,6 +396,34 @@ impl Server {
                 &INSUFFICIENT_CAPACITY,
             );
         }
+    }
+
+    /// Gives an allocation that is being made another port for one that somebody else has. False if there is none, or it had tries enough.
+    fn try_other_port(&mut self, key: AllocationKey, refused: SocketAddr) -> bool {
+        let family = Family::of(refused.ip());
+        let chance = self.next_chance();
+        let (Some(opening), Some(pool)) = (self.opening.get_mut(&key), &mut self.pools[family.index()]) else {
+            return false;
+        };
+        if opening.tries == 0 {
+            return false;
+        }
+        // Taken before the refused one is free again, so it is another.
+        let (Some(port), Some(held)) = (
+            pool.ports.take_any(chance),
+            &mut self.allocations[key.index as usize].relayed[family.index()],
+        ) else {
+            return false;
+        };
+        opening.tries -= 1;
+        held.port = port;
+        let relayed = SocketAddr::new(pool.ip, port);
+        self.release(refused);
+        self.commands.push_back(RelayCommand::Open {
+            allocation: key,
+            relayed,
+        });
+        true
     }
 
     /// RFC 8656 §8.2.

@@ -1,0 +1,179 @@
+//! The general relay: TURN (RFC 8656) for other software, with real sockets as relayed addresses. It shares nothing with the shards: its
+//! own thread, its own port, its own credentials. What it may do is decided by [`housecall_turn::Server`].
+
+mod driver;
+mod figures;
+mod gather;
+mod socket;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use housecall_turn::{Bindings, Config, Family, Network, Peers, Quotas, RelayAddresses, Secret, Server};
+use prometheus::Registry;
+use rustix::event::{EventfdFlags, epoll, eventfd};
+
+use crate::driver::{candidates, random_bytes, unix_now, wake};
+use crate::path::StreamKind;
+use crate::relay::one_of_each_family;
+use crate::streams::{self, Opener, StreamLink};
+
+use driver::Base;
+use figures::Figures;
+use socket::{CLIENTS_BUFFER, RelaySocket};
+
+/// Settings of the general relay. Holds a secret, hence no `Debug`.
+#[derive(Clone)]
+pub struct PublicRelaySettings {
+    /// Where clients come to by UDP. Port 0 lets the kernel choose.
+    pub listen: SocketAddr,
+    /// The addresses that relayed ports have for others, at most one of each family. One that this machine does not have is that of a 1:1 NAT
+    /// in front of it.
+    pub addresses: Vec<IpAddr>,
+    /// The relayed ports.
+    pub ports: RangeInclusive<u16>,
+    /// What credentials are made of: `username = expiry:id`, `password = base64(HMAC-SHA1(secret, username))`.
+    pub secret: Secret,
+    /// Whether the relay is a STUN server for strangers as well.
+    pub bindings: Bindings,
+    /// Peers that can be reached although they are special-purpose or of this machine.
+    pub allowed: Vec<Network>,
+    /// How much clients may have.
+    pub quotas: Quotas,
+}
+
+/// Why the general relay could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum PublicRelayError {
+    /// The UDP socket could not be bound.
+    #[error("binding the relay's socket to UDP {address} failed")]
+    Bind {
+        /// The address asked for.
+        address: SocketAddr,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The kernel gave no thread or no descriptor.
+    #[error("starting the relay's thread failed")]
+    Thread(#[source] std::io::Error),
+    /// Two figures have the same name.
+    #[error("the relay's metrics cannot be set up")]
+    Metrics(#[source] prometheus::Error),
+}
+
+/// The general relay. It ends when this is dropped.
+pub struct PublicRelay {
+    address: SocketAddr,
+    opener: Opener,
+    wake: Arc<OwnedFd>,
+    stop: Arc<AtomicBool>,
+}
+
+impl PublicRelay {
+    /// Starts it, with its figures in `registry`.
+    ///
+    /// # Errors
+    /// [`PublicRelayError`].
+    pub fn start(settings: PublicRelaySettings, registry: &Registry) -> Result<Self, PublicRelayError> {
+        let thread = PublicRelayError::Thread;
+        let bind = |source| PublicRelayError::Bind {
+            address: settings.listen,
+            source,
+        };
+        // Before the figures, which can be registered only once: with another port this may be tried again.
+        let clients = RelaySocket::bind(settings.listen, false, CLIENTS_BUFFER).map_err(bind)?;
+        let address = clients.local().map_err(bind)?;
+        let wake = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).map_err(|errno| thread(errno.into()))?;
+        let wake = Arc::new(wake);
+        let (opener, streams) = streams::pair(Arc::clone(&wake), driver::now());
+        let stop = Arc::new(AtomicBool::new(false));
+        let base = Base {
+            own: own_addresses(&settings),
+            settings,
+            clients,
+            streams,
+            wake: Arc::clone(&wake),
+            stop: Arc::clone(&stop),
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|errno| thread(errno.into()))?,
+            figures: Figures::register(registry).map_err(PublicRelayError::Metrics)?,
+        };
+        base.watch().map_err(|errno| thread(errno.into()))?;
+        driver::spawn(base).map_err(thread)?;
+        Ok(Self {
+            address,
+            opener,
+            wake,
+            stop,
+        })
+    }
+
+    /// Where clients come to.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Tells the relay of a connection of a client. `None` if it has too much to do, or `kind` is not TURN.
+    #[must_use]
+    pub fn open_stream(&self, kind: StreamKind, remote: SocketAddr, local: IpAddr) -> Option<StreamLink> {
+        kind.client()?;
+        self.opener.open(kind, remote, local)
+    }
+}
+
+impl Drop for PublicRelay {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        wake(&self.wake);
+    }
+}
+
+/// The best address of each family for a relay that listens there: of `public` if there are any, else of this machine.
+#[must_use]
+pub fn usable_addresses(public: &[IpAddr], listen: SocketAddr) -> Vec<IpAddr> {
+    let found = one_of_each_family(&candidates(public, listen));
+    found.iter().map(SocketAddr::ip).collect()
+}
+
+/// Every address at which this machine can be reached: as peers they are refused.
+fn own_addresses(settings: &PublicRelaySettings) -> Vec<IpAddr> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    let mut own: Vec<IpAddr> = interfaces.into_iter().map(|interface| interface.ip()).collect();
+    own.push(settings.listen.ip());
+    own.extend(&settings.addresses);
+    own
+}
+
+fn server(settings: &PublicRelaySettings, own: &[IpAddr], now: Instant) -> Server {
+    let of = |family| settings.addresses.iter().copied().find(|ip| Family::of(*ip) == family);
+    let v4: Option<Ipv4Addr> = of(Family::V4).and_then(|ip| match ip {
+        IpAddr::V4(v4) => Some(v4),
+        IpAddr::V6(_) => None,
+    });
+    let v6: Option<Ipv6Addr> = of(Family::V6).and_then(|ip| match ip {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(v6) => Some(v6),
+    });
+    Server::new(Config {
+        secret: settings.secret.clone(),
+        key: random_bytes(),
+        relay: RelayAddresses {
+            v4,
+            v6,
+            ports: settings.ports.clone(),
+        },
+        peers: Peers::Public {
+            own: own.to_vec(),
+            allowed: settings.allowed.clone(),
+        },
+        quotas: settings.quotas,
+        bindings: settings.bindings,
+        started: now,
+        unix: unix_now(),
+    })
+}

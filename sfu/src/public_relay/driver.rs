@@ -1,0 +1,477 @@
+//! The thread of the general relay: its sockets, its clock, and nothing that decides.
+//!
+//! One turn: wait until something is readable · read the clock once · take what each socket has and send it on, a run to a call · connections ·
+//! ends of allocations. What a client sends is sorted by peer and what peers send by client before anything leaves ([`Gather`]).
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this is a driver: it waits and reads the clock"
+)]
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use housecall_turn::{
+    AllocationKey, ClientAddr, ClientTransport, Family, Opened, Outcome, PeerAddr, RelayCommand, Server,
+};
+use rustc_hash::FxHashMap;
+use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
+
+use super::figures::{Direction, Figures, Lost, Tally};
+use super::gather::{Gather, To};
+use super::socket::{Buffers, RelaySocket};
+use super::{PublicRelaySettings, server};
+use crate::batch::Cargo;
+use crate::limits;
+use crate::outbox::Sent;
+use crate::path::{Path, StreamKind};
+use crate::streams::{self, StreamEvent, Streams};
+
+/// Receive calls on the clients' socket in one turn; each brings up to 32 buffers. Then peers have their turn.
+const RECEIVES_PER_TURN: usize = 4;
+/// Sockets served in one turn.
+const EVENTS: usize = 256;
+
+/// Which descriptor an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Token {
+    Wake,
+    Clients,
+    Relayed(Family, u16),
+}
+
+impl Token {
+    fn number(self) -> u64 {
+        match self {
+            Self::Wake => 0,
+            Self::Clients => 1,
+            Self::Relayed(Family::V4, port) => 0x1_0000 | u64::from(port),
+            Self::Relayed(Family::V6, port) => 0x2_0000 | u64::from(port),
+        }
+    }
+
+    fn of(number: u64) -> Self {
+        let port = (number & 0xffff) as u16;
+        match number >> 16 {
+            0 if port == 0 => Self::Wake,
+            0 => Self::Clients,
+            1 => Self::Relayed(Family::V4, port),
+            _ => Self::Relayed(Family::V6, port),
+        }
+    }
+}
+
+/// What stays when a broken invariant takes everything else.
+pub(super) struct Base {
+    pub(super) settings: PublicRelaySettings,
+    /// Addresses of this machine.
+    pub(super) own: Vec<IpAddr>,
+    pub(super) clients: RelaySocket,
+    pub(super) streams: Streams,
+    pub(super) wake: Arc<OwnedFd>,
+    pub(super) stop: Arc<AtomicBool>,
+    pub(super) epoll: OwnedFd,
+    pub(super) figures: Figures,
+}
+
+impl Base {
+    /// Watches what is there from the beginning.
+    pub(super) fn watch(&self) -> Result<(), Errno> {
+        watch(&self.epoll, &*self.wake, Token::Wake)?;
+        watch(&self.epoll, &self.clients, Token::Clients)
+    }
+
+    /// Runs until it is told to stop.
+    pub(super) fn run(mut self) {
+        let mut connected = FxHashMap::default();
+        loop {
+            let mut relay = Relay::new(&mut self, &mut connected);
+            match catch_unwind(AssertUnwindSafe(|| relay.run())) {
+                Ok(()) => return,
+                // The panic hook has printed where.
+                Err(_) => tracing::error!("a broken invariant ended all allocations of the general relay"),
+            }
+        }
+    }
+}
+
+fn watch(epoll: &OwnedFd, source: impl AsFd, token: Token) -> Result<(), Errno> {
+    epoll::add(
+        epoll,
+        source,
+        epoll::EventData::new_u64(token.number()),
+        epoll::EventFlags::IN,
+    )
+}
+
+/// A relayed address.
+struct Relayed {
+    socket: RelaySocket,
+    allocation: AllocationKey,
+}
+
+/// The relayed addresses of a family, by port.
+struct Ports {
+    first: u16,
+    sockets: Box<[Option<Box<Relayed>>]>,
+    /// Where they are bound.
+    bind: IpAddr,
+}
+
+impl Ports {
+    fn at(&mut self, port: u16) -> Option<&mut Option<Box<Relayed>>> {
+        let at = usize::from(port.checked_sub(self.first)?);
+        self.sockets.get_mut(at)
+    }
+
+    fn get(&mut self, port: u16) -> Option<&mut Relayed> {
+        self.at(port)?.as_deref_mut()
+    }
+}
+
+struct Relay<'a> {
+    base: &'a mut Base,
+    /// Where clients on streams are.
+    connected: &'a mut FxHashMap<ClientAddr, Path>,
+    server: Server,
+    ports: [Ports; 2],
+    buffers: Buffers,
+    gather: Gather,
+    tally: Tally,
+}
+
+impl<'a> Relay<'a> {
+    fn new(base: &'a mut Base, connected: &'a mut FxHashMap<ClientAddr, Path>) -> Self {
+        let server = server(&base.settings, &base.own, now());
+        let ports = Family::ALL.map(|family| Ports {
+            first: *base.settings.ports.start(),
+            sockets: base.settings.ports.clone().map(|_| None).collect(),
+            bind: bind_address(&base.settings, family),
+        });
+        Self {
+            gather: Gather::new(base.clients.max_segments()),
+            base,
+            connected,
+            server,
+            ports,
+            buffers: Buffers::new(),
+            tally: Tally::default(),
+        }
+    }
+
+    fn run(&mut self) {
+        let mut events: Vec<epoll::Event> = Vec::with_capacity(EVENTS);
+        let mut published = now();
+        loop {
+            self.wait(&mut events, published);
+            if self.base.stop.load(Ordering::Acquire) {
+                return;
+            }
+            let now = now();
+            self.base.streams.begin(now);
+            for event in &events {
+                match Token::of(event.data.u64()) {
+                    Token::Wake => self.handle_streams(now),
+                    Token::Clients => self.receive_from_clients(now),
+                    Token::Relayed(family, port) => self.receive_from_peers(family, port, now),
+                }
+            }
+            self.server.handle_timeout(now);
+            self.settle(now);
+            self.base.streams.flush(|_, _| {});
+            if now.saturating_duration_since(published) >= limits::METRICS_INTERVAL {
+                published = now;
+                self.sweep_streams(now);
+                self.publish();
+            }
+        }
+    }
+
+    fn wait(&self, events: &mut Vec<epoll::Event>, now: Instant) {
+        let due = self.server.poll_timeout();
+        let due = due.map_or(limits::METRICS_INTERVAL, |due| due.saturating_duration_since(now));
+        let timeout = due.clamp(Duration::from_millis(1), limits::METRICS_INTERVAL);
+        let timeout = Timespec {
+            tv_sec: timeout.as_secs() as i64,
+            tv_nsec: i64::from(timeout.subsec_nanos()),
+        };
+        events.clear();
+        // Interrupted: there are none, and the next call has them.
+        let _ = epoll::wait(&self.base.epoll, rustix::buffer::spare_capacity(events), Some(&timeout));
+    }
+
+    fn receive_from_clients(&mut self, now: Instant) {
+        for _ in 0..RECEIVES_PER_TURN {
+            // An error belongs to one datagram that could not be delivered, and says nothing about the others.
+            let filled = self.base.clients.receive(&mut self.buffers).unwrap_or(0);
+            self.gather.clear();
+            for buffer in 0..filled {
+                let arrived = self.buffers.arrived(buffer);
+                let client = ClientAddr::new(ClientTransport::Udp, arrived.from, arrived.to);
+                for at in arrived.datagrams() {
+                    let datagram = &self.buffers.bytes()[at.clone()];
+                    match self.server.handle_client_datagram(client, datagram, now) {
+                        Outcome::Relay(relay) => {
+                            let to = To::Peer {
+                                relayed: relay.relayed,
+                                peer: relay.peer.get(),
+                            };
+                            let payload = at.start + relay.payload.start..at.start + relay.payload.end;
+                            self.gather.add(to, None, payload);
+                        }
+                        Outcome::Request => {}
+                        Outcome::Dropped(_) => self.tally.lose(Lost::Refused, 1),
+                    }
+                }
+            }
+            self.settle(now);
+            send_to_peers(
+                &mut self.gather,
+                &mut self.ports,
+                &mut self.tally,
+                self.buffers.bytes(),
+                ClientTransport::Udp,
+            );
+            if filled < quinn_udp::BATCH_SIZE {
+                return;
+            }
+        }
+    }
+
+    fn receive_from_peers(&mut self, family: Family, port: u16, now: Instant) {
+        // Closed since it was found readable.
+        let Some(relayed) = self.ports[family as usize].get(port) else {
+            return;
+        };
+        let allocation = relayed.allocation;
+        let filled = relayed.socket.receive(&mut self.buffers).unwrap_or(0);
+        self.gather.clear();
+        for buffer in 0..filled {
+            let arrived = self.buffers.arrived(buffer);
+            let peer = PeerAddr::new(arrived.from);
+            for at in arrived.datagrams() {
+                match self.server.handle_peer_datagram(allocation, peer, at.len(), now) {
+                    Some(to) => self.gather.add(To::Client(to.client), Some(to.framing), at),
+                    None => self.tally.lose(Lost::Unpermitted, 1),
+                }
+            }
+        }
+        for run in 0..self.gather.runs() {
+            let (run, contents) = self.gather.write(run, self.buffers.bytes());
+            let To::Client(client) = run.to else { continue };
+            // What is too long for any framing was not written.
+            let sent = if contents.is_empty() {
+                Sent::Refused
+            } else {
+                send_to_client(self.base, self.connected, client, contents, run.segment, Cargo::Video)
+            };
+            let (transport, direction) = (client.transport(), Direction::ToClient);
+            note(&mut self.tally, sent, transport, direction, run.datagrams, run.payload);
+        }
+    }
+
+    /// Does what the server wants done: opens and closes sockets, sends answers.
+    fn settle(&mut self, now: Instant) {
+        while let Some(command) = self.server.poll_relay() {
+            match command {
+                RelayCommand::Open { allocation, relayed } => {
+                    let opened = match self.open(allocation, relayed) {
+                        Ok(()) => Opened::Yes,
+                        Err(cause) => {
+                            tracing::debug!(%cause, "a relayed address could not be opened");
+                            Opened::No
+                        }
+                    };
+                    self.server.relay_opened(allocation, relayed, opened, now);
+                }
+                RelayCommand::Close { relayed } => {
+                    if let Some(place) = self.ports[family_index(relayed)].at(relayed.port()) {
+                        // Closing it takes it out of the set that is waited for.
+                        *place = None;
+                    }
+                }
+            }
+        }
+        while let Some((client, answer)) = self.server.poll_transmit() {
+            // A lost answer is asked for again.
+            send_to_client(self.base, self.connected, client, &answer, answer.len(), Cargo::Urgent);
+        }
+    }
+
+    fn open(&mut self, allocation: AllocationKey, address: SocketAddr) -> std::io::Result<()> {
+        let family = Family::of(address.ip());
+        let ports = &mut self.ports[family as usize];
+        let bind = SocketAddr::new(ports.bind, address.port());
+        let socket = RelaySocket::bind(bind, true, limits::RELAYED_BUFFER_BYTES)?;
+        watch(&self.base.epoll, &socket, Token::Relayed(family, address.port()))?;
+        if let Some(place) = ports.at(address.port()) {
+            *place = Some(Box::new(Relayed { socket, allocation }));
+        }
+        Ok(())
+    }
+
+    /// Takes what connections have brought.
+    fn handle_streams(&mut self, now: Instant) {
+        let mut counter = [0; 8];
+        // Non-blocking; an empty counter is no error worth telling.
+        let _ = rustix::io::read(&*self.base.wake, &mut counter);
+        for _ in 0..limits::STREAM_CHUNKS_PER_TURN {
+            match self.base.streams.poll(now) {
+                None => return,
+                Some(StreamEvent::Opened(path)) => match path.relay_client() {
+                    Some(client) => _ = self.connected.insert(client, path),
+                    None => self.base.streams.close(path),
+                },
+                Some(StreamEvent::Messages(path, kind, chunk)) => {
+                    if let Some(client) = path.relay_client() {
+                        self.handle_messages(client, kind, &chunk, now);
+                    }
+                    self.base.streams.give_back(path, chunk);
+                }
+                Some(StreamEvent::Closed(path)) => self.close(path),
+            }
+        }
+        // More may be waiting: come back at once.
+        crate::driver::wake(&self.base.wake);
+    }
+
+    fn handle_messages(&mut self, client: ClientAddr, kind: StreamKind, mut bytes: &[u8], now: Instant) {
+        self.gather.clear();
+        let (all, mut start) = (bytes, 0);
+        // Its task has looked: there are whole messages only.
+        while let Ok(Some(found)) = streams::frame(kind, bytes) {
+            let at = start + found.message.start..start + found.message.end;
+            match self.server.handle_client_datagram(client, &all[at.clone()], now) {
+                Outcome::Relay(relay) => {
+                    let to = To::Peer {
+                        relayed: relay.relayed,
+                        peer: relay.peer.get(),
+                    };
+                    let payload = at.start + relay.payload.start..at.start + relay.payload.end;
+                    self.gather.add(to, None, payload);
+                }
+                // In the order of the stream: what follows may need the socket that was asked for.
+                Outcome::Request => self.settle(now),
+                Outcome::Dropped(_) => self.tally.lose(Lost::Refused, 1),
+            }
+            start += found.len;
+            bytes = &all[start..];
+        }
+        send_to_peers(
+            &mut self.gather,
+            &mut self.ports,
+            &mut self.tally,
+            all,
+            client.transport(),
+        );
+    }
+
+    /// A connection is gone, and with it what its client had.
+    fn close(&mut self, path: Path) {
+        let Some(client) = path.relay_client() else { return };
+        // The address may have been used again, by a connection that opened before this one's end was seen.
+        if self.connected.get(&client) == Some(&path) {
+            self.connected.remove(&client);
+            self.server.end_client(client);
+        }
+    }
+
+    /// Closes connections whose clients have no allocation.
+    fn sweep_streams(&mut self, now: Instant) {
+        for path in self.base.streams.due(now) {
+            let is_used = path
+                .relay_client()
+                .is_some_and(|client| self.server.has_allocation(client));
+            if !is_used {
+                self.base.streams.close(path);
+                self.close(path);
+            }
+        }
+    }
+
+    fn publish(&mut self) {
+        self.tally.lose(Lost::Full, self.base.streams.take_lost() as usize);
+        let (tally, requests) = (std::mem::take(&mut self.tally), self.server.take_counters());
+        self.base.figures.publish(&tally, requests, self.server.allocations());
+    }
+}
+
+fn send_to_client(
+    base: &mut Base,
+    connected: &FxHashMap<ClientAddr, Path>,
+    client: ClientAddr,
+    contents: &[u8],
+    segment: usize,
+    cargo: Cargo,
+) -> Sent {
+    match client.transport() {
+        ClientTransport::Udp => base.clients.send(client.remote(), client.local(), contents, segment),
+        ClientTransport::Tcp | ClientTransport::Tls => match connected.get(&client).and_then(Path::is_stream) {
+            Some((id, _)) => base.streams.send(id, contents, segment, cargo),
+            None => Sent::Refused,
+        },
+    }
+}
+
+/// Sends what was gathered of payload in `bytes` to the peers that it is for.
+fn send_to_peers(
+    gather: &mut Gather,
+    ports: &mut [Ports; 2],
+    tally: &mut Tally,
+    bytes: &[u8],
+    transport: ClientTransport,
+) {
+    for run in 0..gather.runs() {
+        let (run, contents) = gather.write(run, bytes);
+        let To::Peer { relayed, peer } = run.to else { continue };
+        let Some(relayed) = ports[family_index(relayed)].get(relayed.port()) else {
+            continue;
+        };
+        let sent = relayed.socket.send(peer, None, contents, run.segment);
+        note(tally, sent, transport, Direction::ToPeer, run.datagrams, run.payload);
+    }
+}
+
+fn note(
+    tally: &mut Tally,
+    sent: Sent,
+    transport: ClientTransport,
+    direction: Direction,
+    datagrams: usize,
+    payload: usize,
+) {
+    match sent {
+        Sent::All => tally.pass(transport, direction, datagrams, payload),
+        Sent::Full => tally.lose(Lost::Full, datagrams),
+        Sent::Refused => tally.lose(Lost::Unsendable, datagrams),
+    }
+}
+
+fn family_index(address: SocketAddr) -> usize {
+    Family::of(address.ip()) as usize
+}
+
+/// Where sockets for relayed addresses are bound: at the address that clients are told, or, where a NAT in front has that one, at all.
+fn bind_address(settings: &PublicRelaySettings, family: Family) -> IpAddr {
+    let told = settings.addresses.iter().find(|ip| Family::of(**ip) == family);
+    let is_here = |ip: &&IpAddr| RelaySocket::bind(SocketAddr::new(**ip, 0), true, 0).is_ok();
+    told.filter(is_here).copied().unwrap_or(match family {
+        Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+        Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+    })
+}
+
+/// Starts its thread.
+pub(super) fn spawn(base: Base) -> std::io::Result<()> {
+    let thread = std::thread::Builder::new().name("turn".to_owned());
+    thread.spawn(move || base.run()).map(drop)
+}
+
+pub(super) fn now() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,113 @@
+//! The public relay (`turn.relay = "public"`) under clients of other projects: Debian's coturn has some, and crates.io has one.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use housecall_turn::{Secret, UnixSeconds};
+use turn::client::{Client, ClientConfig};
+use webrtc_util::Conn;
+
+use crate::server::{PATIENCE, Server};
+
+const SECRET: &str = "00112233445566778899aabbccddeeff";
+
+/// A server with a public relay on loopback, which reaches loopback.
+fn relay(directory: &Path) -> (Server, SocketAddr) {
+    let secret = directory.join("secret");
+    std::fs::write(&secret, format!("{SECRET}\n")).expect("written");
+    let config = format!(
+        r#"
+        listen = "127.0.0.1:0"
+        [turn]
+        relay = "public"
+        listen = "127.0.0.1:0"
+        secret_file = {secret:?}
+        addresses = ["127.0.0.1"]
+        # Below what the system hands out by itself.
+        ports = [20000, 29999]
+        answer_stun = true
+        allow_peers = ["127.0.0.1"]
+        [tls]
+        self_signed = true
+        "#
+    );
+    let file = directory.join("housecall.toml");
+    std::fs::write(&file, config).expect("written");
+    let file = file.display().to_string();
+    let server = Server::start_with(&directory.join("data"), &["--config", &file]);
+    let address = server.after("Relay      TURN").split(' ').next().expect("an address");
+    let address = address.parse().expect("an address");
+    (server, address)
+}
+
+/// Whether a program is there. `HOUSECALL_TEST_TURNUTILS=required` means that it has to be.
+fn has(program: &str) -> bool {
+    let found = Command::new(program)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok();
+    let is_required = std::env::var("HOUSECALL_TEST_TURNUTILS").is_ok_and(|value| value == "required");
+    assert!(found || !is_required, "{program} is missing (Debian: coturn)");
+    found
+}
+
+fn output(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new("timeout")
+        .args([&PATIENCE.as_secs().to_string(), program])
+        .args(arguments)
+        .output()
+        .expect("it can be started");
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+}
+
+#[test]
+fn coturns_stun_client_is_told_its_address() {
+    if !has("turnutils_stunclient") {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let (_server, relay) = relay(directory.path());
+    let said = output("turnutils_stunclient", &["-p", &relay.port().to_string(), "127.0.0.1"]);
+    assert!(said.contains("UDP reflexive addr: 127.0.0.1:"), "{said}");
+}
+
+#[tokio::test]
+async fn the_client_of_another_project_relays_in_channels_by_udp() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (_server, relay) = relay(directory.path());
+    let expires = SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_secs() + 600;
+    let credentials = Secret::new(SECRET.as_bytes()).mint("clinic", UnixSeconds(expires));
+    let client = Client::new(ClientConfig {
+        stun_serv_addr: relay.to_string(),
+        turn_serv_addr: relay.to_string(),
+        username: credentials.username,
+        password: credentials.password,
+        realm: String::new(),
+        software: String::new(),
+        rto_in_ms: 0,
+        conn: Arc::new(tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a socket")),
+        vnet: None,
+    })
+    .await
+    .expect("a client");
+    client.listen().await.expect("listening");
+    let relayed = client.allocate().await.expect("an allocation");
+    let address = relayed.local_addr().expect("an address");
+    let peer = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    let to = peer.local_addr().expect("bound");
+    let mut buffer = [0; 2_048];
+    // The first ones go in indications, until its channel is bound.
+    for number in 0..50_u16 {
+        let payload: Vec<u8> = (0..number * 20).map(|byte| byte as u8).collect();
+        relayed.send_to(&payload, to).await.expect("sent");
+        let (len, from) = peer.recv_from(&mut buffer).await.expect("received");
+        assert_eq!((from, &buffer[..len]), (address, &payload[..]));
+        peer.send_to(&payload, from).await.expect("sent");
+        let (len, from) = relayed.recv_from(&mut buffer).await.expect("received");
+        assert_eq!((from, &buffer[..len]), (to, &payload[..]));
+    }
+}
