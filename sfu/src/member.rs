@@ -23,7 +23,7 @@ use crate::rtp::RtpHeader;
 use crate::sdp::Session;
 use crate::send::Leaving;
 use crate::slot::{Slot, Way};
-use crate::srtp::{MAX_RTCP_OVERHEAD, OpenError};
+use crate::srtp::{MAX_RTCP_OVERHEAD, OpenError, Profile};
 use crate::transport::Transport;
 use crate::worker::{KeyFrameWish, Shared};
 
@@ -227,6 +227,7 @@ impl Member {
             payload,
             len,
             repaired: false,
+            may_repeat: self.transport.profile().is_some_and(Profile::may_repeat),
         };
         let outcome = if route.is_rtx {
             match rtx::read(payload) {

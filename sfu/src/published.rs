@@ -93,6 +93,8 @@ pub(crate) struct MediaPacket<'a> {
     pub(crate) len: usize,
     /// Came as a retransmission; `ssrc` is then not the media's.
     pub(crate) repaired: bool,
+    /// Whether the publisher may seal a number twice, see [`Profile::may_repeat`].
+    pub(crate) may_repeat: bool,
 }
 
 /// What became of a packet.
@@ -459,6 +461,10 @@ impl PublishedLayer {
                 Kind::Video => Codec::Vp8.clock_rate(),
             };
             *streams += 1;
+            let repair = match repair {
+                Repair::Speech if !packet.may_repeat => Repair::None,
+                repair => repair,
+            };
             self.stream = Some(Stream {
                 receiver: LayerReceiver::new(packet.ssrc, clock_rate, repair),
                 ring: Ring::new(ring_size(kind, self.encoding.layer), *streams),

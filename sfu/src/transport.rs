@@ -284,6 +284,11 @@ impl Transport {
         }
     }
 
+    /// How the peer's packets are sealed; `None` before there are keys.
+    pub(crate) fn profile(&self) -> Option<Profile> {
+        self.srtp.as_ref().map(|(_, sealer)| sealer.profile())
+    }
+
     /// Authenticates and decrypts an SRTP packet in place. `header_len` is the RTP header with CSRCs and extension.
     /// Returns the length of the plain packet, header included.
     #[inline]

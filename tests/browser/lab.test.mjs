@@ -167,7 +167,7 @@ describe('a line that becomes thin and good again', { skip }, () => {
       assert.ok(!timeline.rows.some((row) => row.paused), 'chance is no congestion');
       assert.ok(await moves(clinician), 'the picture moves');
       const spoken = (await stats(clinician)).find((stat) => stat.type === 'outbound-rtp' && stat.kind === 'audio');
-      assert.ok(spoken.nackCount > 0 && spoken.retransmittedPacketsSent > 0, 'Chromium answers requests for audio');
+      assert.equal(spoken.nackCount ?? 0, 0, 'nobody makes a browser seal a number twice in Galois/counter mode');
       assert.deepEqual([...patient.errors, ...clinician.errors], []);
     } finally {
       await network.setLoss(0);

@@ -44,7 +44,7 @@ export const SILENCE_MS = 12_000;
  */
 export const HELLO_MS = [4_000, 6_000];
 export const LONGEST_HELLO_MS = 8_000;
-/** For the same reason: an offer after which nothing is heard for this long is taken to a new socket. Twice that after each in vain. */
+/** For the same reason: an offer that is not answered, nor the ping behind it, for this long is taken to a new socket. Twice that after each in vain. */
 export const ANSWER_MS = 4_000;
 /** How long a leave may take to reach the server before the socket is closed anyway. */
 export const LEAVE_MS = 1_000;
@@ -58,11 +58,13 @@ export class GiveUp extends Error {
 }
 
 /**
+ * @typedef {{ping: number, timer: unknown}} Question The ping behind an offer, and the end of patience.
+ *
  * @typedef {{name: 'idle'}
  *   | {name: 'waiting', timer: unknown}
  *   | {name: 'preparing'}
  *   | {name: 'greeting', socket: Socket, timer: unknown}
- *   | {name: 'up', socket: Socket, heard: number, timer: unknown, question: unknown}
+ *   | {name: 'up', socket: Socket, heard: number, timer: unknown, question: Question | null}
  *   | {name: 'leaving', socket: Socket, timer: unknown}
  *   | {name: 'closed'}} Connection
  */
@@ -140,7 +142,7 @@ export class Signaling {
     const { socket } = this.#connection;
     this.send({ type: 'leave', keep_place: true });
     this.#clock.clearTimeout(this.#connection.timer);
-    this.#clock.clearTimeout(this.#connection.question);
+    if (this.#connection.question) this.#clock.clearTimeout(this.#connection.question.timer);
     const timer = this.#clock.setTimeout(() => this.close(), LEAVE_MS);
     this.#connection = { name: 'leaving', socket, timer };
   }
@@ -198,7 +200,7 @@ export class Signaling {
   #message(data) {
     const message = parse(data);
     if (!message) return;
-    if (this.#connection.name === 'up') this.#heard(this.#connection);
+    if (this.#connection.name === 'up') this.#heard(this.#connection, message);
     switch (message.type) {
       case 'pong':
         return;
@@ -232,21 +234,30 @@ export class Signaling {
     this.#connection = { name: 'up', socket, heard: this.#clock.now(), timer: this.#nextBeat(), question: null };
   }
 
-  /** @param {Extract<Connection, {name: 'up'}>} connection */
+  /**
+   * A ping goes out right behind an offer: whatever else is heard may have been on its way before.
+   * @param {Extract<Connection, {name: 'up'}>} connection
+   */
   #expectAnswer(connection) {
-    this.#clock.clearTimeout(connection.question);
+    if (connection.question) this.#clock.clearTimeout(connection.question.timer);
     const patience = Math.min(SILENCE_MS, ANSWER_MS * 2 ** this.#unanswered);
-    connection.question = this.#clock.setTimeout(() => {
+    const timer = this.#clock.setTimeout(() => {
       this.#unanswered += 1;
       this.#drop();
     }, patience);
+    connection.question = { ping: this.#ping(), timer };
   }
 
-  /** @param {Extract<Connection, {name: 'up'}>} connection */
-  #heard(connection) {
+  /**
+   * @param {Extract<Connection, {name: 'up'}>} connection
+   * @param {ServerMessage} message
+   */
+  #heard(connection, message) {
     connection.heard = this.#clock.now();
-    if (connection.question === null) return;
-    this.#clock.clearTimeout(connection.question);
+    if (!connection.question) return;
+    const answers = message.type === 'pong' ? message.id === connection.question.ping : message.type === 'answer' || message.type === 'offer_refused';
+    if (!answers) return;
+    this.#clock.clearTimeout(connection.question.timer);
     connection.question = null;
     this.#unanswered = 0;
   }
@@ -268,6 +279,7 @@ export class Signaling {
   #ping() {
     this.#pings = (this.#pings + 1) % 0x1_0000_0000;
     this.send({ type: 'ping', id: this.#pings });
+    return this.#pings;
   }
 
   /** The connection is of no use any more: forget it and come back. */
@@ -295,7 +307,7 @@ export class Signaling {
   #detach() {
     this.#generation += 1;
     if ('timer' in this.#connection) this.#clock.clearTimeout(this.#connection.timer);
-    if ('question' in this.#connection) this.#clock.clearTimeout(this.#connection.question);
+    if ('question' in this.#connection && this.#connection.question) this.#clock.clearTimeout(this.#connection.question.timer);
     if ('socket' in this.#connection) {
       const { socket } = this.#connection;
       socket.onopen = socket.onmessage = socket.onclose = null;

@@ -80,6 +80,8 @@ pub(crate) struct LayerReceiver {
     packets: u64,
     bytes: u64,
     repaired: u64,
+    /// Of these, found inside the next packet, and not come by themselves as yet.
+    recovered: u64,
     jitter: Jitter,
     rate: RateWindow,
     repair: Repair,
@@ -106,6 +108,7 @@ impl LayerReceiver {
             packets: 0,
             bytes: 0,
             repaired: 0,
+            recovered: 0,
             jitter: Jitter::new(clock_rate),
             rate: RateWindow::default(),
             repair,
@@ -138,7 +141,15 @@ impl LayerReceiver {
         bytes: usize,
         now: Instant,
     ) -> Result<Accepted, Refused> {
-        let accepted = self.accept(sequence, bytes, now)?;
+        let accepted = match self.accept(sequence, bytes, now) {
+            // SRTP lets nothing through twice, so this one was overtaken by the packet it was found in, and not lost.
+            Err(Refused::Duplicate) if self.recovered > 0 => {
+                self.recovered -= 1;
+                self.repaired -= 1;
+                return Err(Refused::Duplicate);
+            }
+            accepted => accepted?,
+        };
         let was_resent = match (accepted.order, &mut self.nack) {
             (Order::Late, Some(nack)) if self.repair == Repair::Speech => nack.handle_repaired(accepted.sequence, now),
             (Order::Late, Some(nack)) => {
@@ -183,6 +194,7 @@ impl LayerReceiver {
         }
         self.packets += 1;
         self.repaired += 1;
+        self.recovered += 1;
         if let Some(nack) = &mut self.nack {
             nack.handle_late(sequence);
         }

@@ -358,4 +358,9 @@ fn what_came_with_the_next_packet_is_not_asked_for_and_comes_once() {
         layer.handle_packet(2, 1_920, 100, start + 50 * MS),
         Err(Refused::Duplicate)
     );
+    assert_eq!(
+        layer.counters().repaired,
+        0,
+        "it was overtaken, not lost: what is lost tells of the line"
+    );
 }

@@ -44,6 +44,18 @@ impl Profile {
         }
     }
 
+    /// Whether a peer may be made to seal one sequence number twice. Browsers send a lost packet of audio again under its own number, but
+    /// with another time and transport-wide number in its header. In Galois/counter mode that is one nonce for two messages, and whoever
+    /// hears both can compute the key that authenticates (RFC 7714 §14.2, RFC 5116 §5.1.1). Counter mode with HMAC gives nothing away: the
+    /// payload is the same.
+    #[must_use]
+    pub const fn may_repeat(self) -> bool {
+        match self {
+            Self::Aes128CmSha1_80 => true,
+            Self::AeadAes128Gcm | Self::AeadAes256Gcm => false,
+        }
+    }
+
     /// Bytes sealing adds to an RTP packet.
     #[must_use]
     pub const fn rtp_overhead(self) -> usize {

@@ -116,8 +116,8 @@ fn a_tenth_lost_on_both_ways_is_hardly_heard() {
                 "red {red}, seed {seed}: {:.2} % made up, {seen:.1} pauses a minute",
                 100.0 * heard
             );
-            // Without redundancy from the publisher (Firefox) a sound lost on the way up has to be asked for, and may come too late.
-            let limit = if red { 0.01 } else { 0.04 };
+            // On the way up two in a row are lost with redundancy, and each one without (Firefox): in Galois/counter mode nobody may ask for them.
+            let limit = if red { 0.02 } else { 0.125 };
             assert!(heard <= limit, "{heard:.4} of the sound is made up");
         });
     }

@@ -178,21 +178,24 @@ test('a socket that never says welcome is given up, the first ones sooner', asyn
   assert.deepEqual(times, [...HELLO_MS, LONGEST_HELLO_MS, LONGEST_HELLO_MS]);
 });
 
-test('an offer after which nothing is heard is taken to a new socket, with more and more patience', async () => {
+test('an offer that is not answered is taken to a new socket, with more and more patience', async () => {
   const { clock, socket, sockets, signaling } = await up();
   const patience = [];
   for (let i = 0; i < 3; i += 1) {
     const stuck = socket();
     signaling.send({ type: 'offer', id: 1, sdp: '' });
+    assert.equal(stuck.sent.at(-1).type, 'ping');
+    // On its way before the offer came.
+    stuck.say({ type: 'quality' });
     const since = clock.time;
     while (!stuck.closed) {
-      // A mere ping is no question whose answer is waited for.
       await clock.pass(10);
       assert.ok(clock.time - since <= SILENCE_MS);
     }
     patience.push(clock.time - since);
     while (socket() === stuck) await clock.pass(10);
     socket().welcome('r1', true);
+    socket().say({ type: 'uplink', layers: [] });
     assert.equal(socket().sent[0].resume, 'r1', 'it is the same stay');
   }
   assert.deepEqual(patience, [ANSWER_MS, 2 * ANSWER_MS, SILENCE_MS]);
@@ -201,8 +204,12 @@ test('an offer after which nothing is heard is taken to a new socket, with more 
   signaling.send({ type: 'offer', id: 1, sdp: '' });
   healthy.say({ type: 'answer', id: 1, sdp: '' });
   await clock.pass(PING_MS);
-  assert.equal(healthy.closed, false, 'anything heard is enough');
+  assert.equal(healthy.closed, false, 'it was answered');
   signaling.send({ type: 'offer', id: 2, sdp: '' });
+  healthy.say({ type: 'pong', id: healthy.sent.at(-1).id });
+  await clock.pass(ANSWER_MS);
+  assert.equal(healthy.closed, false, 'a busy server that hears us is no reason');
+  signaling.send({ type: 'offer', id: 3, sdp: '' });
   await clock.pass(ANSWER_MS);
   assert.equal(healthy.closed, true, 'and patience begins anew');
   assert.equal(sockets.length, 4);
