@@ -58,6 +58,8 @@ export class App {
   /** What the others were last told about microphone and camera, to say it once. */
   #saidMuted = '';
   #mediaTries = new Tries();
+  /** Who was chosen to be seen larger, whichever call it is, until they are gone. @type {string | null} */
+  #chosen = null;
   /** @type {{received: number, lost: number} | null} */
   #counters = null;
   /** Comes with the first call: nothing of it is needed before. @type {typeof import('./quality.js') | null} */
@@ -109,8 +111,9 @@ export class App {
   dispatch(event) {
     const { state, effects } = reduce(this.state, event);
     this.state = state;
+    if (!others(state).some((p) => p.participant === this.#chosen)) this.#chosen = null;
     for (const effect of effects) this.#perform(effect);
-    this.call?.setParticipants(others(this.state));
+    this.#tellCall();
     this.#sayMuted();
     this.desk?.follow();
     this.#changed();
@@ -170,8 +173,12 @@ export class App {
    * @param {string | null} participant
    */
   choose(participant) {
-    this.call?.choose(participant);
-    this.#changed();
+    this.#chosen = participant;
+    this.#tellCall();
+  }
+
+  #tellCall() {
+    this.call?.setParticipants(others(this.state), this.#chosen);
   }
 
   /**
@@ -344,7 +351,7 @@ export class App {
       onFailed: () => this.#callFailed(call),
     });
     this.call = call;
-    call.setParticipants(others(this.state));
+    this.#tellCall();
     this.#counters = null;
     void import('./quality.js').then((meter) => {
       this.#meter = meter;

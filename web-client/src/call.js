@@ -101,11 +101,13 @@ export class Call {
   }
 
   /**
-   * Receives what these participants publish.
+   * Receives what these participants publish, one of them larger than the others or none.
    * @param {ParticipantInfo[]} others
+   * @param {string | null} chosen
    */
-  setParticipants(others) {
+  setParticipants(others, chosen) {
     this.#participants = others;
+    this.#chosen = chosen;
     this.#subscribe();
     this.#hooks.onChange();
   }
@@ -168,15 +170,6 @@ export class Call {
     this.#pinned.add(mid);
     this.#targets.set(mid, target);
     return this.#hooks.send({ type: 'target', mid, target });
-  }
-
-  /**
-   * Shows somebody larger than the others, or nobody.
-   * @param {string | null} participant
-   */
-  choose(participant) {
-    this.#chosen = participant;
-    this.#subscribe();
   }
 
   /** The line of the first picture received, if there is one. */

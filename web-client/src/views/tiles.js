@@ -22,6 +22,10 @@ export function tilesView(app) {
       each(element, remotes, (r) => r.participant, (r) => tile(app, r), /** @type {any} */ (drawn));
       element.classList.toggle('one-chosen', remotes.some((r) => r.choice === 'chosen'));
       element.dataset.count = String(Math.min(remotes.length, 9));
+      // Below who was chosen: all others in one row, or in two when they are more than four.
+      const others = remotes.length - 1;
+      element.style.setProperty('--others', String(others));
+      element.style.setProperty('--columns', String(others > 4 ? Math.ceil(others / 2) : Math.max(others, 1)));
     },
     /** Called from a press, which is what the browser wants before it plays sound. */
     play() {
@@ -50,11 +54,12 @@ function tile(app, { participant, name }) {
   const pausedWords = h('p', { class: 'tile-paused', 'data-test': 'paused' }, icon('camera-off'), t('weak.paused'));
   const choose = h(
     'button',
-    { type: 'button', class: 'tile-choose', 'data-test': 'choose', 'aria-pressed': 'false', onclick: () => app.choose(now?.choice === 'chosen' ? null : participant) },
-    t('visit.larger'),
+    { type: 'button', class: 'tile-choose', title: t('visit.larger'), 'data-test': 'choose', 'aria-pressed': 'false', onclick: () => app.choose(now?.choice === 'chosen' ? null : participant) },
+    icon('move'),
+    h('span', { class: 'tile-choose-words' }, t('visit.larger')),
     h('span', { class: 'visually-hidden' }, `: ${name}`),
   );
-  const element = h('li', { class: 'tile' }, video, pausedWords, blank, plate, choose, audio);
+  const element = h('li', { class: 'tile' }, video, pausedWords, blank, h('div', { class: 'tile-top' }, plate, choose), audio);
   /** @type {Remote | null} */
   let now = null;
   /**

@@ -63,10 +63,21 @@ for (const screen of screens.filter(({ name }) => isWanted(name))) {
             return width < smallest - 0.5 || height < smallest - 0.5;
           })
           .map((e) => `${e.outerHTML.slice(0, 80)} ${Math.round(e.getBoundingClientRect().width)}×${Math.round(e.getBoundingClientRect().height)}`);
-        return { sideways: document.documentElement.scrollWidth - innerWidth, small, title: document.title, headings: document.querySelectorAll('h1').length };
+        // What stands at the top of a picture: all of the button is seen, and of the name as much as says whose it is.
+        const tops = [...document.querySelectorAll('.tile')].flatMap((tile) => {
+          const [plate, button] = ['.nameplate', '.tile-choose'].map((s) => /** @type {HTMLElement} */ (tile.querySelector(s)));
+          if (!plate || !button?.checkVisibility()) return [];
+          const [t, p, b] = [tile, plate, button].map((e) => e.getBoundingClientRect());
+          if (!t || !p || !b) return [];
+          const apart = p.right <= b.left || b.right <= p.left || p.bottom <= b.top || b.bottom <= p.top;
+          const within = [p, b].every((r) => r.left >= t.left && r.right <= t.right && r.top >= t.top && r.bottom <= t.bottom);
+          return apart && within && p.width >= 60 ? [] : [`${plate.innerText} ${JSON.stringify([t, p, b])}`];
+        });
+        return { sideways: document.documentElement.scrollWidth - innerWidth, small, tops, title: document.title, headings: document.querySelectorAll('h1').length };
       }, SMALLEST);
       check(`${at}: scrolls sideways by ${layout.sideways} px`, layout.sideways <= 0);
       check(`${at}: small targets: ${layout.small.join('; ')}`, layout.small.length === 0);
+      check(`${at}: name and button of a picture: ${layout.tops.join('; ')}`, layout.tops.length === 0);
       check(`${at}: has ${layout.headings} h1`, layout.headings === 1);
       await context.close();
     } catch (error) {
@@ -77,7 +88,7 @@ for (const screen of screens.filter(({ name }) => isWanted(name))) {
   console.log(`  looked at ${screen.name}`);
 }
 
-for (const walk of [keyboard, autoplay, refusal, sideways, foldless, leaving, again, stale]) if (isWanted(walk.name)) await walk();
+for (const walk of [keyboard, autoplay, refusal, sideways, chosen, foldless, leaving, again, stale]) if (isWanted(walk.name)) await walk();
 await browser.close();
 server.close();
 
@@ -210,6 +221,40 @@ async function sideways() {
     await context.close();
   }
   console.log('  held the phone sideways');
+}
+
+/** Whoever was chosen is larger than the others, who share all the room that is left; from right to left too. */
+async function chosen() {
+  const sizes = { desktop: { width: 1280, height: 800 }, upright: { width: 390, height: 844 }, sideways: { width: 844, height: 390 } };
+  for (const [size, viewport] of Object.entries(sizes)) {
+    for (const name of ['visit-three', 'visit-four']) {
+      const { page, context } = await reach(name, viewport);
+      const at = `chosen: ${name}, ${size}`;
+      await page.locator('[data-test=choose]').nth(1).click();
+      await page.locator('.tiles.one-chosen').waitFor();
+      for (const direction of ['ltr', 'rtl']) {
+        await page.evaluate((d) => document.documentElement.setAttribute('dir', d), direction);
+        const boxes = (/** @type {string} */ selector) => page.evaluate((s) => [...document.querySelectorAll(s)].map((e) => e.getBoundingClientRect().toJSON()), selector);
+        const [[whole], [large], small] = [await boxes('.tiles'), await boxes('.tile.chosen'), await boxes('.tile:not(.chosen)')];
+        const area = (/** @type {any} */ r) => r.width * r.height;
+        check(`${at}: ${small.length} others`, small.length === (name === 'visit-three' ? 1 : 2));
+        check(`${at}: larger than the others`, small.every((s) => area(large) > 2 * area(s)));
+        // But for the gaps between them.
+        const used = [large, ...small].reduce((sum, r) => sum + area(r), 0) / area(whole);
+        check(`${at}: ${Math.round(100 * used)} % of the room are used`, used > 0.95);
+        check(`${at}: all others are as large`, small.every((s) => Math.abs(area(s) - area(small[0])) < 400));
+        const ends = await page.evaluate(() =>
+          [...document.querySelectorAll('.tile')].map((tile) => {
+            const [plate, button] = ['.nameplate', '.tile-choose'].map((s) => tile.querySelector(s)?.getBoundingClientRect());
+            return plate && button && (plate.right <= button.left ? 'ltr' : button.right <= plate.left ? 'rtl' : 'one over the other');
+          }),
+        );
+        check(`${at}: in ${direction}, the button stands at the end: ${ends}`, ends.every((end) => end === direction));
+      }
+      await context.close();
+    }
+  }
+  console.log('  chose who is seen larger');
 }
 
 /** What stops somebody from being seen and heard is said where they look first; a time in a form is seen whole. */

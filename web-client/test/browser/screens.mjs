@@ -201,6 +201,17 @@ export const screens = [
     },
   },
   {
+    name: 'visit-three-chosen',
+    path: '/join#patient',
+    reach: async (p) => {
+      await join(p);
+      await tell(p, { you: { place: 'admitted' }, participants: [me, doctor, { ...interpreter, microphone_muted: true }] });
+      await p.waitForFunction(() => document.querySelectorAll('.tile:not(.no-picture)').length === 2);
+      await p.locator('[data-test=choose]').nth(1).click();
+      await p.locator('.tiles.one-chosen').waitFor();
+    },
+  },
+  {
     name: 'visit-went',
     path: '/join#patient',
     reach: async (p) => {
