@@ -225,7 +225,7 @@ async function sideways() {
 
 /** Whoever was chosen is larger than the others, who share all the room that is left; from right to left too. */
 async function chosen() {
-  const sizes = { desktop: { width: 1280, height: 800 }, upright: { width: 390, height: 844 }, sideways: { width: 844, height: 390 } };
+  const sizes = { desktop: { width: 1280, height: 800 }, upright: { width: 320, height: 640 }, sideways: { width: 844, height: 390 } };
   for (const [size, viewport] of Object.entries(sizes)) {
     for (const name of ['visit-three', 'visit-four']) {
       const { page, context } = await reach(name, viewport);
@@ -243,6 +243,13 @@ async function chosen() {
         const used = [large, ...small].reduce((sum, r) => sum + area(r), 0) / area(whole);
         check(`${at}: ${Math.round(100 * used)} % of the room are used`, used > 0.95);
         check(`${at}: all others are as large`, small.every((s) => Math.abs(area(s) - area(small[0])) < 400));
+        const hidden = await page.evaluate(() =>
+          [...document.querySelectorAll('.tile-choose')].filter((button) => {
+            const { x, y, width, height } = button.getBoundingClientRect();
+            return !button.contains(document.elementFromPoint(x + width / 2, y + height / 2));
+          }).length,
+        );
+        check(`${at}: in ${direction}, ${hidden} buttons lie under something`, hidden === 0);
         const ends = await page.evaluate(() =>
           [...document.querySelectorAll('.tile')].map((tile) => {
             const [plate, button] = ['.nameplate', '.tile-choose'].map((s) => tile.querySelector(s)?.getBoundingClientRect());
