@@ -47,6 +47,23 @@ need() {
   exit 2
 }
 
+# Installs coturn for its clients alone: left to itself, Debian's package starts its server, for anybody and on all addresses, now and at
+# each boot. In a shell of its own, so that what it changes for the installation is undone however that ends.
+need_turnutils() (
+  command -v turnutils_stunclient >/dev/null && exit 0
+  echo "== coturn is wanted for its test clients only: its server is not started, and coturn.service stays masked (systemctl unmask coturn.service)"
+  policy=/usr/sbin/policy-rc.d
+  if command -v systemctl >/dev/null; then systemctl mask coturn.service || exit 2; fi
+  # With or without systemd, this is what packages ask before they start anything. Containers often have one, which says the same.
+  if [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    trap 'exit 2' INT TERM
+    printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy" || exit 2
+  fi
+  need turnutils_stunclient=coturn
+  if ! command -v systemctl >/dev/null && command -v update-rc.d >/dev/null; then update-rc.d coturn disable; fi
+)
+
 note() { # note NAME PASSED FAILED SECONDS [SKIPPED]
   passed=$((passed + $2))
   failed=$((failed + $3))
@@ -144,9 +161,13 @@ if wants rust; then
   else
     skip "certificate by ACME" "Pebble is not installed (Debian: apt-get install pebble)"
   fi
-  # A client of another project for the relay. Its server, in the same package, is not used.
-  need turnutils_stunclient=coturn
-  export HOUSECALL_TEST_TURNUTILS=required
+  # A client of another project for the relay.
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then need_turnutils || exit 2; fi
+  if command -v turnutils_stunclient >/dev/null; then
+    export HOUSECALL_TEST_TURNUTILS=required
+  else
+    skip "coturn's STUN client" "turnutils_stunclient is not installed (Debian: in coturn, whose server then starts too unless it is masked)"
+  fi
   if cargo nextest --version >/dev/null 2>&1; then
     suite "Rust" cargo nextest run --workspace --no-fail-fast --status-level fail --final-status-level fail
   else

@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant, SystemTime};
 
 use housecall_sfu::{PublicRelay, PublicRelaySettings};
@@ -17,8 +18,13 @@ use prometheus::Registry;
 
 /// Guards against hanging for ever; nothing is measured by it.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Below what the system hands out by itself, so that no other test is in the way.
-const PORTS: std::ops::RangeInclusive<u16> = 20_000..=29_999;
+
+/// Ports near one that nobody has now. Should somebody take some of them, the relay passes over those.
+fn ports() -> RangeInclusive<u16> {
+    let free = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    let first = free.expect("a free port").port().min(u16::MAX - 999);
+    first..=first + 999
+}
 
 fn secret() -> Secret {
     Secret::new(b"0123456789abcdef0123456789abcdef")
@@ -29,6 +35,7 @@ fn unix_now() -> UnixSeconds {
 }
 
 struct Lab {
+    ports: RangeInclusive<u16>,
     relay: PublicRelay,
     registry: Registry,
 }
@@ -37,10 +44,11 @@ impl Lab {
     fn open(addresses: &[&str], allowed: &[&str]) -> Self {
         let address = |text: &&str| text.parse::<IpAddr>().expect("an address");
         let registry = Registry::new();
+        let ports = ports();
         let settings = PublicRelaySettings {
             listen: "127.0.0.1:0".parse().expect("an address"),
             addresses: addresses.iter().map(address).collect(),
-            ports: PORTS,
+            ports: ports.clone(),
             secret: secret(),
             bindings: Bindings::Ignore,
             allowed: allowed.iter().map(|text| Network::from(address(text))).collect(),
@@ -52,7 +60,7 @@ impl Lab {
             },
         };
         let relay = PublicRelay::start(settings, &registry).expect("a relay on loopback");
-        Self { relay, registry }
+        Self { ports, relay, registry }
     }
 
     /// Waits until the counters with these label values have reached a sum.
@@ -230,7 +238,7 @@ fn bursts_cross_both_ways_in_order_and_are_counted() {
     let [relayed] = client.allocate(false)[..] else {
         panic!("one address")
     };
-    assert!(PORTS.contains(&relayed.port()));
+    assert!(lab.ports.contains(&relayed.port()));
     let peer = socket("127.0.0.1:0");
     let address = peer.local_addr().expect("bound");
     assert_eq!(client.bind(0x4001, address), 0);

@@ -1,6 +1,7 @@
 //! The public relay (`turn.relay = "public"`) under clients of other projects: Debian's coturn has some, and crates.io has one.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -14,10 +15,26 @@ use crate::server::{PATIENCE, Server};
 
 const SECRET: &str = "00112233445566778899aabbccddeeff";
 
+/// What comes in time.
+async fn within<T>(what: &str, coming: impl Future<Output = T>) -> T {
+    let Ok(came) = tokio::time::timeout(PATIENCE, coming).await else {
+        panic!("{what}: nothing for {} s", PATIENCE.as_secs())
+    };
+    came
+}
+
+/// Ports near one that nobody has now. Should somebody take some of them, the relay passes over those.
+fn ports() -> RangeInclusive<u16> {
+    let free = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    let first = free.expect("a free port").port().min(u16::MAX - 999);
+    first..=first + 999
+}
+
 /// A server with a public relay on loopback, which reaches loopback.
 fn relay(directory: &Path) -> (Server, SocketAddr) {
     let secret = directory.join("secret");
     std::fs::write(&secret, format!("{SECRET}\n")).expect("written");
+    let (first, last) = ports().into_inner();
     let config = format!(
         r#"
         listen = "127.0.0.1:0"
@@ -26,8 +43,7 @@ fn relay(directory: &Path) -> (Server, SocketAddr) {
         listen = "127.0.0.1:0"
         secret_file = {secret:?}
         addresses = ["127.0.0.1"]
-        # Below what the system hands out by itself.
-        ports = [20000, 29999]
+        ports = [{first}, {last}]
         answer_stun = true
         allow_peers = ["127.0.0.1"]
         [tls]
@@ -95,7 +111,7 @@ async fn the_client_of_another_project_relays_in_channels_by_udp() {
     .await
     .expect("a client");
     client.listen().await.expect("listening");
-    let relayed = client.allocate().await.expect("an allocation");
+    let relayed = within("an allocation", client.allocate()).await.expect("an allocation");
     let address = relayed.local_addr().expect("an address");
     let peer = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
     let to = peer.local_addr().expect("bound");
@@ -103,11 +119,12 @@ async fn the_client_of_another_project_relays_in_channels_by_udp() {
     // The first ones go in indications, until its channel is bound.
     for number in 0..50_u16 {
         let payload: Vec<u8> = (0..number * 20).map(|byte| byte as u8).collect();
-        relayed.send_to(&payload, to).await.expect("sent");
-        let (len, from) = peer.recv_from(&mut buffer).await.expect("received");
+        let what = format!("payload {number}");
+        within(&what, relayed.send_to(&payload, to)).await.expect("sent");
+        let (len, from) = within(&what, peer.recv_from(&mut buffer)).await.expect("received");
         assert_eq!((from, &buffer[..len]), (address, &payload[..]));
         peer.send_to(&payload, from).await.expect("sent");
-        let (len, from) = relayed.recv_from(&mut buffer).await.expect("received");
+        let (len, from) = within(&what, relayed.recv_from(&mut buffer)).await.expect("received");
         assert_eq!((from, &buffer[..len]), (to, &payload[..]));
     }
 }
