@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant, SystemTime};
 
-use housecall_sfu::{PublicRelay, PublicRelaySettings};
+use housecall_sfu::{PublicRelay, PublicRelaySettings, StreamKind, StreamLink};
 use housecall_turn::stun::{AttributeType, Builder, Class, Integrity, IntegrityKey, Message, Method, TransactionId};
 use housecall_turn::{Bindings, Network, Quotas, REALM, Secret, UnixSeconds};
 use prometheus::Registry;
@@ -145,6 +145,12 @@ impl Client {
     }
 
     fn ask(&mut self, method: Method, add: impl FnOnce(&mut Builder<'_>)) -> Reply {
+        let request = self.request(method, add);
+        self.socket.send(&request).expect("sent");
+        Reply(self.receive())
+    }
+
+    fn request(&mut self, method: Method, add: impl FnOnce(&mut Builder<'_>)) -> Vec<u8> {
         self.next += 1;
         let mut buffer = [0; 1_024];
         let mut builder = Builder::new(&mut buffer, Class::Request, method, TransactionId([self.next; 12]));
@@ -159,8 +165,30 @@ impl Client {
                 .integrity(Integrity::Sha256, &self.key);
         }
         let len = builder.finish().expect("it fits");
-        self.socket.send(&buffer[..len]).expect("sent");
-        Reply(self.receive())
+        buffer[..len].to_vec()
+    }
+
+    /// As [`Self::ask`], over a connection.
+    async fn ask_over(&mut self, link: &mut StreamLink, method: Method, transport: &[u8]) -> Reply {
+        let request = self.request(method, |builder| {
+            if !transport.is_empty() {
+                builder.attribute(AttributeType::REQUESTED_TRANSPORT, transport);
+            }
+        });
+        link.reader
+            .buffer()
+            .await
+            .expect("a buffer")
+            .extend_from_slice(&request);
+        assert!(
+            link.reader.hand_over().await.expect("a relay"),
+            "it has nothing else to do"
+        );
+        let answer = tokio::time::timeout(PATIENCE, link.writer.next()).await;
+        let chunk = answer.expect("an answer in time").expect("an answer");
+        let reply = Reply(chunk.to_vec());
+        link.writer.done(chunk);
+        reply
     }
 
     fn receive(&self) -> Vec<u8> {
@@ -327,6 +355,32 @@ fn a_dual_allocation_has_a_socket_of_each_family_and_what_ends_is_closed() {
             std::thread::yield_now();
         }
     }
+}
+
+#[tokio::test]
+async fn a_connection_inherits_nothing_from_the_one_before_it_at_its_address() {
+    let lab = Lab::open(&["127.0.0.1"], &[]);
+    let mut client = Client::new(&lab, "17");
+    client.nonce.clear();
+    let open = || {
+        let remote = "127.0.0.9:50000".parse().expect("an address");
+        let local = "127.0.0.1".parse().expect("an address");
+        lab.relay
+            .open_stream(StreamKind::TurnTcp, remote, local)
+            .expect("a link")
+    };
+    let mut before = open();
+    let udp = [17, 0, 0, 0];
+    let challenge = client.ask_over(&mut before, Method::ALLOCATE, &udp).await;
+    client.nonce = challenge.message().get(AttributeType::NONCE).expect("a nonce").to_vec();
+    assert_eq!(client.ask_over(&mut before, Method::ALLOCATE, &udp).await.code(), 0);
+    assert_eq!(client.ask_over(&mut before, Method::REFRESH, &[]).await.code(), 0);
+    // The end of the first is not seen before this one.
+    let mut after = open();
+    assert_eq!(client.ask_over(&mut after, Method::REFRESH, &[]).await.code(), 437);
+    assert_eq!(client.ask_over(&mut after, Method::ALLOCATE, &udp).await.code(), 0);
+    drop(before);
+    assert_eq!(client.ask_over(&mut after, Method::REFRESH, &[]).await.code(), 0);
 }
 
 #[test]

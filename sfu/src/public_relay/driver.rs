@@ -324,7 +324,12 @@ impl<'a> Relay<'a> {
             match self.base.streams.poll(now) {
                 None => return,
                 Some(StreamEvent::Opened(path)) => match path.relay_client() {
-                    Some(client) => _ = self.connected.insert(client, path),
+                    Some(client) => {
+                        // Of an earlier connection from the same address, whose end is not seen yet: it ends here, not with this one.
+                        if self.connected.insert(client, path).is_some() {
+                            self.server.end_client(client);
+                        }
+                    }
                     None => self.base.streams.close(path),
                 },
                 Some(StreamEvent::Messages(path, kind, chunk)) => {
