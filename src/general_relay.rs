@@ -91,6 +91,7 @@ fn settings(config: &Config, general: &GeneralRelay, listen: SocketAddr, secret:
             Bindings::Ignore
         },
         allowed: general.allow_peers.iter().map(network).collect(),
+        denied: general.deny_peers.iter().map(network).collect(),
         quotas: Quotas {
             per_user: general.allocations_per_user,
             // Other software's users may all come through one server of theirs.

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use housecall_turn::{Bindings, Config, Family, Network, Peers, Quotas, RelayAddresses, Secret, Server};
+use if_addrs::IfAddr;
 use prometheus::Registry;
 use rustix::event::{EventfdFlags, epoll, eventfd};
 
@@ -40,8 +41,10 @@ pub struct PublicRelaySettings {
     pub secret: Secret,
     /// Whether the relay is a STUN server for strangers as well.
     pub bindings: Bindings,
-    /// Peers that can be reached although they are special-purpose or of this machine.
+    /// Peers that can be reached although they are special-purpose, of this machine or in its networks.
     pub allowed: Vec<Network>,
+    /// Peers that cannot be reached, allowed or not.
+    pub denied: Vec<Network>,
     /// How much clients may have.
     pub quotas: Quotas,
 }
@@ -93,7 +96,7 @@ impl PublicRelay {
         let (opener, streams) = streams::pair(Arc::clone(&wake), driver::now());
         let stop = Arc::new(AtomicBool::new(false));
         let base = Base {
-            own: own_addresses(&settings),
+            own: own_networks(&settings),
             settings,
             clients,
             streams,
@@ -140,16 +143,24 @@ pub fn usable_addresses(public: &[IpAddr], listen: SocketAddr) -> Vec<IpAddr> {
     found.iter().map(SocketAddr::ip).collect()
 }
 
-/// Every address at which this machine can be reached: as peers they are refused.
-fn own_addresses(settings: &PublicRelaySettings) -> Vec<IpAddr> {
-    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-    let mut own: Vec<IpAddr> = interfaces.into_iter().map(|interface| interface.ip()).collect();
-    own.push(settings.listen.ip());
-    own.extend(&settings.addresses);
+/// Every address at which this machine can be reached, and the networks of its interfaces: as peers they are refused. A neighbour with a public address
+/// may trust this machine, or be kept from the internet by a firewall that both of them are behind.
+fn own_networks(settings: &PublicRelaySettings) -> Vec<Network> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_else(|cause| {
+        tracing::warn!(%cause, "the relay does not know the networks of this machine, and refuses none of them");
+        Vec::new()
+    });
+    let on_link = |interface: if_addrs::Interface| match interface.addr {
+        IfAddr::V4(v4) => Network::around(v4.ip.into(), v4.prefixlen),
+        IfAddr::V6(v6) => Network::around(v6.ip.into(), v6.prefixlen),
+    };
+    let mut own: Vec<Network> = interfaces.into_iter().map(on_link).collect();
+    own.push(settings.listen.ip().into());
+    own.extend(settings.addresses.iter().copied().map(Network::from));
     own
 }
 
-fn server(settings: &PublicRelaySettings, own: &[IpAddr], now: Instant) -> Server {
+fn server(settings: &PublicRelaySettings, own: &[Network], now: Instant) -> Server {
     let of = |family| settings.addresses.iter().copied().find(|ip| Family::of(*ip) == family);
     let v4: Option<Ipv4Addr> = of(Family::V4).and_then(|ip| match ip {
         IpAddr::V4(v4) => Some(v4),
@@ -169,6 +180,7 @@ fn server(settings: &PublicRelaySettings, own: &[IpAddr], now: Instant) -> Serve
         },
         peers: Peers::Public {
             own: own.to_vec(),
+            denied: settings.denied.clone(),
             allowed: settings.allowed.clone(),
         },
         quotas: settings.quotas,

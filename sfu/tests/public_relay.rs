@@ -52,6 +52,7 @@ impl Lab {
             secret: secret(),
             bindings: Bindings::Ignore,
             allowed: allowed.iter().map(|text| Network::from(address(text))).collect(),
+            denied: Vec::new(),
             quotas: Quotas {
                 per_user: 4,
                 per_prefix: 100,

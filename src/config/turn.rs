@@ -36,6 +36,8 @@ pub struct WrittenTurn {
     pub answer_stun: bool,
     /// See [`GeneralRelay::allow_peers`].
     pub allow_peers: Vec<String>,
+    /// See [`GeneralRelay::deny_peers`].
+    pub deny_peers: Vec<String>,
     /// See [`GeneralRelay::allocations_per_user`].
     pub allocations_per_user: u32,
     /// See [`GeneralRelay::allocations`].
@@ -54,6 +56,7 @@ impl Default for WrittenTurn {
             ports: [49_152, 65_535],
             answer_stun: false,
             allow_peers: Vec::new(),
+            deny_peers: Vec::new(),
             allocations_per_user: 16,
             allocations: 4_096,
             kbps_per_allocation: 10_000,
@@ -100,8 +103,10 @@ pub struct GeneralRelay {
     pub ports: RangeInclusive<u16>,
     /// Whether anybody is told the address it comes from (STUN), credentials or not.
     pub answer_stun: bool,
-    /// Peers that can be reached although they are no public addresses.
+    /// Peers that can be reached although they are no public addresses, or are in a network that this machine stands in.
     pub allow_peers: Vec<IpNet>,
+    /// Peers that cannot be reached, not even if they are among those.
+    pub deny_peers: Vec<IpNet>,
     /// Allocations of one user.
     pub allocations_per_user: u32,
     /// Allocations of all.
@@ -139,6 +144,7 @@ pub(super) fn check(written: WrittenTurn) -> Result<Option<GeneralRelay>, Config
         ));
     }
     let allow_peers = networks("turn.allow_peers", &written.allow_peers)?;
+    let deny_peers = networks("turn.deny_peers", &written.deny_peers)?;
     if written.relay != Relay::Public {
         return Ok(None);
     }
@@ -156,6 +162,7 @@ pub(super) fn check(written: WrittenTurn) -> Result<Option<GeneralRelay>, Config
         ports: first..=last,
         answer_stun: written.answer_stun,
         allow_peers,
+        deny_peers,
         allocations_per_user: written.allocations_per_user,
         allocations: written.allocations,
         kbps_per_allocation: written.kbps_per_allocation,

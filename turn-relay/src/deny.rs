@@ -50,13 +50,19 @@ const MAPPED: Block = Block {
     purpose: "IPv4-mapped",
 };
 
-/// Every block of the IANA registries that is not for the public internet, and those through which an IPv4 address can be named in IPv6.
+/// Every block of the IANA registries that is not for the public internet, those through which an IPv4 address can be named in IPv6, and the one
+/// address outside them that a cloud answers its machines at.
 pub const DENIED: &[Block] = &[
     v4([0, 0, 0, 0], 8, "this network"),
     v4([10, 0, 0, 0], 8, "private"),
     v4([100, 64, 0, 0], 10, "shared address space, carriers' NAT"),
     v4([127, 0, 0, 0], 8, "loopback"),
     v4([169, 254, 0, 0], 16, "link-local, cloud metadata"),
+    v4(
+        [168, 63, 129, 16],
+        32,
+        "Azure's host: agent, name server, health probes",
+    ),
     v4([172, 16, 0, 0], 12, "private"),
     v4([192, 0, 0, 0], 24, "IETF protocol assignments"),
     v4([192, 0, 2, 0], 24, "documentation"),
@@ -116,6 +122,20 @@ impl From<IpAddr> for Network {
 }
 
 impl Network {
+    /// The addresses that have `prefix` bits in common with `ip`, as an interface says which are reached through it. Without any, `ip` alone: an
+    /// interface that has no netmask says nothing.
+    #[must_use]
+    pub fn around(ip: IpAddr, prefix: u8) -> Self {
+        let whole = Self::from(ip);
+        let host = whole.prefix.saturating_sub(prefix);
+        let first = match ip {
+            _ if prefix == 0 || host == 0 => return whole,
+            IpAddr::V4(v4) => IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() >> host << host)),
+            IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> host << host)),
+        };
+        Self { first, prefix }
+    }
+
     /// Whether an address is one of these. Families never match each other.
     #[must_use]
     pub fn contains(&self, ip: IpAddr) -> bool {
@@ -129,6 +149,32 @@ impl Network {
                 (network.to_bits() ^ ip.to_bits()) & mask == 0
             }
             _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_of_interfaces() {
+        for (ip, prefix, first, expected) in [
+            ("198.41.0.77", 24, "198.41.0.0", 24),
+            ("198.41.0.77", 31, "198.41.0.76", 31),
+            ("198.41.0.77", 32, "198.41.0.77", 32),
+            ("198.41.0.77", 0, "198.41.0.77", 32),
+            ("2a00:1450:1:2::77", 64, "2a00:1450:1:2::", 64),
+            ("2a00:1450:1:2::77", 128, "2a00:1450:1:2::77", 128),
+            ("2a00:1450:1:2::77", 0, "2a00:1450:1:2::77", 128),
+        ] {
+            let network = Network::around(ip.parse().unwrap(), prefix);
+            assert_eq!(
+                (network.first, network.prefix),
+                (first.parse().unwrap(), expected),
+                "{ip}/{prefix}"
+            );
+            assert!(network.contains(ip.parse().unwrap()));
         }
     }
 }

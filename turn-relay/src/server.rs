@@ -72,9 +72,11 @@ pub enum Peers {
     Only(Vec<SocketAddr>),
     /// Public relay: every globally reachable address.
     Public {
-        /// Addresses of this machine. Of these only relayed ports can be reached.
-        own: Vec<IpAddr>,
-        /// Addresses that can be reached although they are in [`crate::deny`], or of this machine.
+        /// Addresses of this machine and of the networks it stands in. Of these only relayed ports can be reached.
+        own: Vec<Network>,
+        /// Addresses that cannot be reached whatever else is said of them.
+        denied: Vec<Network>,
+        /// Addresses that can be reached although they are in [`crate::deny`], or in `own`.
         allowed: Vec<Network>,
     },
 }
@@ -550,8 +552,9 @@ impl Server {
     fn can_permit(&self, ip: IpAddr) -> bool {
         match &self.peers {
             Peers::Only(only) => only.iter().any(|peer| peer.ip() == ip),
-            Peers::Public { own, allowed } => {
-                is_allowed(allowed, ip) || self.is_relayed_ip(ip) || !(own.contains(&ip) || deny::is_denied(ip))
+            Peers::Public { own, denied, allowed } => {
+                !is_in(denied, ip)
+                    && (is_in(allowed, ip) || self.is_relayed_ip(ip) || !(is_in(own, ip) || deny::is_denied(ip)))
             }
         }
     }
@@ -575,7 +578,7 @@ impl Server {
             // Two clients of this relay may meet; nothing else of this machine can be reached.
             Peers::Public { allowed, .. } if self.is_relayed_ip(address.ip()) => {
                 let pool = self.pools[peer.family().index()].as_ref();
-                pool.is_some_and(|pool| pool.ports.is_taken(address.port())) || is_allowed(allowed, address.ip())
+                pool.is_some_and(|pool| pool.ports.is_taken(address.port())) || is_in(allowed, address.ip())
             }
             Peers::Public { .. } => true,
         }
@@ -611,6 +614,6 @@ impl Server {
     }
 }
 
-fn is_allowed(allowed: &[Network], ip: IpAddr) -> bool {
-    allowed.iter().any(|network| network.contains(ip))
+fn is_in(networks: &[Network], ip: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(ip))
 }

@@ -191,6 +191,7 @@ fn fingerprints_are_returned() {
 fn limits_of_one_allocation() {
     let mut config = config(Peers::Public {
         own: Vec::new(),
+        denied: Vec::new(),
         allowed: (1..=40).map(|last| IpAddr::from([10, 0, 0, last]).into()).collect(),
     });
     config.quotas.per_user = 1;
@@ -228,6 +229,7 @@ fn limits_of_one_allocation() {
 fn a_port_that_cannot_be_opened_is_no_allocation() {
     let mut lab = Lab::new(config(Peers::Public {
         own: Vec::new(),
+        denied: Vec::new(),
         allowed: Vec::new(),
     }));
     let mut client = patient(Style::Modern);
@@ -270,6 +272,7 @@ fn a_port_that_cannot_be_opened_is_no_allocation() {
 fn an_even_port_that_cannot_be_opened_has_no_substitute() {
     let mut lab = Lab::new(config(Peers::Public {
         own: Vec::new(),
+        denied: Vec::new(),
         allowed: Vec::new(),
     }));
     let mut client = patient(Style::Modern);

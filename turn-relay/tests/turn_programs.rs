@@ -4,7 +4,7 @@ mod support;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use housecall_turn::{Peers, deny, fuzzing};
+use housecall_turn::{Network, Peers, deny, fuzzing};
 use proptest::prelude::*;
 use support::{Client, Lab, Style, config};
 
@@ -109,10 +109,15 @@ fn within(block: &deny::Block, bits: u128) -> IpAddr {
 
 /// A public relay with a dual allocation of one client.
 fn public() -> (Lab, Client) {
-    let mut config = config(Peers::Public {
-        own: vec![[192, 0, 9, 9].into()],
+    public_with(Peers::Public {
+        own: vec![IpAddr::from([192, 0, 9, 9]).into()],
+        denied: Vec::new(),
         allowed: Vec::new(),
-    });
+    })
+}
+
+fn public_with(peers: Peers) -> (Lab, Client) {
+    let mut config = config(peers);
     // Not of a documentation range: the relay's own address can be a peer.
     config.relay.v4 = Some([198, 41, 0, 77].into());
     config.relay.v6 = Some("2a00:1450::77".parse().unwrap());
@@ -156,6 +161,39 @@ fn ordinary_addresses_can_be_peers_and_our_own_cannot() {
         403
     );
     assert_eq!(client.bind(&mut lab, 0x4001, &format!("{}:443", relayed.ip())), 403);
+}
+
+#[test]
+fn neighbours_are_no_peers_unless_allowed_and_what_is_denied_never_is() {
+    let network = |text: &str, prefix| Network::around(text.parse().unwrap(), prefix);
+    let mut lab = public_with(Peers::Public {
+        // The relay's own address is in the network that it stands in, as everywhere.
+        own: vec![network("198.41.0.77", 24), network("2a00:1450::77", 64)],
+        denied: vec![network("9.9.0.0", 16), network("10.8.1.0", 24)],
+        allowed: vec![network("10.8.0.0", 16), network("198.41.0.128", 28)],
+    });
+    for (ip, code) in [
+        ("198.41.1.4", 0),
+        ("198.41.0.4", 403),
+        ("198.41.0.127", 403),
+        ("198.41.0.128", 0),
+        ("2a00:1450::1", 403),
+        ("2a00:1450:0:1::1", 0),
+        ("10.8.0.1", 0),
+        ("10.8.1.1", 403),
+        ("9.9.9.9", 403),
+        ("9.10.9.9", 0),
+        ("168.63.129.16", 403),
+        ("168.63.129.17", 0),
+        ("198.41.0.77", 0),
+    ] {
+        assert_eq!(permit(&mut lab, ip.parse().unwrap()), code, "{ip}");
+    }
+    let (mut lab, mut client) = lab;
+    assert_eq!(client.bind(&mut lab, 0x4001, "198.41.0.77:443"), 403, "no relayed port");
+    let mut other = Client::new("198.51.100.8:50000", "18", Style::Classic);
+    let relayed = other.allocate_public(&mut lab).relayed()[0];
+    assert_eq!(client.bind(&mut lab, 0x4000, &relayed.to_string()), 0);
 }
 
 /// The kept programs do what they are named after; if they did not, the fuzzer would begin with nothing.

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use housecall_turn::{
-    AllocationKey, ClientAddr, ClientTransport, Family, Opened, Outcome, PeerAddr, RelayCommand, Server,
+    AllocationKey, ClientAddr, ClientTransport, Family, Network, Opened, Outcome, PeerAddr, RelayCommand, Server,
 };
 use rustc_hash::FxHashMap;
 use rustix::event::{Timespec, epoll};
@@ -69,8 +69,8 @@ impl Token {
 /// What stays when a broken invariant takes everything else.
 pub(super) struct Base {
     pub(super) settings: PublicRelaySettings,
-    /// Addresses of this machine.
-    pub(super) own: Vec<IpAddr>,
+    /// Addresses of this machine, and its networks.
+    pub(super) own: Vec<Network>,
     pub(super) clients: RelaySocket,
     pub(super) streams: Streams,
     pub(super) wake: Arc<OwnedFd>,
