@@ -79,7 +79,7 @@ pub(super) fn turn(data: &[u8], start: Instant) -> u64 {
         },
         peers: if is_public {
             Peers::Public {
-                own: vec![std::net::IpAddr::from([203, 0, 113, 9]).into()],
+                own: vec![IpAddr::from([203, 0, 113, 9]).into()],
                 denied: Vec::new(),
                 allowed: Vec::new(),
             }
