@@ -15,13 +15,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::{sleep, timeout};
 use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::pki_types::CertificateDer;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::config::Acme;
 use crate::front::FrontMetrics;
-use crate::front::tls::Certificate;
+use crate::front::tls::{Certificate, load};
 
 pub(crate) use place::{Place, Trouble};
 
@@ -42,10 +40,10 @@ struct Life {
 }
 
 impl Life {
-    /// Of the first certificate in a file.
+    /// Of the first certificate in a file with its key. A pair that handshakes cannot use has none: a self-signed one is shown instead.
     fn of(file: &Path) -> Option<Self> {
-        let der = CertificateDer::from_pem_file(file).ok()?;
-        let (_, certificate) = X509Certificate::from_der(&der).ok()?;
+        let pair = load(file, file, &aws_lc_rs::default_provider()).ok()?;
+        let (_, certificate) = X509Certificate::from_der(pair.cert.first()?).ok()?;
         let validity = certificate.validity();
         Some(Self {
             from: validity.not_before.timestamp(),
@@ -69,8 +67,10 @@ fn due(life: Option<Life>, trouble: Option<&Trouble>, now: i64) -> i64 {
 pub(crate) async fn keep(acme: Acme, place: Place, certificate: Arc<Certificate>, metrics: FrontMetrics) {
     // What asks the authority takes the one of the process. Whoever installed it before installed the same.
     let _ = aws_lc_rs::default_provider().install_default();
+    // The file is for the next start and the doctor. What holds is this: the file may be what cannot be written.
+    let mut trouble = place.trouble();
     loop {
-        let (now, trouble) = (unix_time(), place.trouble());
+        let now = unix_time();
         let wait = due(Life::of(&place.certificate()), trouble.as_ref(), now) - now;
         if let Ok(wait @ 1..) = u64::try_from(wait) {
             sleep(Duration::from_secs(wait).min(LOOK)).await;
@@ -79,6 +79,7 @@ pub(crate) async fn keep(acme: Acme, place: Place, certificate: Arc<Certificate>
         let attempt = Box::pin(order::obtain(&acme, &place, &certificate));
         let error = match timeout(ATTEMPT, attempt).await {
             Ok(Ok(())) => {
+                trouble = None;
                 place.forget_trouble();
                 tracing::info!(authority = acme.directory, "the authority has given a new certificate");
                 continue;
@@ -87,18 +88,22 @@ pub(crate) async fn keep(acme: Acme, place: Place, certificate: Arc<Certificate>
             Err(_) => anyhow::anyhow!("the authority took more than {} s", ATTEMPT.as_secs()),
         };
         metrics.acme_failed();
-        let trouble = Trouble::new(unix_time(), trouble, &format!("{error:#}"));
-        let again = due(None, Some(&trouble), trouble.at) - trouble.at;
-        tracing::warn!(
-            cause = trouble.what,
-            "no new certificate; what there is stays in use, and the next try is in {again} s"
-        );
-        if let Err(cause) = place.note(&trouble) {
-            tracing::warn!(%cause, "what went wrong cannot be noted in the data directory");
-            // Without the note it would be tried again at once.
-            sleep(Duration::from_secs(again.unsigned_abs())).await;
-        }
+        trouble = Some(failed(&place, unix_time(), trouble, &format!("{error:#}")));
     }
+}
+
+/// One more failure: told to the log, and noted for the next start if that can be.
+fn failed(place: &Place, at: i64, before: Option<Trouble>, what: &str) -> Trouble {
+    let trouble = Trouble::new(at, before, what);
+    let again = due(None, Some(&trouble), at) - at;
+    tracing::warn!(
+        cause = trouble.what,
+        "no new certificate; what there is stays in use, and the next try is in {again} s"
+    );
+    if let Err(cause) = place.note(&trouble) {
+        tracing::warn!(%cause, "what went wrong cannot be noted in the data directory");
+    }
+    trouble
 }
 
 fn unix_time() -> i64 {
@@ -109,6 +114,7 @@ fn unix_time() -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Tls;
 
     const NOW: i64 = 1_800_000_000;
     const DAY: i64 = 24 * 3_600;
@@ -154,27 +160,92 @@ mod tests {
 
     #[test]
     fn within_an_hour_an_authority_is_not_asked_more_than_five_times() {
-        let mut at = NOW;
-        let mut trouble: Option<Trouble> = None;
-        let mut tries = 0;
-        while at < NOW + 3_600 {
-            tries += 1;
-            trouble = Some(Trouble::new(at, trouble, "no"));
-            at = due(None, trouble.as_ref(), at);
+        let data = tempfile::tempdir().expect("a folder");
+        let place = Place::of(&acme("https://one.example/dir"), data.path());
+        for writable in [true, false] {
+            if !writable {
+                unwritable(data.path());
+            }
+            let mut at = NOW;
+            let mut trouble: Option<Trouble> = None;
+            let mut tries = 0;
+            while at < NOW + 3_600 {
+                tries += 1;
+                trouble = Some(failed(&place, at, trouble, "no"));
+                at = due(None, trouble.as_ref(), at);
+            }
+            assert!((2..5).contains(&tries), "{tries} with writable = {writable}");
+            assert_eq!(place.trouble(), trouble.filter(|_| writable));
         }
-        assert!((2..5).contains(&tries), "{tries}");
+    }
+
+    #[tokio::test]
+    async fn nobody_is_asked_for_what_could_not_be_kept() {
+        let data = tempfile::tempdir().expect("a folder");
+        let authority = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        authority.set_nonblocking(true).expect("set");
+        let acme = acme(&format!("https://{}/dir", authority.local_addr().expect("bound")));
+        let place = Place::of(&acme, data.path());
+        place.prove().expect("a folder that can be written");
+        let folder = place.certificate().parent().expect("a folder").to_owned();
+        assert_eq!(
+            std::fs::read_dir(&folder).expect("there").count(),
+            0,
+            "the proof is gone"
+        );
+        unwritable(data.path());
+        let certificate = Certificate::open(&Tls::Acme(acme.clone()), data.path(), vec![acme.host.clone()]);
+        let certificate = certificate.expect("a self-signed one").expect("with TLS");
+        let error = order::obtain(&acme, &place, &certificate)
+            .await
+            .expect_err("nowhere to write");
+        assert!(matches!(error, order::AcmeError::Kept(_)), "{error:?}");
+        let asked = authority.accept().expect_err("nobody came");
+        assert_eq!(asked.kind(), std::io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn a_certificate_without_its_key_is_none() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let make = || rcgen::generate_simple_self_signed(vec!["visits.example.org".to_owned()]).expect("made");
+        let (one, other) = (make(), make());
+        let file = folder.path().join("pair.pem");
+        for (name, text, good) in [
+            ("a pair", one.signing_key.serialize_pem() + &one.cert.pem(), true),
+            (
+                "the key of another",
+                other.signing_key.serialize_pem() + &one.cert.pem(),
+                false,
+            ),
+            ("no key", one.cert.pem(), false),
+        ] {
+            std::fs::write(&file, text).expect("written");
+            assert_eq!(Life::of(&file).is_some(), good, "{name}");
+        }
+    }
+
+    fn acme(directory: &str) -> Acme {
+        Acme {
+            host: "visits.example.org".to_owned(),
+            contact: None,
+            directory: directory.to_owned(),
+            root: None,
+        }
+    }
+
+    /// Has a file where the folder for authorities would be, which stops even one with all rights.
+    fn unwritable(data: &Path) {
+        let folder = data.join("acme");
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder).expect("removed");
+        }
+        std::fs::write(&folder, "").expect("written");
     }
 
     #[test]
     fn what_is_kept_is_for_this_user_alone_and_apart_for_each_authority() {
         use std::os::unix::fs::PermissionsExt;
         let data = tempfile::tempdir().expect("a folder");
-        let acme = |directory: &str| Acme {
-            host: "visits.example.org".to_owned(),
-            contact: None,
-            directory: directory.to_owned(),
-            root: None,
-        };
         let place = Place::of(&acme("https://one.example/../dir"), data.path());
         let other = Place::of(&acme("https://two.example/dir"), data.path());
         assert!(place.certificate().starts_with(data.path().join("acme")));

@@ -43,8 +43,9 @@ impl AcmeError {
     }
 }
 
-/// Gets a new certificate and puts it into its file.
+/// Gets a new certificate and puts it into its file. Whether it can be put there is seen first: authorities count what they give.
 pub(super) async fn obtain(acme: &Acme, place: &Place, certificate: &Arc<Certificate>) -> Result<(), AcmeError> {
+    place.prove()?;
     match Box::pin(order(acme, place, certificate)).await {
         Err(error) if error.is_forgotten() => {
             fs::remove_file(place.account())?;

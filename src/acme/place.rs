@@ -12,6 +12,9 @@ use crate::config::Acme;
 /// What somebody elsewhere says of a failure, in characters: enough for any authority's sentence.
 const WORDS: usize = 500;
 
+/// What is written to see that writing is possible: more than a key and a long chain.
+const PROOF: [u8; 32 * 1_024] = [b'.'; 32 * 1_024];
+
 /// A folder for one authority, and the name a certificate is for.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
@@ -59,6 +62,13 @@ impl Place {
     pub(super) fn forget_trouble(&self) {
         // If it stays, it says how long to wait after the next failure, and no more.
         let _ = fs::remove_file(self.trouble_file());
+    }
+
+    /// Sees whether files can be kept: there may be no right to, or no space.
+    pub(super) fn prove(&self) -> io::Result<()> {
+        let file = self.folder.join("proof");
+        self.write(&file, &PROOF, |_| Ok::<_, io::Error>(()))?;
+        fs::remove_file(file)
     }
 
     /// Puts a file there, for this user alone, whole or not at all. `check` looks at it before it counts.

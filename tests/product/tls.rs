@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use housecall_turn::stun::{AttributeType, Builder, Class, Message, Method, TransactionId};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::{Instant, sleep};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::client::WebPkiServerVerifier;
@@ -49,7 +51,7 @@ impl ServerCertVerifier for Verifier {
         };
         let (_, read) = x509_parser::parse_x509_certificate(certificate).expect("a certificate");
         let begin = u64::try_from(read.validity().not_before.timestamp()).expect("of our time");
-        let then = UnixTime::since_unix_epoch(std::time::Duration::from_secs(begin + 1));
+        let then = UnixTime::since_unix_epoch(Duration::from_secs(begin + 1));
         roots.verify_server_cert(certificate, chain, name, ocsp, then)
     }
 
@@ -131,9 +133,22 @@ impl Visitor {
         connector.connect(name, stream).await
     }
 
+    /// Connects until `wanted` holds of a connection; gives up after `patience`.
+    pub(crate) async fn until(&self, patience: Duration, wanted: impl Fn(&Secure) -> bool) -> Secure {
+        let start = Instant::now();
+        loop {
+            match self.connect().await {
+                Ok(stream) if wanted(&stream) => return stream,
+                Ok(_) => assert!(start.elapsed() < patience, "no such certificate"),
+                Err(cause) => assert!(start.elapsed() < patience, "no handshake: {cause}"),
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// The WebSocket of whoever has this link's token, after `hello`.
     pub(crate) async fn socket(&self, token: &str) -> WebSocketStream<Secure> {
-        let mut stream = self.connect().await.expect("a handshake");
+        let mut stream = self.until(PATIENCE, |_| true).await;
         let body = json!({ "token": token }).to_string();
         let request = format!(
             "POST /api/session HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
@@ -146,7 +161,7 @@ impl Visitor {
         let answer = String::from_utf8_lossy(&answer);
         let (_, body) = answer.split_once("\r\n\r\n").expect("an answer");
         let session: Value = serde_json::from_str(body).expect("a session");
-        let stream = self.connect().await.expect("a handshake");
+        let stream = self.until(PATIENCE, |_| true).await;
         let (mut socket, _) = client_async(format!("wss://{}/ws", self.name), stream)
             .await
             .expect("a WebSocket");
