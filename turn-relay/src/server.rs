@@ -537,6 +537,11 @@ impl Server {
         std::mem::take(&mut self.counters)
     }
 
+    /// Says what the wall clock shows at `now`. It may be set while a server runs, and credentials end by it.
+    pub fn set_unix(&mut self, unix: UnixSeconds, now: Instant) {
+        self.unix = UnixSeconds(unix.0.saturating_sub(self.time(now).secs.into()));
+    }
+
     /// Replaces the peers of hand-over mode.
     ///
     /// # Panics

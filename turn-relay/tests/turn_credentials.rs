@@ -2,9 +2,9 @@
 
 mod support;
 
-use housecall_turn::UnixSeconds;
 use housecall_turn::stun::{AttributeType, Class, Integrity, Method};
-use support::{BOTH, Client, Lab, Style, UNIX, patient, secret};
+use housecall_turn::{Peers, UnixSeconds};
+use support::{BOTH, Client, Lab, Style, UNIX, config, patient, secret};
 
 // RFC 8489 §9.2.4: "If the message does not contain a MESSAGE-INTEGRITY or MESSAGE-INTEGRITY-SHA256 attribute, the server MUST
 // generate an error response with an error code of 401 (Unauthenticated). This response MUST include a REALM value. The response
@@ -230,6 +230,25 @@ fn an_allocation_outlives_its_credentials_and_no_visit() {
         (13 * 3_600 - 1_200..14 * 3_600).contains(&lived),
         "an hour, and twelve of grace: {lived} s"
     );
+}
+
+#[test]
+fn the_public_relay_has_no_grace_and_follows_the_wall_clock() {
+    let mut lab = Lab::new(config(Peers::Public {
+        own: Vec::new(),
+        denied: Vec::new(),
+        allowed: Vec::new(),
+    }));
+    let mut client = patient(Style::Modern);
+    client.allocate_public(&mut lab);
+    lab.pass(60);
+    // Good for an hour, by a clock that was found to be late.
+    lab.server.set_unix(UnixSeconds(UNIX + 3_600), lab.now);
+    assert_eq!(client.refresh(&mut lab, 600).code, 0, "the last second");
+    lab.pass(1);
+    assert_eq!(client.refresh(&mut lab, 600).code, 401);
+    lab.server.set_unix(UnixSeconds(UNIX + 61), lab.now);
+    assert_eq!(client.refresh(&mut lab, 600).code, 0, "and set back");
 }
 
 // "If the NONCE is no longer valid, the server MUST generate an error response with an error code of 438 (Stale Nonce). This response

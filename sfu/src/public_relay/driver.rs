@@ -27,6 +27,7 @@ use super::gather::{Gather, To};
 use super::socket::{Buffers, RelaySocket};
 use super::{PublicRelaySettings, server};
 use crate::batch::Cargo;
+use crate::driver::unix_now;
 use crate::limits;
 use crate::outbox::Sent;
 use crate::path::{Path, StreamKind};
@@ -186,6 +187,7 @@ impl<'a> Relay<'a> {
             self.base.streams.flush(|_, _| {});
             if now.saturating_duration_since(published) >= limits::METRICS_INTERVAL {
                 published = now;
+                self.server.set_unix(unix_now(), now);
                 self.sweep_streams(now);
                 self.publish();
             }

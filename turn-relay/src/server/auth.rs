@@ -2,7 +2,7 @@
 
 use arrayvec::ArrayVec;
 
-use super::{Answer, Dropped, Now, Outcome, Server};
+use super::{Answer, Dropped, Now, Outcome, Peers, Server};
 use crate::address::ClientAddr;
 use crate::credentials::{PasswordAlgorithm, REALM, User, Username, UsernameHash};
 use crate::limits;
@@ -98,12 +98,13 @@ impl Server {
         })
     }
 
-    /// New allocations need credentials that are good now; what was allocated with them may be kept for longer.
+    /// New allocations need credentials that are good now; what a visit has allocated with them may be kept for longer.
     fn is_in_time(&self, request: &Message<'_>, username: &Username<'_>, now: Now) -> bool {
         let unix = self.unix.0 + u64::from(now.secs);
-        let grace = match request.method() {
-            Method::ALLOCATE => 0,
-            _ => limits::CREDENTIALS_GRACE,
+        let grace = match (&self.peers, request.method()) {
+            // Whoever mints credentials of the public relay says how long they are good, and nothing is known of what they are for.
+            (Peers::Public { .. }, _) | (_, Method::ALLOCATE) => 0,
+            (Peers::Only(_), _) => limits::CREDENTIALS_GRACE,
         };
         unix <= username.expires.0.saturating_add(grace)
     }
