@@ -171,7 +171,7 @@ mod tests {
             let mut tries = 0;
             while at < NOW + 3_600 {
                 tries += 1;
-                trouble = Some(failed(&place, at, trouble, "no"));
+                trouble = Some(super::failed(&place, at, trouble, "no"));
                 at = due(None, trouble.as_ref(), at);
             }
             assert!((2..5).contains(&tries), "{tries} with writable = {writable}");
