@@ -13,7 +13,7 @@ use crate::config::Acme;
 const WORDS: usize = 500;
 
 /// What is written to see that writing is possible: more than a key and a long chain.
-const PROOF: [u8; 32 * 1_024] = [b'.'; 32 * 1_024];
+static PROOF: [u8; 32 * 1_024] = [b'.'; 32 * 1_024];
 
 /// A folder for one authority, and the name a certificate is for.
 #[derive(Clone, Debug)]
