@@ -28,12 +28,12 @@ const ATTEMPTS: Duration = PATIENCE.saturating_mul(4);
 
 /// A port that nobody has now, for a program that cannot be told to take any. The kernel gives none of these to those who ask for any, and
 /// no other test looks for its own here.
-async fn free_port() -> u16 {
+async fn free_port() -> TcpListener {
     let first = std::process::id() % 2_000;
     for step in 0..2_000 {
         let port = u16::try_from(30_000 + (first + step * 7) % 2_000).expect("small");
-        if TcpListener::bind(("127.0.0.1", port)).await.is_ok() {
-            return port;
+        if let Ok(taken) = TcpListener::bind(("127.0.0.1", port)).await {
+            return taken;
         }
     }
     panic!("no free port");
@@ -153,8 +153,10 @@ impl Authority {
         let (door, servers) = (Door::new().await, Door::new().await);
         let start = Instant::now();
         loop {
-            let (address, management) = (free_port().await, free_port().await);
-            let (address, management) = (format!("127.0.0.1:{address}"), format!("127.0.0.1:{management}"));
+            // Both are held until both are found.
+            let taken = (free_port().await, free_port().await);
+            let (address, management) = (taken.0.local_addr()?.to_string(), taken.1.local_addr()?.to_string());
+            drop(taken);
             let settings = serde_json::json!({ "pebble": {
                 "listenAddress": address,
                 "managementListenAddress": management,
