@@ -57,12 +57,19 @@ const person = (participant) => ({
   tracks: [{ track: `${participant}-video`, kind: 'video' }],
 });
 
+/** What a test has opened: it has timers. @type {Array<() => void>} */
+let open = [];
 beforeEach(() => mock.timers.enable({ apis: ['setTimeout', 'setInterval'] }));
-afterEach(() => mock.timers.reset());
+afterEach(() => {
+  for (const close of open) close();
+  open = [];
+  mock.timers.reset();
+});
 
 /** An app in a visit with these others. @param {...string} others */
 function visit(...others) {
   const app = new App('', () => {});
+  open.push(() => app.dispatch({ type: 'leave_pressed' }));
   const now = (/** @type {string[]} */ names) =>
     app.dispatch({
       type: 'visit_state',
@@ -98,7 +105,6 @@ test('the choice outlives a media connection that failed', () => {
   app.choose(null);
   fail(app);
   assert.deepEqual(chosen(app), []);
-  app.dispatch({ type: 'leave_pressed' });
 });
 
 test('the choice ends with the one who was chosen', () => {
@@ -108,7 +114,6 @@ test('the choice ends with the one who was chosen', () => {
   fail(app);
   now(['a', 'b', 'c']);
   assert.deepEqual(chosen(app), [], 'also when they are back');
-  app.dispatch({ type: 'leave_pressed' });
 });
 
 test('a new call asks for the others in the smaller size from its first answer on', async () => {
@@ -116,6 +121,7 @@ test('a new call asks for the others in the smaller size from its first answer o
   const sent = [];
   const hooks = { send: (/** @type {ClientMessage} */ m) => sent.push(m) > 0, onChange() {}, onFailed() {} };
   const call = new Call([], { audio: null, video: null }, hooks);
+  open.push(() => call.close());
   call.setParticipants([person('a'), person('b')], 'b');
   await new Promise((resolve) => setImmediate(resolve));
   const offer = sent.find((m) => m.type === 'offer');
@@ -134,5 +140,4 @@ test('a new call asks for the others in the smaller size from its first answer o
     sent.filter((m) => m.type === 'target'),
     [{ type: 'target', mid: '3', target: 'p480' }],
   );
-  call.close();
 });
