@@ -6,14 +6,16 @@
 import { until } from './page.mjs';
 
 /**
- * Keeps the kernel from giving a device that is still down a link-local address, which it would try out for seconds. `exec` runs a command
- * where the device is.
+ * Keeps the kernel from trying out addresses on a device for seconds before it uses them. `exec` runs a command where the device is.
+ * They are used all the same: a router without a link-local address asks for no neighbour on behalf of others.
  */
-export const plain = (exec, device) => exec('ip', 'link', 'set', device, 'addrgenmode', 'none');
+export const plain = (exec, device) => exec('sysctl', '-qw', `net.ipv6.conf.${device}.dad_transmits=0`).catch(() => 'no IPv6 here');
 
-/** Until a device is up and none of its addresses is being tried out. */
+/** Until a device is up and has its addresses, and none of them is being tried out. */
 export const settled = (exec, device) =>
   until(`${device} is up`, async () => {
     const [link] = JSON.parse((await exec('ip', '-json', 'addr', 'show', 'dev', device)).stdout);
-    return link.operstate === 'UP' && link.addr_info.every((address) => !address.tentative);
+    const off = await exec('cat', `/proc/sys/net/ipv6/conf/${device}/disable_ipv6`).then(({ stdout }) => stdout.trim() === '1', () => true);
+    const local = off || link.addr_info.some(({ family, scope }) => family === 'inet6' && scope === 'link');
+    return link.operstate === 'UP' && local && link.addr_info.every((address) => !address.tentative);
   });

@@ -78,9 +78,12 @@ export class Internet {
     return run('ip', ['netns', 'exec', this.ns(name), ...command]);
   }
 
-  /** Until the machines' ends of all lines are as they were made. */
+  /** Until both ends of all lines are as they were made. */
   async settled() {
-    for (const [name, line] of Object.entries(LINES)) await settled((...command) => this.exec(name, ...command), `m${line}`);
+    for (const [name, line] of Object.entries(LINES)) {
+      await settled((...command) => this.exec('router', ...command), `r${line}`);
+      await settled((...command) => this.exec(name, ...command), `m${line}`);
+    }
   }
 
   /** Gives a machine its IPv4 address, or takes it away. */
