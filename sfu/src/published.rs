@@ -93,7 +93,7 @@ pub(crate) struct MediaPacket<'a> {
     pub(crate) len: usize,
     /// Came as a retransmission; `ssrc` is then not the media's.
     pub(crate) repaired: bool,
-    /// Whether the publisher may seal a number twice, see [`Profile::may_repeat`].
+    /// Whether the publisher may seal a number twice, see [`crate::srtp::Profile::may_repeat`].
     pub(crate) may_repeat: bool,
 }
 
