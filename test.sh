@@ -83,7 +83,14 @@ check() {
   local name=$1 start=$SECONDS
   shift
   printf '\n== %s: %s\n' "$name" "$*"
-  if "$@"; then note "$name" 1 0 $((SECONDS - start)); else note "$name" 0 1 $((SECONDS - start)); fi
+  "$@" 2>&1 | tee "$log"
+  if [ "${PIPESTATUS[0]}" -eq 0 ]; then
+    note "$name" 1 0 $((SECONDS - start))
+  else
+    note "$name" 0 1 $((SECONDS - start))
+    # Where only the end of a long output is kept, the report has to say what was wrong.
+    report+=("$(tail -n 15 "$log" | cut -c 1-300 | sed 's/^/    | /')")
+  fi
 }
 
 # Sums the numbers in front of (or behind) a word in the runner's summary lines: total REGEX, which has the number in \1.
@@ -119,6 +126,7 @@ suite() {
   note "$name" "$good" "$bad" $((SECONDS - start)) "$left"
   # The runner's own words beside our count.
   report+=("$(grep -E '^ *Summary |^(#|ℹ) (tests|pass|fail|skipped) |^test result: |^ +[0-9]+ (passed|failed)' "$log" | sed 's/^ */    /')")
+  [ "$bad" -eq 0 ] || report+=("$(sed -nE 's/^ *((not ok|FAIL|TIMEOUT|SIGABRT|SIGSEGV) .*|test .* FAILED)$/    | \1/p' "$log" | cut -c 1-300 | sort -u | head -n 30)")
   # node --test says why a test was skipped.
   report+=("$(sed -nE 's/^ *ok [0-9]+ - (.*) # SKIP(.*)/    skipped: \1:\2/p; s/^ *﹣ (.*) \([0-9.]+ms\) # (.*)/    skipped: \1: \2/p' "$log" | sort -u)")
 }
