@@ -1,28 +1,16 @@
 /** A visit of two Chromium pages, and what its quality record says afterwards: to a program, and to an operator who looks at the page. */
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 
-import { launch, open } from './support/chromium.mjs';
 import { decodes, hook, meet, until } from './support/page.mjs';
-import { Server } from './support/server.mjs';
+import { windows } from './support/windows.mjs';
 
-let server;
-let browser;
-
-before(async () => {
-  server = await Server.start();
-  browser = await launch();
-});
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
+const { person, pair, server: house } = windows();
 
 test('a visit leaves a record of numbers and no names, which operators alone are shown', async () => {
-  const links = await server.visit('patient', 'clinician');
-  const patient = await open(browser, links.patient);
-  const clinician = await open(browser, links.clinician);
+  const server = house();
+  const { links, patient, clinician } = await pair();
   await meet(patient, clinician);
   for (const page of [patient, clinician]) await decodes(page, { frames: 100, audioSeconds: 5, timeout: 40_000 });
 
@@ -72,7 +60,7 @@ test('a visit leaves a record of numbers and no names, which operators alone are
   }
 
   for (const width of [1280, 360]) {
-    const page = await open(browser, `${server.origin}/ops?visit=${links.visit}#${token}`, { viewport: { width, height: 900 } });
+    const page = await person(`${server.origin}/ops?visit=${links.visit}#${token}`, { viewport: { width, height: 900 } });
     await hook(page, 'record-patient').waitFor();
     await hook(page, 'record-clinician').waitFor();
     assert.equal(await page.getByRole('img').count(), 2, 'a timeline each');
@@ -83,9 +71,7 @@ test('a visit leaves a record of numbers and no names, which operators alone are
     await hook(page, 'visit').waitFor();
     if (process.env.SHOTS) await page.screenshot({ path: `${process.env.SHOTS}/ops-list-${width}.png`, fullPage: true });
     assert.deepEqual(page.errors, []);
-    await page.context().close();
   }
-  const stranger = await open(browser, `${server.origin}/ops`);
+  const stranger = await person(`${server.origin}/ops`);
   await stranger.getByText('operator’s token').waitFor();
-  await stranger.context().close();
 });

@@ -1,37 +1,16 @@
 /** Visits of people whose browsers may use the relay only: every packet goes through TURN on the media port. */
 
 import assert from 'node:assert/strict';
-import { after, afterEach, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 
-import { launch, open } from './support/chromium.mjs';
 import { decodes, hook, joins, meet, relayOnly, selected, until } from './support/page.mjs';
 import { Server } from './support/server.mjs';
+import { windows } from './support/windows.mjs';
 
-let server;
-let browser;
-let people = [];
-
-before(async () => {
-  server = await Server.start({ host: '0.0.0.0', relay: 'hand-over-udp' });
-  browser = await launch();
-});
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
-afterEach(async () => {
-  for (const page of people) await page.context().close();
-  people = [];
-});
-
-async function person(link, options = {}) {
-  const page = await open(browser, link, options);
-  people.push(page);
-  return page;
-}
+const { person, visit, server } = windows({ host: '0.0.0.0', relay: 'hand-over-udp' });
 
 const turnPackets = async () => {
-  const text = await (await fetch(`${server.origin}/metrics`)).text();
+  const text = await (await fetch(`${server().origin}/metrics`)).text();
   return Number(/^housecall_media_packets_total\{kind="turn_in"\} (\d+)/m.exec(text)?.[1] ?? 0);
 };
 
@@ -69,7 +48,7 @@ test('a fact of Chromium: told of TURN over UDP at the address of media, it does
 
 describe('through the relay alone', () => {
   test('two people see and hear each other, by channels and not by indications', async () => {
-    const links = await server.visit('patient', 'clinician');
+    const links = await visit('patient', 'clinician');
     const patient = await person(links.patient, { script: relayOnly });
     const clinician = await person(links.clinician, { script: relayOnly });
     const began = performance.now();
@@ -87,7 +66,7 @@ describe('through the relay alone', () => {
   });
 
   test('one person behind the relay and one without, a reload, and the end', async () => {
-    const links = await server.visit('patient', 'clinician');
+    const links = await visit('patient', 'clinician');
     const patient = await person(links.patient, { script: relayOnly });
     const clinician = await person(links.clinician);
     await meet(patient, clinician);

@@ -102,7 +102,7 @@ describe('what a camera sends', () => {
         if (message.type === 'target') globalThis.targets.push(message.target);
         return send.call(this, text);
       };`;
-    const [patient, clinician, guest] = [await person(links.patient), await person(links.clinician, undefined, { script }), await person(links.guest)];
+    const [patient, clinician, guest] = [await person(links.patient), await person(links.clinician, { script }), await person(links.guest)];
     await meet(patient, clinician);
     assert.ok(!(await hook(clinician, 'choose').isVisible()), 'one person is large anyway');
     await hook(guest, 'join-button').click();

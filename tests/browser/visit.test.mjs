@@ -112,7 +112,7 @@ describe('a visit', () => {
     const bare = await launch({ devices: false });
     try {
       const links = await visit('patient', 'clinician');
-      const patient = await person(links.patient, bare);
+      const patient = await person(links.patient, {}, bare);
       const clinician = await person(links.clinician);
       await hook(patient, 'join-button').click();
       await hook(patient, 'waiting').waitFor();

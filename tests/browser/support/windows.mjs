@@ -5,14 +5,14 @@ import { after, afterEach, before } from 'node:test';
 import { launch, open } from './chromium.mjs';
 import { Server } from './server.mjs';
 
-/** Starts both before the file's tests and ends them after them; windows close after each test. */
-export function windows() {
+/** Starts both, the server with `how`, before the file's tests and ends them after them; windows close after each test. */
+export function windows(how = {}) {
   let server;
   let browser;
   let people = [];
 
   before(async () => {
-    server = await Server.start();
+    server = await Server.start(how);
     browser = await launch();
   });
   after(async () => {
@@ -25,7 +25,7 @@ export function windows() {
   });
 
   /** Somebody's page on `link`, in that browser or in another. */
-  async function person(link, from = browser, options = {}) {
+  async function person(link, options = {}, from = browser) {
     const page = await open(from, link, options);
     people.push(page);
     return page;
@@ -40,5 +40,5 @@ export function windows() {
   /** A new visit and a link for each named role. */
   const visit = (...roles) => server.visit(...roles);
 
-  return { person, pair, visit };
+  return { person, pair, visit, server: () => server };
 }
