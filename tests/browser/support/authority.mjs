@@ -22,6 +22,11 @@ export class Authority {
     return authority;
   }
 
+  /** Its own certificate, as a file. */
+  get root() {
+    return join(this.home, 'ca.pem');
+  }
+
   /** A certificate for these names ("DNS:…", "IP:…"), as `{ cert, key }` in files called after `label`. */
   async issue(label, ...names) {
     const at = (name) => join(this.home, name);

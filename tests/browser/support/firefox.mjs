@@ -5,10 +5,11 @@
  * A page has the part of Playwright's interface that our tests use, so that one test serves both browsers.
  */
 
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { WebSocket } from 'ws';
 
 import { until } from './page.mjs';
@@ -60,9 +61,14 @@ const preferences = {
   'toolkit.telemetry.enabled': false,
 };
 
-/** Firefox as a process with a fresh profile. */
-export async function launch() {
+/** Firefox as a process with a fresh profile, which trusts certificates of `authority` besides. */
+export async function launch({ authority } = {}) {
   const profile = await mkdtemp(join(tmpdir(), 'housecall-firefox-'));
+  if (authority) {
+    const store = ['-d', `sql:${profile}`];
+    await promisify(execFile)('certutil', ['-N', ...store, '--empty-password']);
+    await promisify(execFile)('certutil', ['-A', ...store, '-n', 'ca', '-t', 'C,,', '-i', authority.root]);
+  }
   const lines = Object.entries(preferences).map(([name, value]) => `user_pref(${JSON.stringify(name)}, ${JSON.stringify(value)});`);
   await writeFile(join(profile, 'user.js'), `${lines.join('\n')}\n`);
   const child = spawn(executable, ['--headless', '--no-remote', '--profile', profile, '--remote-debugging-port=0', 'about:blank'], {
