@@ -99,6 +99,57 @@ describe('what Chromium does', () => {
   });
 });
 
+/** Counts the frames that the page's camera sends, by size and temporal layer, before they are sealed. */
+const counting = `
+  const { addTransceiver } = RTCPeerConnection.prototype;
+  RTCPeerConnection.prototype.addTransceiver = function (...args) {
+    const transceiver = addTransceiver.apply(this, args);
+    if (args[1]?.sendEncodings) {
+      globalThis.counter = new Worker('/counter.js');
+      transceiver.sender.transform = new RTCRtpScriptTransform(globalThis.counter);
+    }
+    return transceiver;
+  };`;
+const counter = `
+  const frames = {};
+  onrtctransform = ({ transformer: { readable, writable } }) => {
+    const count = new TransformStream({
+      transform(frame, controller) {
+        const { width, height, temporalIndex } = frame.getMetadata();
+        const layers = (frames[width + '×' + height] ??= {});
+        layers[temporalIndex] = (layers[temporalIndex] ?? 0) + 1;
+        controller.enqueue(frame);
+      },
+    });
+    readable.pipeThrough(count).pipeTo(writable);
+  };
+  onmessage = () => postMessage(frames);`;
+
+describe('what Chromium does with L1T3', () => {
+  test('3: every second frame is of the highest of three temporal layers, every fourth of the lowest', async () => {
+    const links = await visit('patient', 'clinician');
+    // Our own rules for scripts would not let the counter in.
+    const patient = await person('Chromium', links.patient, { script: counting, bypassCSP: true });
+    await patient.context().route('**/counter.js', (route) => route.fulfill({ contentType: 'text/javascript', body: counter }));
+    await meet(patient, await person('Chromium', links.clinician));
+    const frames = await until('a hundred frames of the large layer were sent', async () => {
+      const all = await patient.evaluate(
+        () =>
+          new Promise((resolve) => {
+            globalThis.counter.onmessage = ({ data }) => resolve(data);
+            globalThis.counter.postMessage('');
+          }),
+      );
+      const large = all['1280×720'] ?? {};
+      return Object.values(large).reduce((sum, one) => sum + one, 0) >= 100 && large;
+    }, 40_000);
+    const sum = Object.values(frames).reduce((sum, one) => sum + one, 0);
+    const shares = Object.fromEntries(Object.entries(frames).map(([layer, one]) => [layer, Math.round((10 * one) / sum)]));
+    assert.deepEqual(Object.keys(shares), ['0', '1', '2'], JSON.stringify(frames));
+    assert.ok(shares[0] <= 4 && shares[1] <= 4 && shares[2] >= 4 && shares[2] <= 6, JSON.stringify(frames));
+  });
+});
+
 describe('what Firefox does', () => {
   test('7: after half a minute of darkness the connection has failed; another one is built, and all is as before', async () => {
     const { relay, patient, clinician } = await pair('Firefox');
