@@ -23,8 +23,9 @@ import { initial, others, reduce, wantsMedia } from './state.js';
 
 /** A session is renewed when it has less than this left. It lives for 15 minutes. */
 const RENEW_BEFORE_MS = 60_000;
-/** How often the call is measured for the words of the quality indicator. */
-const SAMPLE_MS = 2_000;
+/** How often the path of the call is looked at; the words of the quality indicator are of so many looks together. */
+const LOOK_MS = 1_000;
+const LOOKS_PER_SAMPLE = 2;
 /** How long a passing remark stays on screen. */
 const TOAST_MS = 6_000;
 
@@ -64,6 +65,7 @@ export class App {
   #counters = null;
   /** Comes with the first call: nothing of it is needed before. @type {typeof import('./quality.js') | null} */
   #meter = null;
+  #looks = 0;
   /** Whether UDP ever worked here: kept over all connections of the page. @type {import('./way.js').Way | null} */
   #way = null;
   /** @type {ReturnType<typeof setInterval> | undefined} */
@@ -357,7 +359,7 @@ export class App {
       this.#meter = meter;
       this.#callChanged();
     });
-    this.#sampler = setInterval(() => void this.#sample(), SAMPLE_MS);
+    this.#sampler = setInterval(() => void this.#sample(), LOOK_MS);
     void this.#startReports(call);
   }
 
@@ -414,11 +416,15 @@ export class App {
     if (!call) return;
     const reports = [...(await call.peerConnection.getStats()).values()];
     if (this.call !== call) return;
-    this.#reporter?.take(reports, performance.now());
+    const now = performance.now();
+    this.#reporter?.take(reports, now);
     if (!this.#meter) return;
     this.#way ??= new this.#meter.Way();
-    const look = call.connection === 'connected' && this.#way.note(this.#meter.isDirect(reports), performance.now());
+    const look = call.connection === 'connected' && this.#way.note(this.#meter.pathInUse(reports), now);
     if (look) call.lookForBetterWay();
+    // Words about the line would flicker if every look changed them.
+    this.#looks += 1;
+    if (this.#looks % LOOKS_PER_SAMPLE !== 0) return;
     const { counters, roundTrip } = this.#meter.read(reports);
     const sample = this.#meter.between(this.#counters, counters, roundTrip);
     this.#counters = counters;

@@ -11,7 +11,7 @@
  */
 
 // The page loads this module with its first call, and the other one with it.
-export { Way, isDirect } from './way.js';
+export { Way, pathInUse } from './way.js';
 
 /** From here on people notice: words get lost now and then. */
 const FAIR_LOSS = 0.02;

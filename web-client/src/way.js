@@ -10,13 +10,23 @@
 /** The first look after a fall; further ones come at twice the time, up to the longest. */
 export const FIRST_LOOK_MS = 15_000;
 export const LONGEST_LOOK_MS = 120_000;
+/** A path is dark when nothing has come for so long, */
+export const DARK_MS = 2_000;
+/** and something had come at so many looks before. The server answers whoever sends several times a second. */
+const STEADY_LOOKS = 3;
 
 /**
- * Whether media goes over UDP all the way to the server; null if that can't be told.
- * @param {Iterable<any>} reports the values of an RTCStatsReport
- * @returns {boolean | null}
+ * @typedef {object} Path The pair of addresses in use.
+ * @property {boolean} direct whether media goes over UDP all the way to the server
+ * @property {number | null} received bytes received on it, null if the browser doesn't say
  */
-export function isDirect(reports) {
+
+/**
+ * The path in use; null if that can't be told.
+ * @param {Iterable<any>} reports the values of an RTCStatsReport
+ * @returns {Path | null}
+ */
+export function pathInUse(reports) {
   const all = new Map([...reports].map((report) => [report.id, report]));
   const transport = [...all.values()].find((report) => report.type === 'transport');
   const chosen = transport?.selectedCandidatePairId;
@@ -25,23 +35,56 @@ export function isDirect(reports) {
   const local = all.get(pair?.localCandidateId);
   const remote = all.get(pair?.remoteCandidateId);
   if (!local || !remote) return null;
-  return local.candidateType !== 'relay' && remote.protocol === 'udp';
+  return { direct: local.candidateType !== 'relay' && remote.protocol === 'udp', received: pair.bytesReceived ?? null };
 }
 
-/** Remembers whether UDP worked, and says when to look for it again. */
+/** Remembers whether UDP worked and when something last came, and says when to look at all ways again. */
 export class Way {
   #worked = false;
   /** @type {number | null} */
   #nextLook = null;
   #pause = FIRST_LOOK_MS;
+  /** @type {number | null} */
+  #received = null;
+  #cameAt = 0;
+  /** Looks at which something had come, since the last silence. */
+  #steady = 0;
 
   /**
-   * @param {boolean | null} direct
+   * To be told about once a second.
+   * @param {Path | null} path
    * @param {number} now milliseconds
    * @returns {boolean} true: look for a better way now
    */
-  note(direct, now) {
-    if (direct === null) return false;
+  note(path, now) {
+    if (!path) return false;
+    const dark = this.#isDark(path.received, now);
+    return this.#mayReturn(path.direct, now) || dark;
+  }
+
+  /**
+   * Once in each silence: if looking around does not help, the browser says what to do next.
+   * @param {number | null} received
+   * @param {number} now
+   */
+  #isDark(received, now) {
+    if (received === null) return false;
+    if (received !== this.#received) {
+      this.#received = received;
+      this.#cameAt = now;
+      this.#steady += 1;
+      return false;
+    }
+    if (this.#steady < STEADY_LOOKS || now - this.#cameAt < DARK_MS) return false;
+    this.#steady = 0;
+    return true;
+  }
+
+  /**
+   * @param {boolean} direct
+   * @param {number} now
+   */
+  #mayReturn(direct, now) {
     if (direct) {
       this.#worked = true;
       this.#nextLook = null;
