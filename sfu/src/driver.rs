@@ -20,6 +20,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_cha
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
+use housecall_turn::limits::MAX_STREAM_MESSAGE;
 use housecall_turn::{Bindings, Config, Peers, Quotas, RelayAddresses, Secret, Server, UnixSeconds};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use socket2::Socket;
@@ -164,7 +165,7 @@ pub fn start_on(settings: &Settings, sockets: Vec<Socket>) -> Result<Running, St
         if let Some(relay) = relay {
             worker.set_relay(relay);
         }
-        let (opener, streams) = streams::pair(Arc::clone(&wake), now());
+        let (opener, streams) = streams::pair(Arc::clone(&wake), MAX_STREAM_MESSAGE, now());
         let shard = Shard {
             queued: Arc::clone(&queued),
             worker,
@@ -670,7 +671,7 @@ impl Shard {
 
     fn handle_messages(&mut self, path: Path, kind: StreamKind, mut bytes: &mut [u8], now: Instant) {
         // Its task has looked: there are whole messages only.
-        while let Ok(Some(found)) = streams::frame(kind, bytes) {
+        while let Ok(Some(found)) = streams::frame(kind, bytes, MAX_STREAM_MESSAGE) {
             let (message, rest) = bytes.split_at_mut(found.len);
             if let Some(message) = message.get_mut(found.message)
                 && !message.is_empty()

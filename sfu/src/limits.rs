@@ -374,6 +374,10 @@ pub(crate) const STREAM_URGENT: LaneBound = LaneBound {
     age: Duration::from_secs(3),
 };
 
+/// How often the general relay reads which addresses and networks its machine has: one system call for what changes once in a day or a year. Until
+/// then a peer in a network that is new can be reached.
+pub(crate) const OWN_NETWORKS_INTERVAL: Duration = Duration::from_secs(5);
+
 /// How long a stream may be there without being of use: no allocation, no check that was answered. A browser does either within a second.
 pub(crate) const STREAM_UNUSED: Duration = Duration::from_secs(30);
 

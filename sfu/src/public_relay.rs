@@ -1,10 +1,10 @@
 //! The general relay: TURN (RFC 8656) for other software, with real sockets as relayed addresses. It shares nothing with the shards: its
 //! own thread, its own port, its own credentials. What it may do is decided by [`housecall_turn::Server`].
 
+mod buffers;
 mod driver;
 mod figures;
 mod gather;
-mod socket;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -13,19 +13,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use housecall_turn::limits::MAX_RELAYED_MESSAGE;
 use housecall_turn::{Bindings, Config, Family, Network, Peers, Quotas, RelayAddresses, Secret, Server};
 use if_addrs::IfAddr;
 use prometheus::Registry;
 use rustix::event::{EventfdFlags, epoll, eventfd};
 
 use crate::driver::{candidates, random_bytes, unix_now, wake};
+use crate::limits;
 use crate::path::StreamKind;
 use crate::relay::one_of_each_family;
+use crate::socket::{Oversize, UdpPort};
 use crate::streams::{self, Opener, StreamLink};
 
 use driver::Base;
 use figures::Figures;
-use socket::{CLIENTS_BUFFER, RelaySocket};
 
 /// Settings of the general relay. Holds a secret, hence no `Debug`.
 #[derive(Clone)]
@@ -89,14 +91,24 @@ impl PublicRelay {
             source,
         };
         // Before the figures, which can be registered only once: with another port this may be tried again.
-        let clients = RelaySocket::bind(settings.listen, false, CLIENTS_BUFFER).map_err(bind)?;
-        let address = clients.local().map_err(bind)?;
+        let clients = UdpPort::bind(
+            settings.listen,
+            false,
+            Oversize::Fragmented,
+            limits::SOCKET_BUFFER_BYTES,
+        )
+        .map_err(bind)?;
+        let address = clients.local();
         let wake = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).map_err(|errno| thread(errno.into()))?;
         let wake = Arc::new(wake);
-        let (opener, streams) = streams::pair(Arc::clone(&wake), driver::now());
+        let (opener, streams) = streams::pair(Arc::clone(&wake), MAX_RELAYED_MESSAGE, driver::now());
         let stop = Arc::new(AtomicBool::new(false));
+        let own = own_networks(&settings).unwrap_or_else(|cause| {
+            tracing::warn!(%cause, "the relay does not know the networks of this machine yet, and refuses none of them");
+            always_own(&settings).collect()
+        });
         let base = Base {
-            own: own_networks(&settings),
+            own,
             settings,
             clients,
             streams,
@@ -145,19 +157,23 @@ pub fn usable_addresses(public: &[IpAddr], listen: SocketAddr) -> Vec<IpAddr> {
 
 /// Every address at which this machine can be reached, and the networks of its interfaces: as peers they are refused. A neighbour with a public address
 /// may trust this machine, or be kept from the internet by a firewall that both of them are behind.
-fn own_networks(settings: &PublicRelaySettings) -> Vec<Network> {
-    let interfaces = if_addrs::get_if_addrs().unwrap_or_else(|cause| {
-        tracing::warn!(%cause, "the relay does not know the networks of this machine, and refuses none of them");
-        Vec::new()
-    });
+fn own_networks(settings: &PublicRelaySettings) -> std::io::Result<Vec<Network>> {
     let on_link = |interface: if_addrs::Interface| match interface.addr {
         IfAddr::V4(v4) => Network::around(v4.ip.into(), v4.prefixlen),
         IfAddr::V6(v6) => Network::around(v6.ip.into(), v6.prefixlen),
     };
-    let mut own: Vec<Network> = interfaces.into_iter().map(on_link).collect();
-    own.push(settings.listen.ip().into());
-    own.extend(settings.addresses.iter().copied().map(Network::from));
-    own
+    let interfaces = if_addrs::get_if_addrs()?;
+    Ok(interfaces
+        .into_iter()
+        .map(on_link)
+        .chain(always_own(settings))
+        .collect())
+}
+
+/// What is this machine's by its configuration.
+fn always_own(settings: &PublicRelaySettings) -> impl Iterator<Item = Network> + '_ {
+    let addresses = settings.addresses.iter().copied();
+    addresses.chain([settings.listen.ip()]).map(Network::from)
 }
 
 fn server(settings: &PublicRelaySettings, own: &[Network], now: Instant) -> Server {

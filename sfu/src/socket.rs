@@ -1,4 +1,4 @@
-//! The media socket: one UDP socket per shard, dual-stack where the address is `[::]`, with GRO on receive and GSO on send.
+//! UDP sockets with GRO on receive and GSO on send, and the media socket: one of them per shard, dual-stack where the address is `[::]`.
 //!
 //! Addresses are normalised here: an IPv4 peer is always an IPv4 address inside, whichever kind of socket carries it.
 
@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef, UdpSocketState};
 use rustix::io::Errno;
-use rustix::net::SendFlags;
+use rustix::net::{SendFlags, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::batch::Cargo;
@@ -23,13 +23,13 @@ use crate::outbox::{Sent, Sink};
 use crate::path::Path;
 
 /// Biggest UDP payload the kernel hands over in one buffer, coalesced or not.
-const RECEIVE_BUFFER: usize = 65_535;
+pub(crate) const RECEIVE_BUFFER: usize = 65_535;
 /// Buffers per receive call. Each may hold a GRO batch; more would only spread the cache.
 const RECEIVE_BUFFERS: usize = if BATCH_SIZE < 8 { BATCH_SIZE } else { 8 };
 
 /// Whether the kernel takes several datagrams in one call. Found out by trying: neither the kernel nor a driver says so before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Segmentation {
+enum Segmentation {
     /// Until it refuses.
     Used,
     /// It has refused what it took one by one. It is not asked again.
@@ -38,7 +38,7 @@ pub(crate) enum Segmentation {
 
 impl Segmentation {
     /// Sends `contents` in datagrams of `segment` bytes through `call`, which is given the segment size if there is more than one.
-    pub(crate) fn send(
+    fn send(
         &mut self,
         contents: &[u8],
         segment: usize,
@@ -78,12 +78,174 @@ fn refuses_segments(error: &io::Error) -> bool {
     )
 }
 
+/// What a link answers that does not carry datagrams of this length whole.
+fn is_too_long(error: &io::Error) -> bool {
+    error.raw_os_error().map(Errno::from_raw_os_error) == Some(Errno::MSGSIZE)
+}
+
 fn outcome(result: io::Result<()>) -> Sent {
     match result {
         Ok(()) => Sent::All,
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Sent::Full,
         Err(_) => Sent::Refused,
     }
+}
+
+/// What becomes of a datagram that is longer than a link on its way carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Oversize {
+    /// It is lost: what is sent is known to fit everywhere, and a path that drops fragments would hide what is wrong.
+    Lost,
+    /// It goes on in fragments, over IPv4. Over IPv6 only its sender may fragment, and the option that forbids it cannot be taken back.
+    Fragmented,
+}
+
+/// A UDP socket that sends runs and receives batches. Addresses are those that a peer has in its own family.
+pub(crate) struct UdpPort {
+    socket: Socket,
+    state: UdpSocketState,
+    segmentation: Segmentation,
+    oversize: Oversize,
+    /// Bound to one address: what is sent leaves from it without being told to.
+    has_address: bool,
+    /// Whether others must be written as IPv4-mapped IPv6 addresses.
+    is_v6: bool,
+    local: SocketAddr,
+}
+
+/// Bytes of a datagram that every path takes whole (RFC 8200 §5, less the headers of IPv6 and UDP).
+const FITS_EVERYWHERE: usize = 1_280 - 48;
+
+impl UdpPort {
+    /// Binds `address`. `[::]` takes IPv4 as well, unless `only_v6`; an explicit IPv6 address serves IPv6 only.
+    pub(crate) fn bind(
+        address: SocketAddr,
+        only_v6: bool,
+        oversize: Oversize,
+        buffer_bytes: usize,
+    ) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(only_v6 || address.ip() != IpAddr::V6(Ipv6Addr::UNSPECIFIED))?;
+        }
+        socket.bind(&address.into())?;
+        Self::of(socket, oversize, buffer_bytes)
+    }
+
+    /// Takes one that is bound, and sets it up.
+    fn of(socket: Socket, oversize: Oversize, buffer_bytes: usize) -> io::Result<Self> {
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        if oversize == Oversize::Fragmented {
+            allow_fragments(&socket)?;
+        }
+        // The kernel may grant less (net.core.rmem_max); that is no error, only less slack in a burst.
+        // Whoever bound it may have had the right to more.
+        if socket.recv_buffer_size()? < buffer_bytes {
+            let _ = state.set_recv_buffer_size(UdpSockRef::from(&socket), buffer_bytes);
+        }
+        if socket.send_buffer_size()? < buffer_bytes {
+            let _ = state.set_send_buffer_size(UdpSockRef::from(&socket), buffer_bytes);
+        }
+        let local = socket
+            .local_addr()?
+            .as_socket()
+            .ok_or_else(|| io::Error::other("a UDP socket has no IP address"))?;
+        Ok(Self {
+            segmentation: Segmentation::Used,
+            oversize,
+            has_address: !local.ip().is_unspecified(),
+            is_v6: local.is_ipv6(),
+            local,
+            state,
+            socket,
+        })
+    }
+
+    /// Where it is bound.
+    pub(crate) fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Datagrams one send call may hold, 1 where the kernel has no GSO.
+    pub(crate) fn max_segments(&self) -> usize {
+        self.state.max_gso_segments()
+    }
+
+    /// Receives once. How many buffers were filled, 0 if nothing is there.
+    pub(crate) fn receive(&self, buffers: &mut [IoSliceMut<'_>], metas: &mut [RecvMeta]) -> io::Result<usize> {
+        match self.state.recv(UdpSockRef::from(&self.socket), buffers, metas) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            other => other,
+        }
+    }
+
+    /// Sends datagrams of `segment` bytes to one address, from the one of ours that it knows.
+    pub(crate) fn send(&mut self, to: SocketAddr, from: Option<IpAddr>, contents: &[u8], segment: usize) -> Sent {
+        let destination = if self.is_v6 { mapped(to) } else { to };
+        let (socket, state, has_address) = (&self.socket, &self.state, self.has_address);
+        let call = |contents: &[u8], segment_size: Option<usize>| {
+            if (has_address || from.is_none()) && segment_size.is_none() {
+                // Without control messages a send is cheaper by a tenth.
+                rustix::net::sendto(socket, contents, SendFlags::empty(), &destination)?;
+                return Ok(());
+            }
+            let transmit = quinn_udp::Transmit {
+                destination,
+                ecn: None,
+                contents,
+                segment_size,
+                src_ip: from.filter(|_| !has_address),
+            };
+            state.try_send(UdpSockRef::from(socket), &transmit)
+        };
+        let is_plain = self.oversize == Oversize::Lost || segment <= FITS_EVERYWHERE || contents.len() <= segment;
+        if is_plain || self.segmentation == Segmentation::Refused {
+            return self.segmentation.send(contents, segment, call);
+        }
+        // What must be cut into fragments cannot be cut into segments. A refusal says nothing of shorter datagrams.
+        match call(contents, Some(segment)) {
+            Err(error) if refuses_segments(&error) || is_too_long(&error) => {
+                Segmentation::Refused.send(contents, segment, call)
+            }
+            other => outcome(other),
+        }
+    }
+
+    /// As [`Self::send`] for datagrams that are rather lost than fragmented. Two system calls more: for what is rare.
+    pub(crate) fn send_whole(&mut self, to: SocketAddr, from: Option<IpAddr>, contents: &[u8], segment: usize) -> Sent {
+        if self.oversize == Oversize::Lost {
+            return self.send(to, from, contents, segment);
+        }
+        if forbid_fragments(&self.socket).is_err() {
+            return Sent::Refused;
+        }
+        let sent = self.send(to, from, contents, segment);
+        // It worked before.
+        let _ = allow_fragments(&self.socket);
+        sent
+    }
+}
+
+impl AsFd for UdpPort {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// DF is clear, and what routers say about path MTUs is not believed: it needs no key to say so.
+fn allow_fragments(socket: &Socket) -> io::Result<()> {
+    Ok(sockopt::set_ip_mtu_discover(
+        socket,
+        sockopt::Ipv4PathMtuDiscovery::OMIT,
+    )?)
+}
+
+/// DF is set, and the link's own MTU is all that counts.
+fn forbid_fragments(socket: &Socket) -> io::Result<()> {
+    Ok(sockopt::set_ip_mtu_discover(
+        socket,
+        sockopt::Ipv4PathMtuDiscovery::PROBE,
+    )?)
 }
 
 /// What one receive call brought.
@@ -97,14 +259,7 @@ pub(crate) struct Received {
 
 /// A bound media socket.
 pub(crate) struct MediaSocket {
-    socket: Socket,
-    state: UdpSocketState,
-    segmentation: Segmentation,
-    /// Bound to one address: answers leave from it without being told to.
-    has_address: bool,
-    /// Whether peers must be written as IPv4-mapped IPv6 addresses.
-    is_v6: bool,
-    local: SocketAddr,
+    port: UdpPort,
     buffers: Vec<Box<[u8]>>,
     metas: [RecvMeta; RECEIVE_BUFFERS],
 }
@@ -112,51 +267,31 @@ pub(crate) struct MediaSocket {
 impl MediaSocket {
     /// Binds `address`. `[::]` takes IPv4 as well.
     pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-        if address.is_ipv6() {
-            // An explicit IPv6 address serves IPv6 only; the unspecified one serves both.
-            socket.set_only_v6(address.ip() != IpAddr::V6(Ipv6Addr::UNSPECIFIED))?;
-        }
-        socket.bind(&address.into())?;
-        Self::of(socket)
+        UdpPort::bind(address, false, Oversize::Lost, limits::SOCKET_BUFFER_BYTES).map(Self::on)
     }
 
     /// Takes one that is bound, and sets it up.
     pub(crate) fn of(socket: Socket) -> io::Result<Self> {
-        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
-        // The kernel may grant less (net.core.rmem_max); that is no error, only less slack in a burst.
-        // Whoever bound it may have had the right to more.
-        if socket.recv_buffer_size()? < limits::SOCKET_BUFFER_BYTES {
-            let _ = state.set_recv_buffer_size(UdpSockRef::from(&socket), limits::SOCKET_BUFFER_BYTES);
-        }
-        if socket.send_buffer_size()? < limits::SOCKET_BUFFER_BYTES {
-            let _ = state.set_send_buffer_size(UdpSockRef::from(&socket), limits::SOCKET_BUFFER_BYTES);
-        }
-        let local = socket
-            .local_addr()?
-            .as_socket()
-            .ok_or_else(|| io::Error::other("the media socket has no IP address"))?;
-        Ok(Self {
-            segmentation: Segmentation::Used,
-            has_address: !local.ip().is_unspecified(),
-            is_v6: local.is_ipv6(),
-            local,
+        UdpPort::of(socket, Oversize::Lost, limits::SOCKET_BUFFER_BYTES).map(Self::on)
+    }
+
+    fn on(port: UdpPort) -> Self {
+        Self {
+            port,
             buffers: (0..RECEIVE_BUFFERS)
                 .map(|_| vec![0; RECEIVE_BUFFER].into_boxed_slice())
                 .collect(),
             metas: [RecvMeta::default(); RECEIVE_BUFFERS],
-            state,
-            socket,
-        })
+        }
     }
 
     pub(crate) fn local(&self) -> SocketAddr {
-        self.local
+        self.port.local()
     }
 
     /// Datagrams one send call may hold, 1 where the kernel has no GSO.
     pub(crate) fn max_segments(&self) -> usize {
-        self.state.max_gso_segments()
+        self.port.max_segments()
     }
 
     /// Receives one batch and hands each datagram to `handle`.
@@ -164,19 +299,7 @@ impl MediaSocket {
         let mut slices = self.buffers.iter_mut();
         let mut slices: [IoSliceMut<'_>; RECEIVE_BUFFERS] =
             std::array::from_fn(|_| IoSliceMut::new(slices.next().map_or(&mut [], |buffer| &mut buffer[..])));
-        let filled = match self
-            .state
-            .recv(UdpSockRef::from(&self.socket), &mut slices, &mut self.metas)
-        {
-            Ok(filled) => filled,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Ok(Received {
-                    datagrams: 0,
-                    more: false,
-                });
-            }
-            Err(error) => return Err(error),
-        };
+        let filled = self.port.receive(&mut slices, &mut self.metas)?;
         let mut datagrams = 0;
         for (meta, buffer) in self.metas.iter().zip(&mut self.buffers).take(filled) {
             let path = Path::udp(meta.addr, meta.dst_ip);
@@ -195,37 +318,17 @@ impl MediaSocket {
 
 impl Sink for MediaSocket {
     fn send(&mut self, path: Path, contents: &[u8], segment: usize, _: Cargo) -> Sent {
-        let destination = if self.is_v6 {
-            mapped(path.remote())
-        } else {
-            path.remote()
-        };
-        let (socket, state, has_address) = (&self.socket, &self.state, self.has_address);
-        self.segmentation.send(contents, segment, |contents, segment_size| {
-            if has_address && segment_size.is_none() {
-                // Without control messages a send is cheaper by a tenth.
-                rustix::net::sendto(socket, contents, SendFlags::empty(), &destination)?;
-                return Ok(());
-            }
-            let transmit = quinn_udp::Transmit {
-                destination,
-                ecn: None,
-                contents,
-                segment_size,
-                src_ip: path.local().filter(|_| !has_address),
-            };
-            state.try_send(UdpSockRef::from(socket), &transmit)
-        })
+        self.port.send(path.remote(), path.local(), contents, segment)
     }
 }
 
 impl AsFd for MediaSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.port.as_fd()
     }
 }
 
-pub(crate) fn mapped(address: SocketAddr) -> SocketAddr {
+fn mapped(address: SocketAddr) -> SocketAddr {
     match address {
         SocketAddr::V4(v4) => SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port()),
         v6 @ SocketAddr::V6(_) => v6,
@@ -251,11 +354,11 @@ mod tests {
         let bound = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
         let given = MediaSocket::of(bound.into()).expect("set up");
         assert_eq!(given.max_segments(), own.max_segments());
-        assert_eq!(given.state.gro_segments(), own.state.gro_segments());
+        assert_eq!(given.port.state.gro_segments(), own.port.state.gro_segments());
         let buffers = |socket: &MediaSocket| {
             (
-                socket.socket.recv_buffer_size().ok(),
-                socket.socket.send_buffer_size().ok(),
+                socket.port.socket.recv_buffer_size().ok(),
+                socket.port.socket.send_buffer_size().ok(),
             )
         };
         assert_eq!(buffers(&given), buffers(&own));
@@ -323,6 +426,27 @@ mod tests {
         assert_eq!((sent, segmentation), (Sent::Full, Segmentation::Used));
         let sent = segmentation.send(b"aabb", 2, |_, _| Err(Errno::MSGSIZE.into()));
         assert_eq!((sent, segmentation), (Sent::Refused, Segmentation::Used));
+    }
+
+    #[test]
+    fn what_a_link_does_not_carry_is_fragmented_or_lost_as_was_asked() {
+        let discovery = |port: &UdpPort| sockopt::ip_mtu_discover(&port.socket).expect("an option");
+        let address = "127.0.0.1:0".parse().expect("address");
+        let mut relays = UdpPort::bind(address, true, Oversize::Fragmented, 0).expect("a port");
+        assert_eq!(discovery(&relays), sockopt::Ipv4PathMtuDiscovery::OMIT);
+        let client = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let to = client.local_addr().expect("bound");
+        // Longer than a link of Ethernet, two of them, and none of it says anything about segmentation.
+        assert_eq!(relays.send(to, None, &[7; 6_000], 3_000), Sent::All);
+        assert_eq!(relays.send_whole(to, None, b"aab", 2), Sent::All);
+        assert_eq!(discovery(&relays), sockopt::Ipv4PathMtuDiscovery::OMIT, "as before");
+        let mut buffer = [0; 4_096];
+        for expected in [3_000, 3_000, 2, 1] {
+            assert_eq!(client.recv_from(&mut buffer).expect("sent"), (expected, relays.local()));
+        }
+        let mut media = UdpPort::bind(address, true, Oversize::Lost, 0).expect("a port");
+        assert_eq!(media.send_whole(to, None, b"aab", 2), Sent::All);
+        assert_eq!(discovery(&media), sockopt::Ipv4PathMtuDiscovery::PROBE);
     }
 
     #[test]

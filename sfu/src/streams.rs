@@ -65,11 +65,11 @@ pub(crate) struct Shared {
     wants_room: AtomicBool,
 }
 
-/// The first message of a stream.
-pub(crate) fn frame(kind: StreamKind, bytes: &[u8]) -> Result<Option<Frame>, FramingError> {
+/// The first message of a stream, whose messages have at most `longest` bytes.
+pub(crate) fn frame(kind: StreamKind, bytes: &[u8], longest: usize) -> Result<Option<Frame>, FramingError> {
     match kind {
-        StreamKind::IceTcp => ice_frame(bytes),
-        StreamKind::TurnTcp | StreamKind::TurnTls => turn_frame(bytes),
+        StreamKind::IceTcp => ice_frame(bytes, longest),
+        StreamKind::TurnTcp | StreamKind::TurnTls => turn_frame(bytes, longest),
     }
 }
 
@@ -254,6 +254,8 @@ impl Streams {
     pub(crate) fn give_back(&self, path: Path, mut chunk: Chunk) {
         if let Some(stream) = path.is_stream().and_then(|(id, _)| self.streams.get(&id)) {
             chunk.clear();
+            // One that held a long message is not kept so.
+            chunk.shrink_to(limits::STREAM_CHUNK);
             let _ = stream.returned.try_send(chunk);
             stream.shared.reader.wake();
         }

@@ -105,11 +105,15 @@ impl Framing {
     }
 
     /// Wraps the payload that lies at `buffer[headroom..headroom + len]` and returns the length of the whole message, which begins at
-    /// the start of `buffer`. The payload is not touched. `None` if the buffer is too short or the payload longer than 65,000 bytes.
+    /// the start of `buffer`. The payload is not touched. `None` if the buffer is too short, or the length is more than 16 bits can tell.
     pub fn write(&self, buffer: &mut [u8], len: usize) -> Option<usize> {
         let headroom = self.headroom();
         let total = headroom + len + self.tail(len);
-        if len > 65_000 || buffer.len() < total {
+        let told = match self {
+            Self::Channel(_) => len,
+            Self::Indication { .. } => total - HEADER_LEN,
+        };
+        if told > usize::from(u16::MAX) || buffer.len() < total {
             return None;
         }
         match self {
@@ -195,6 +199,25 @@ mod tests {
                     assert_eq!(framing.write(&mut buffer[..total - 1], len), None, "too short");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_length_of_more_than_16_bits_is_not_written() {
+        let peer = |text: &str| Framing::Indication {
+            peer: PeerAddr::new(text.parse().unwrap()),
+            id: TransactionId([3; 12]),
+        };
+        let channel = Framing::Channel(ChannelNumber::new(0x4001).unwrap());
+        let mut buffer = vec![0; 66_000];
+        // The longest datagrams of IPv4 and IPv6 have 65,507 and 65,527 bytes.
+        for (framing, longest) in [
+            (channel, 65_535),
+            (peer("192.0.2.7:4000"), 65_516),
+            (peer("[2001:db8::7]:4000"), 65_504),
+        ] {
+            assert!(framing.write(&mut buffer, longest).is_some(), "{framing:?}");
+            assert_eq!(framing.write(&mut buffer, longest + 1), None, "{framing:?}");
         }
     }
 }

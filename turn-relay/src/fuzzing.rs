@@ -5,6 +5,7 @@ mod turn;
 use std::time::Instant;
 
 use crate::first_bytes::{FirstBytes, first_bytes};
+use crate::limits::{MAX_RELAYED_MESSAGE, MAX_STREAM_MESSAGE};
 use crate::stream::{ice_frame, turn_frame};
 use crate::stun::{Builder, Class, IntegrityKey, Message};
 use crate::{ChannelData, Framing};
@@ -35,10 +36,8 @@ pub fn channel_data(data: &[u8]) {
     let framing = Framing::Channel(found.channel);
     let mut buffer = vec![0; framing.headroom() + payload.len()];
     buffer[framing.headroom()..].copy_from_slice(payload);
-    if payload.len() <= 65_000 {
-        let len = framing.write(&mut buffer, payload.len()).expect("it fits");
-        assert_eq!(buffer[..len], data[..len]);
-    }
+    let len = framing.write(&mut buffer, payload.len()).expect("it fits");
+    assert_eq!(buffer[..len], data[..len]);
 }
 
 /// Cuts `data` into messages, whole and split at every byte, and asks what protocol it is.
@@ -46,7 +45,12 @@ pub fn channel_data(data: &[u8]) {
 /// # Panics
 /// When the pieces give other messages than the whole.
 pub fn framing(data: &[u8]) {
-    for frame in [turn_frame, ice_frame] {
+    for (frame, longest) in [
+        (turn_frame as fn(&[u8], usize) -> _, MAX_STREAM_MESSAGE),
+        (turn_frame, MAX_RELAYED_MESSAGE),
+        (ice_frame, MAX_STREAM_MESSAGE),
+    ] {
+        let frame = |bytes: &[u8]| frame(bytes, longest);
         let mut whole = Vec::new();
         let mut at = 0;
         let end = loop {

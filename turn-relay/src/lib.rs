@@ -26,6 +26,6 @@ pub use channel::{ChannelData, ChannelNumber, Framing};
 pub use credentials::{Credentials, REALM, Secret, UnixSeconds};
 pub use deny::Network;
 pub use server::{
-    Bindings, Config, Counters, Dropped, Opened, Outcome, Peers, Quotas, Relay, RelayAddresses, RelayCommand, Server,
-    ToClient,
+    Bindings, Config, Counters, Dropped, Fragments, Opened, Outcome, Peers, Quotas, Relay, RelayAddresses,
+    RelayCommand, Server, ToClient,
 };

@@ -72,9 +72,13 @@ pub const WHEEL_SECONDS: u32 = 4;
 /// Slots of the timer wheel, a power of two: together longer than [`MAX_LIFETIME`].
 pub const WHEEL_SLOTS: usize = 1_024;
 
-/// Longest message taken from a stream, bytes, header included. Everything in a visit is smaller than an Ethernet packet; a client
-/// that announces more would only make the server wait for it.
+/// Longest message taken from a stream into the media core, bytes, header included. Everything in a visit is smaller than an Ethernet packet;
+/// a client that announces more would only make the server wait for it.
 pub const MAX_STREAM_MESSAGE: usize = 4_096;
+
+/// Longest message taken from a stream of the public relay, bytes, header and padding included: the longest that the length fields of STUN and
+/// ChannelData can tell (RFC 8489 §5, RFC 8656 §12.4). What it carries may be any UDP datagram.
+pub const MAX_RELAYED_MESSAGE: usize = 20 + 65_536;
 
 /// Bytes that must be seen before a connection's protocol is known: an RFC 4571 length and half of a STUN header.
 pub const FIRST_BYTES: usize = 10;

@@ -125,6 +125,17 @@ pub struct Relay {
     pub peer: PeerAddr,
     /// Where in the datagram it lies.
     pub payload: Range<usize>,
+    /// What the client wants of the network.
+    pub fragments: Fragments,
+}
+
+/// Whether payload may go on in pieces where it is longer than a link carries (DONT-FRAGMENT, RFC 8656 §18.9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fragments {
+    /// It may.
+    Allowed,
+    /// It is rather lost.
+    Forbidden,
 }
 
 /// Why nothing came of a datagram.
@@ -157,6 +168,8 @@ pub struct Counters {
     pub allocated: u64,
     /// Requests of authenticated clients that were refused.
     pub refused: u64,
+    /// Of them those for which the system had no socket left ([`Opened::Exhausted`]).
+    pub exhausted: u64,
     /// Answers 401 and 438: the normal first step, or wrong credentials.
     pub challenged: u64,
     /// Datagrams by [`Dropped::Budget`].
@@ -193,8 +206,10 @@ pub enum RelayCommand {
 pub enum Opened {
     /// It is there.
     Yes,
-    /// The port is taken by another program, or the system gave none.
+    /// The port is taken by another program; another may be free.
     No,
+    /// The system has no descriptor or no memory for one more: trying others is of no use.
+    Exhausted,
 }
 
 /// Where and how payload from a peer goes to its client.
@@ -222,6 +237,9 @@ struct Pool {
 struct Reservation {
     relayed: SocketAddr,
     expires: u32,
+    /// Who has it, as far as quotas go.
+    user: User,
+    prefix: u64,
 }
 
 /// An Allocate request whose sockets are being opened.
@@ -352,7 +370,7 @@ impl Server {
         if !self.can_still_reach(peer) {
             return Outcome::Dropped(Dropped::Forbidden);
         }
-        self.relay(key, peer, data.payload, now)
+        self.relay(key, peer, data.payload, Fragments::Allowed, now)
     }
 
     fn handle_stun(&mut self, client: ClientAddr, datagram: &[u8], now: Now) -> Outcome {
@@ -393,11 +411,22 @@ impl Server {
         if !self.can_reach(peer) {
             return Outcome::Dropped(Dropped::Forbidden);
         }
-        self.relay(key, peer, payload, now)
+        let fragments = match message.get(AttributeType::DONT_FRAGMENT) {
+            None => Fragments::Allowed,
+            Some(_) => Fragments::Forbidden,
+        };
+        self.relay(key, peer, payload, fragments, now)
     }
 
     /// Payload for a peer that can be reached.
-    fn relay(&mut self, key: AllocationKey, peer: PeerAddr, payload: Range<usize>, now: Now) -> Outcome {
+    fn relay(
+        &mut self,
+        key: AllocationKey,
+        peer: PeerAddr,
+        payload: Range<usize>,
+        fragments: Fragments,
+        now: Now,
+    ) -> Outcome {
         let limit = self.quotas.bytes_per_second;
         let family = peer.family();
         let allocation = &mut self.allocations[key.index as usize];
@@ -415,6 +444,7 @@ impl Server {
             relayed,
             peer,
             payload,
+            fragments,
         })
     }
 
@@ -551,6 +581,30 @@ impl Server {
             Peers::Only(only) => *only = peers,
             Peers::Public { .. } => panic!("a public relay has no list of peers"),
         }
+    }
+
+    /// Says which addresses and networks the machine of a public relay has now ([`Peers::Public`]). What clients were permitted before and may not
+    /// have any more ends.
+    ///
+    /// # Panics
+    /// In hand-over mode.
+    pub fn set_own(&mut self, networks: Vec<Network>) {
+        match &mut self.peers {
+            Peers::Public { own, .. } if *own == networks => return,
+            Peers::Public { own, .. } => *own = networks,
+            Peers::Only(_) => panic!("hand-over has a list of peers"),
+        }
+        // Taken out, so that the rest can be asked meanwhile.
+        let mut allocations = std::mem::take(&mut self.allocations);
+        for (_, allocation) in &mut allocations {
+            allocation
+                .permissions
+                .retain(|permission| self.can_permit(permission.ip));
+            allocation
+                .bindings
+                .retain(|binding| self.can_permit(binding.peer.get().ip()));
+        }
+        self.allocations = allocations;
     }
 
     /// Whether a client may have permission for an IP address.

@@ -5,7 +5,6 @@
 
 use std::ops::Range;
 
-use crate::limits::MAX_STREAM_MESSAGE;
 use crate::stun::{HEADER_LEN, MAGIC_COOKIE};
 
 /// A whole frame at the start of the bytes.
@@ -23,17 +22,18 @@ pub enum FramingError {
     /// Neither STUN nor ChannelData.
     #[error("the stream is neither STUN nor ChannelData")]
     Unknown,
-    /// Longer than [`MAX_STREAM_MESSAGE`].
+    /// Longer than this stream may have it.
     #[error("a message is too long")]
     TooLong,
 }
 
 /// The first message of a TURN stream (RFC 8656 §12.5, RFC 8489 §6.2.2): STUN, or ChannelData padded to four bytes. `None` if more bytes
-/// are needed.
+/// are needed. `longest` bounds a message with header and padding: [`MAX_STREAM_MESSAGE`](crate::limits::MAX_STREAM_MESSAGE) or
+/// [`MAX_RELAYED_MESSAGE`](crate::limits::MAX_RELAYED_MESSAGE).
 ///
 /// # Errors
 /// See [`FramingError`]. Told as early as the bytes show it.
-pub fn turn_frame(bytes: &[u8]) -> Result<Option<Frame>, FramingError> {
+pub fn turn_frame(bytes: &[u8], longest: usize) -> Result<Option<Frame>, FramingError> {
     let Some(first) = bytes.first() else {
         return Ok(None);
     };
@@ -61,7 +61,7 @@ pub fn turn_frame(bytes: &[u8]) -> Result<Option<Frame>, FramingError> {
     }
     let message = header + length;
     let len = message.next_multiple_of(4);
-    if len > MAX_STREAM_MESSAGE {
+    if len > longest {
         return Err(FramingError::TooLong);
     }
     Ok((bytes.len() >= len).then_some(Frame {
@@ -71,16 +71,16 @@ pub fn turn_frame(bytes: &[u8]) -> Result<Option<Frame>, FramingError> {
 }
 
 /// The first packet of an ICE-TCP stream: two bytes of length, then the packet (RFC 4571 §2). `None` if more bytes are needed. A length
-/// of zero is a frame without content (RFC 6544 §10.1 uses it to keep a path alive).
+/// of zero is a frame without content (RFC 6544 §10.1 uses it to keep a path alive). `longest` bounds the packet.
 ///
 /// # Errors
 /// [`FramingError::TooLong`].
-pub fn ice_frame(bytes: &[u8]) -> Result<Option<Frame>, FramingError> {
+pub fn ice_frame(bytes: &[u8], longest: usize) -> Result<Option<Frame>, FramingError> {
     let Some((length, rest)) = bytes.split_first_chunk() else {
         return Ok(None);
     };
     let length = usize::from(u16::from_be_bytes(*length));
-    if length > MAX_STREAM_MESSAGE {
+    if length > longest {
         return Err(FramingError::TooLong);
     }
     Ok((rest.len() >= length).then_some(Frame {
@@ -104,7 +104,16 @@ pub fn ice_header(len: usize) -> Option<[u8; 2]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::{MAX_RELAYED_MESSAGE, MAX_STREAM_MESSAGE};
     use proptest::prelude::*;
+
+    fn turn(bytes: &[u8]) -> Result<Option<Frame>, FramingError> {
+        turn_frame(bytes, MAX_STREAM_MESSAGE)
+    }
+
+    fn ice(bytes: &[u8]) -> Result<Option<Frame>, FramingError> {
+        ice_frame(bytes, MAX_STREAM_MESSAGE)
+    }
 
     fn stun(len: usize) -> Vec<u8> {
         let mut bytes = vec![0, 1, (len >> 8) as u8, len as u8];
@@ -156,15 +165,15 @@ mod tests {
             framed.extend(message);
         }
         for first in 0..=stream.len() {
-            assert_eq!(cut(&stream, &[first], turn_frame), messages, "split at {first}");
+            assert_eq!(cut(&stream, &[first], turn), messages, "split at {first}");
         }
         for first in 0..=framed.len() {
-            assert_eq!(cut(&framed, &[first], ice_frame), messages, "split at {first}");
+            assert_eq!(cut(&framed, &[first], ice), messages, "split at {first}");
         }
         let every: Vec<usize> = (0..stream.len()).collect();
-        assert_eq!(cut(&stream, &every, turn_frame), messages, "byte by byte");
+        assert_eq!(cut(&stream, &every, turn), messages, "byte by byte");
         let every: Vec<usize> = (0..framed.len()).collect();
-        assert_eq!(cut(&framed, &every, ice_frame), messages, "byte by byte");
+        assert_eq!(cut(&framed, &every, ice), messages, "byte by byte");
     }
 
     proptest! {
@@ -184,7 +193,7 @@ mod tests {
             }
             let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.index(stream.len() + 1)).collect();
             cuts.sort_unstable();
-            prop_assert_eq!(cut(&stream, &cuts, turn_frame), messages);
+            prop_assert_eq!(cut(&stream, &cuts, turn), messages);
         }
     }
 
@@ -203,13 +212,25 @@ mod tests {
             (&[], Ok(None)),
         ] {
             // 'G' is 0x47, the first byte of a channel: the connection was told apart before, so that does not come here.
-            let found = turn_frame(bytes);
+            let found = turn(bytes);
             match expected {
                 Ok(None) if bytes.first() == Some(&b'G') => assert!(matches!(found, Ok(None) | Err(_))),
                 _ => assert_eq!(found, expected, "{bytes:02x?}"),
             }
         }
-        assert_eq!(ice_frame(&[0xff, 0xff]), Err(FramingError::TooLong));
-        assert_eq!(ice_frame(&[0, 0, 1]), Ok(Some(Frame { message: 2..2, len: 2 })));
+        assert_eq!(ice(&[0xff, 0xff]), Err(FramingError::TooLong));
+        assert_eq!(ice(&[0, 0, 1]), Ok(Some(Frame { message: 2..2, len: 2 })));
+    }
+
+    // RFC 8656 §12.4 and RFC 8489 §5: 16 bits of length, which count the payload alone.
+    #[test]
+    fn the_public_relay_takes_whatever_a_length_can_tell() {
+        let whole = |message: &[u8]| turn_frame(message, MAX_RELAYED_MESSAGE).map(|frame| frame.map(|frame| frame.len));
+        let mut longest = channel_data(65_535);
+        assert_eq!(whole(&longest), Ok(None), "its padding is missing");
+        longest.push(0);
+        assert_eq!(whole(&longest), Ok(Some(65_540)));
+        assert_eq!(whole(&stun(65_532)), Ok(Some(65_552)));
+        assert_eq!(turn(&longest), Err(FramingError::TooLong), "not into the media core");
     }
 }

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 
 use housecall_turn::stun::{AttributeType, Class, Method, TransactionId};
 use housecall_turn::{
-    Bindings, ClientAddr, ClientTransport, Dropped, Opened, Outcome, Peers, Quotas, RelayCommand, UnixSeconds,
+    Bindings, ClientAddr, ClientTransport, Config, Dropped, Network, Opened, Outcome, Peers, Quotas, RelayCommand,
+    UnixSeconds,
 };
 use support::{
     CANDIDATES, Client, Lab, Style, UNIX, build, channel_data, config, dropped, hand_over, patient, quotas, relayed,
@@ -289,4 +290,98 @@ fn an_even_port_that_cannot_be_opened_has_no_substitute() {
     lab.server.relay_opened(allocation, relayed, Opened::No, lab.now);
     assert_eq!(lab.reply(client.addr).unwrap().code, 508);
     lab.server.check();
+}
+
+// §18.7: a port in reserve waits for an allocation, and is as much of a client's share as one.
+#[test]
+fn a_port_in_reserve_counts_as_an_allocation() {
+    let mut lab = Lab::new(Config {
+        quotas: Quotas {
+            per_user: 3,
+            ..config(Peers::Only(Vec::new())).quotas
+        },
+        ..config(Peers::Only(Vec::new()))
+    });
+    let mut next = 0;
+    let mut allocate = |lab: &mut Lab, kind, value: &[u8]| {
+        next += 1;
+        let mut client = Client::new(&format!("198.51.100.{next}:1"), "17", Style::Modern);
+        client.allocate_with(lab, |builder| {
+            builder.attribute(kind, value);
+        })
+    };
+    let (even, token) = (AttributeType::EVEN_PORT, AttributeType::RESERVATION_TOKEN);
+    let first = allocate(&mut lab, even, &[0x80]);
+    assert_eq!(first.code, 0);
+    assert_eq!(allocate(&mut lab, even, &[0x80]).code, 486, "two more would be four");
+    assert_eq!(allocate(&mut lab, even, &[0]).code, 0);
+    assert_eq!(allocate(&mut lab, even, &[0]).code, 486);
+    // What was counted is what is now taken up.
+    let reserved = first.get(token).unwrap();
+    assert_eq!(allocate(&mut lab, token, &reserved).code, 0);
+    assert_eq!(allocate(&mut lab, even, &[0]).code, 486);
+    lab.server.end_user("17");
+    let again = allocate(&mut lab, even, &[0x80]);
+    assert_eq!(again.code, 0);
+    lab.server.end_user("17");
+    assert_eq!(allocate(&mut lab, even, &[0x80]).code, 0, "one is still held");
+    lab.pass(31);
+    lab.server.end_user("17");
+    lab.server.check();
+}
+
+#[test]
+fn a_system_without_descriptors_is_asked_once() {
+    let mut lab = Lab::new(config(Peers::Public {
+        own: Vec::new(),
+        denied: Vec::new(),
+        allowed: Vec::new(),
+    }));
+    let mut client = patient(Style::Modern);
+    client.introduce(&mut lab);
+    lab.server.take_counters();
+    for (opened, code) in [(Opened::Exhausted, 508), (Opened::Exhausted, 508), (Opened::Yes, 0)] {
+        let request = client.signed(Method::ALLOCATE, |builder| {
+            builder.attribute(AttributeType::REQUESTED_TRANSPORT, &[17, 0, 0, 0]);
+        });
+        lab.raw(client.addr, &request);
+        let Some(RelayCommand::Open { allocation, relayed }) = lab.server.poll_relay() else {
+            panic!("a socket is asked for")
+        };
+        lab.server.relay_opened(allocation, relayed, opened, lab.now);
+        assert_eq!(lab.server.poll_relay(), None, "no other port is tried");
+        assert_eq!(lab.reply(client.addr).unwrap().code, code);
+        lab.server.check();
+    }
+    let counters = lab.server.take_counters();
+    assert_eq!((counters.exhausted, counters.refused), (2, 2));
+}
+
+#[test]
+fn a_peer_in_a_network_that_has_become_our_own_is_cut_off() {
+    let public = |own| Peers::Public {
+        own,
+        denied: Vec::new(),
+        allowed: Vec::new(),
+    };
+    let mut lab = Lab::new(config(public(Vec::new())));
+    let mut client = patient(Style::Modern);
+    assert_eq!(client.allocate_public(&mut lab).code, 0);
+    let (near, far) = ("198.41.0.7:5000", "198.41.1.7:5000");
+    assert_eq!(client.bind(&mut lab, 0x4000, near), 0);
+    assert_eq!(client.bind(&mut lab, 0x4001, far), 0);
+    let addr = client.addr;
+    let relays = |lab: &mut Lab, channel: u8| {
+        let outcome = lab.raw(addr, &[0x40, channel, 0, 1, 7]);
+        matches!(outcome, Outcome::Relay(_))
+    };
+    assert!(relays(&mut lab, 0) && relays(&mut lab, 1));
+    let own = Network::around("198.41.0.1".parse().unwrap(), 24);
+    lab.server.set_own(vec![own]);
+    assert!(!relays(&mut lab, 0) && relays(&mut lab, 1));
+    lab.server.check();
+    assert_eq!(client.bind(&mut lab, 0x4000, near), 403);
+    lab.server.set_own(Vec::new());
+    assert_eq!(client.bind(&mut lab, 0x4000, near), 0);
+    assert!(relays(&mut lab, 0));
 }

@@ -2,8 +2,8 @@
 
 mod support;
 
-use housecall_turn::stun::{AttributeType, Class, Method, TransactionId};
-use housecall_turn::{Dropped, Framing, Outcome, PeerAddr, UnixSeconds};
+use housecall_turn::stun::{AttributeType, Builder, Class, Method, TransactionId};
+use housecall_turn::{Dropped, Fragments, Framing, Outcome, PeerAddr, UnixSeconds};
 use support::{
     BOTH, CANDIDATES, Client, Exact as _, Lab, Style, UNIX, build, channel_data, channel_value, config, dropped,
     hand_over, patient, relayed, secret, send_indication,
@@ -597,5 +597,31 @@ fn anything_but_a_candidate_is_forbidden_in_every_encoding() {
     }
     for candidate in CANDIDATES {
         assert_eq!(client.permit(&mut lab, &[candidate]), 0);
+    }
+}
+
+// §11.2 and §18.9: what came with DONT-FRAGMENT leaves with the DF bit set. ChannelData has no place to ask for it.
+#[test]
+fn dont_fragment_is_passed_on() {
+    let mut lab = Lab::hand_over();
+    let mut client = patient(Style::Classic);
+    client.allocate(&mut lab);
+    client.bind(&mut lab, 0x4000, CANDIDATES[0]);
+    let mut buffer = [0; 128];
+    let mut builder = Builder::new(&mut buffer, Class::Indication, Method::SEND, TransactionId([9; 12]));
+    builder
+        .xor_address(AttributeType::XOR_PEER_ADDRESS, CANDIDATES[0].parse().unwrap())
+        .attribute(AttributeType::DONT_FRAGMENT, &[])
+        .attribute(AttributeType::DATA, b"x");
+    let len = builder.finish().unwrap();
+    for (message, expected) in [
+        (&buffer[..len], Fragments::Forbidden),
+        (&send_indication(CANDIDATES[0], b"x"), Fragments::Allowed),
+        (&[0x40, 0, 0, 1, 7], Fragments::Allowed),
+    ] {
+        let Outcome::Relay(relay) = lab.raw(client.addr, message) else {
+            panic!("relayed")
+        };
+        assert_eq!(relay.fragments, expected);
     }
 }

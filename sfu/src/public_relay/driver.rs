@@ -9,28 +9,32 @@
 )]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use housecall_turn::limits::MAX_RELAYED_MESSAGE;
 use housecall_turn::{
-    AllocationKey, ClientAddr, ClientTransport, Family, Network, Opened, Outcome, PeerAddr, RelayCommand, Server,
+    AllocationKey, ClientAddr, ClientTransport, Family, Fragments, Network, Opened, Outcome, PeerAddr, RelayCommand,
+    Server,
 };
 use rustc_hash::FxHashMap;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
+use super::buffers::Buffers;
 use super::figures::{Direction, Figures, Lost, Tally};
 use super::gather::{Gather, To};
-use super::socket::{Buffers, RelaySocket};
-use super::{PublicRelaySettings, server};
+use super::{PublicRelaySettings, own_networks, server};
 use crate::batch::Cargo;
 use crate::driver::unix_now;
 use crate::limits;
 use crate::outbox::Sent;
 use crate::path::{Path, StreamKind};
+use crate::socket::{Oversize, UdpPort};
 use crate::streams::{self, StreamEvent, Streams};
 
 /// Receive calls on the clients' socket in one turn; each brings up to 32 buffers. Then peers have their turn.
@@ -70,9 +74,9 @@ impl Token {
 /// What stays when a broken invariant takes everything else.
 pub(super) struct Base {
     pub(super) settings: PublicRelaySettings,
-    /// Addresses of this machine, and its networks.
+    /// Addresses of this machine, and its networks, when they were last looked at.
     pub(super) own: Vec<Network>,
-    pub(super) clients: RelaySocket,
+    pub(super) clients: UdpPort,
     pub(super) streams: Streams,
     pub(super) wake: Arc<OwnedFd>,
     pub(super) stop: Arc<AtomicBool>,
@@ -112,7 +116,7 @@ fn watch(epoll: &OwnedFd, source: impl AsFd, token: Token) -> Result<(), Errno> 
 
 /// A relayed address.
 struct Relayed {
-    socket: RelaySocket,
+    socket: UdpPort,
     allocation: AllocationKey,
 }
 
@@ -144,6 +148,8 @@ struct Relay<'a> {
     buffers: Buffers,
     gather: Gather,
     tally: Tally,
+    /// Allocations that were refused for want of descriptors, not told of yet.
+    exhausted: u64,
 }
 
 impl<'a> Relay<'a> {
@@ -162,12 +168,14 @@ impl<'a> Relay<'a> {
             ports,
             buffers: Buffers::new(),
             tally: Tally::default(),
+            exhausted: 0,
         }
     }
 
     fn run(&mut self) {
         let mut events: Vec<epoll::Event> = Vec::with_capacity(EVENTS);
         let mut published = now();
+        let mut looked = published;
         loop {
             self.wait(&mut events, published);
             if self.base.stop.load(Ordering::Acquire) {
@@ -191,6 +199,10 @@ impl<'a> Relay<'a> {
                 self.sweep_streams(now);
                 self.publish();
             }
+            if now.saturating_duration_since(looked) >= limits::OWN_NETWORKS_INTERVAL {
+                looked = now;
+                self.look_around();
+            }
         }
     }
 
@@ -210,25 +222,22 @@ impl<'a> Relay<'a> {
     fn receive_from_clients(&mut self, now: Instant) {
         for _ in 0..RECEIVES_PER_TURN {
             // An error belongs to one datagram that could not be delivered, and says nothing about the others.
-            let filled = self.base.clients.receive(&mut self.buffers).unwrap_or(0);
+            let filled = self.buffers.fill(&self.base.clients).unwrap_or(0);
             self.gather.clear();
             for buffer in 0..filled {
                 let arrived = self.buffers.arrived(buffer);
                 let client = ClientAddr::new(ClientTransport::Udp, arrived.from, arrived.to);
                 for at in arrived.datagrams() {
-                    let datagram = &self.buffers.bytes()[at.clone()];
-                    match self.server.handle_client_datagram(client, datagram, now) {
-                        Outcome::Relay(relay) => {
-                            let to = To::Peer {
-                                relayed: relay.relayed,
-                                peer: relay.peer.get(),
-                            };
-                            let payload = at.start + relay.payload.start..at.start + relay.payload.end;
-                            self.gather.add(to, None, payload);
-                        }
-                        Outcome::Request => {}
-                        Outcome::Dropped(_) => self.tally.lose(Lost::Refused, 1),
-                    }
+                    let all = self.buffers.bytes();
+                    take(
+                        &mut self.server,
+                        &mut self.gather,
+                        &mut self.tally,
+                        client,
+                        all,
+                        at,
+                        now,
+                    );
                 }
             }
             self.settle(now);
@@ -251,7 +260,7 @@ impl<'a> Relay<'a> {
             return;
         };
         let allocation = relayed.allocation;
-        let filled = relayed.socket.receive(&mut self.buffers).unwrap_or(0);
+        let filled = self.buffers.fill(&relayed.socket).unwrap_or(0);
         self.gather.clear();
         for buffer in 0..filled {
             let arrived = self.buffers.arrived(buffer);
@@ -286,7 +295,7 @@ impl<'a> Relay<'a> {
                         Ok(()) => Opened::Yes,
                         Err(cause) => {
                             tracing::debug!(%cause, "a relayed address could not be opened");
-                            Opened::No
+                            refusal(&cause)
                         }
                     };
                     self.server.relay_opened(allocation, relayed, opened, now);
@@ -309,7 +318,7 @@ impl<'a> Relay<'a> {
         let family = Family::of(address.ip());
         let ports = &mut self.ports[family as usize];
         let bind = SocketAddr::new(ports.bind, address.port());
-        let socket = RelaySocket::bind(bind, true, limits::RELAYED_BUFFER_BYTES)?;
+        let socket = UdpPort::bind(bind, true, Oversize::Fragmented, limits::RELAYED_BUFFER_BYTES)?;
         watch(&self.base.epoll, &socket, Token::Relayed(family, address.port()))?;
         if let Some(place) = ports.at(address.port()) {
             *place = Some(Box::new(Relayed { socket, allocation }));
@@ -351,20 +360,20 @@ impl<'a> Relay<'a> {
         self.gather.clear();
         let (all, mut start) = (bytes, 0);
         // Its task has looked: there are whole messages only.
-        while let Ok(Some(found)) = streams::frame(kind, bytes) {
+        while let Ok(Some(found)) = streams::frame(kind, bytes, MAX_RELAYED_MESSAGE) {
             let at = start + found.message.start..start + found.message.end;
-            match self.server.handle_client_datagram(client, &all[at.clone()], now) {
-                Outcome::Relay(relay) => {
-                    let to = To::Peer {
-                        relayed: relay.relayed,
-                        peer: relay.peer.get(),
-                    };
-                    let payload = at.start + relay.payload.start..at.start + relay.payload.end;
-                    self.gather.add(to, None, payload);
-                }
+            if take(
+                &mut self.server,
+                &mut self.gather,
+                &mut self.tally,
+                client,
+                all,
+                at,
+                now,
+            ) == Took::Request
+            {
                 // In the order of the stream: what follows may need the socket that was asked for.
-                Outcome::Request => self.settle(now),
-                Outcome::Dropped(_) => self.tally.lose(Lost::Refused, 1),
+                self.settle(now);
             }
             start += found.len;
             bytes = &all[start..];
@@ -401,11 +410,68 @@ impl<'a> Relay<'a> {
         }
     }
 
+    /// Looks at what changes seldom, and tells what should not be told for each request.
+    fn look_around(&mut self) {
+        let refused = std::mem::take(&mut self.exhausted);
+        if refused > 0 {
+            tracing::warn!(
+                refused,
+                "the relay has no descriptors or memory left for allocations: raise the limit of open files (LimitNOFILE)"
+            );
+        }
+        // Addresses of this machine come and go: a lease ends, a tunnel or a container's network is set up.
+        match own_networks(&self.base.settings) {
+            Ok(own) if own == self.base.own => {}
+            Ok(own) => {
+                tracing::info!("the networks of this machine have changed; the relay refuses them as they are now");
+                self.server.set_own(own.clone());
+                self.base.own = own;
+            }
+            Err(cause) => {
+                tracing::debug!(%cause, "the networks of this machine cannot be read; the relay refuses those it knows")
+            }
+        }
+    }
+
     fn publish(&mut self) {
         self.tally.lose(Lost::Full, self.base.streams.take_lost() as usize);
         let (tally, requests) = (std::mem::take(&mut self.tally), self.server.take_counters());
+        self.exhausted += requests.exhausted;
         self.base.figures.publish(&tally, requests, self.server.allocations());
     }
+}
+
+/// What a message of a client was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Took {
+    Request,
+    /// Payload, sorted or dropped.
+    Payload,
+}
+
+/// Takes the message that lies at `at` in `all`, and sorts what is in it for a peer.
+fn take(
+    server: &mut Server,
+    gather: &mut Gather,
+    tally: &mut Tally,
+    client: ClientAddr,
+    all: &[u8],
+    at: Range<usize>,
+    now: Instant,
+) -> Took {
+    match server.handle_client_datagram(client, &all[at.clone()], now) {
+        Outcome::Request => return Took::Request,
+        Outcome::Dropped(_) => tally.lose(Lost::Refused, 1),
+        Outcome::Relay(relay) => {
+            let to = To::Peer {
+                relayed: relay.relayed,
+                peer: relay.peer.get(),
+                fragments: relay.fragments,
+            };
+            gather.add(to, None, at.start + relay.payload.start..at.start + relay.payload.end);
+        }
+    }
+    Took::Payload
 }
 
 fn send_to_client(
@@ -435,11 +501,21 @@ fn send_to_peers(
 ) {
     for run in 0..gather.runs() {
         let (run, contents) = gather.write(run, bytes);
-        let To::Peer { relayed, peer } = run.to else { continue };
+        let To::Peer {
+            relayed,
+            peer,
+            fragments,
+        } = run.to
+        else {
+            continue;
+        };
         let Some(relayed) = ports[family_index(relayed)].get(relayed.port()) else {
             continue;
         };
-        let sent = relayed.socket.send(peer, None, contents, run.segment);
+        let sent = match fragments {
+            Fragments::Allowed => relayed.socket.send(peer, None, contents, run.segment),
+            Fragments::Forbidden => relayed.socket.send_whole(peer, None, contents, run.segment),
+        };
         note(tally, sent, transport, Direction::ToPeer, run.datagrams, run.payload);
     }
 }
@@ -463,10 +539,20 @@ fn family_index(address: SocketAddr) -> usize {
     Family::of(address.ip()) as usize
 }
 
+/// Whether another port may do where one could not be opened.
+fn refusal(cause: &std::io::Error) -> Opened {
+    let errno = cause.raw_os_error().map(Errno::from_raw_os_error);
+    match errno {
+        // No descriptor for this process or for the system, no memory, no more sockets to wait for.
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS | Errno::NOSPC) => Opened::Exhausted,
+        _ => Opened::No,
+    }
+}
+
 /// Where sockets for relayed addresses are bound: at the address that clients are told, or, where a NAT in front has that one, at all.
 fn bind_address(settings: &PublicRelaySettings, family: Family) -> IpAddr {
     let told = settings.addresses.iter().find(|ip| Family::of(**ip) == family);
-    let is_here = |ip: &&IpAddr| RelaySocket::bind(SocketAddr::new(**ip, 0), true, 0).is_ok();
+    let is_here = |ip: &&IpAddr| UdpPort::bind(SocketAddr::new(**ip, 0), true, Oversize::Lost, 0).is_ok();
     told.filter(is_here).copied().unwrap_or(match family {
         Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
         Family::V6 => Ipv6Addr::UNSPECIFIED.into(),

@@ -80,7 +80,7 @@ impl Figures {
             allocations,
             requests: counters(
                 "housecall_turn_public_requests_total",
-                "Requests to the general relay by outcome: allocated; challenged to show credentials; denied although known; not answered for there were too many.",
+                "Requests to the general relay by outcome: allocated; challenged to show credentials; denied although known; of those, the ones for which the system had no socket left; not answered for there were too many.",
                 &["kind"],
             )?,
             packets: counters(
@@ -109,6 +109,7 @@ impl Figures {
             ("allocated", requests.allocated),
             ("challenged", requests.challenged),
             ("denied", requests.refused),
+            ("exhausted", requests.exhausted),
             ("over_budget", requests.over_budget),
         ] {
             self.requests.with_label_values(&[kind]).inc_by(count);

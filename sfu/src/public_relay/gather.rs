@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
-use housecall_turn::{ClientAddr, Framing};
+use housecall_turn::{ClientAddr, Fragments, Framing};
 
 /// Bytes of one run: what the kernel takes in one call.
 const RUN_BYTES: usize = 65_000;
@@ -20,6 +20,8 @@ pub(super) enum To {
         relayed: SocketAddr,
         /// The peer.
         peer: SocketAddr,
+        /// Whether it may go in pieces.
+        fragments: Fragments,
     },
     /// To a client.
     Client(ClientAddr),
@@ -176,6 +178,7 @@ mod tests {
         To::Peer {
             relayed: ([192, 0, 2, 1], 50_000).into(),
             peer: ([198, 51, 100, 1], port).into(),
+            fragments: Fragments::Allowed,
         }
     }
 

@@ -23,10 +23,11 @@ pub(crate) struct Opener {
     closes: Arc<AtomicU64>,
     next: Arc<AtomicU64>,
     wake: Arc<OwnedFd>,
+    longest: usize,
 }
 
-/// Both ends of what a shard and the tasks of its streams have between them.
-pub(crate) fn pair(wake: Arc<OwnedFd>, now: Instant) -> (Opener, Streams) {
+/// Both ends of what a shard and the tasks of its streams have between them. Messages have at most `longest` bytes.
+pub(crate) fn pair(wake: Arc<OwnedFd>, longest: usize, now: Instant) -> (Opener, Streams) {
     let (sender, inbox) = sync_channel(limits::STREAM_INBOX);
     let closes = Arc::new(AtomicU64::new(0));
     let opener = Opener {
@@ -34,6 +35,7 @@ pub(crate) fn pair(wake: Arc<OwnedFd>, now: Instant) -> (Opener, Streams) {
         closes: Arc::clone(&closes),
         next: Arc::default(),
         wake,
+        longest,
     };
     (opener, Streams::new(inbox, closes, now))
 }
@@ -67,6 +69,7 @@ impl Opener {
                 empties,
                 made: 0,
                 filling: None,
+                longest: self.longest,
             },
             writer: StreamWriter {
                 id,
@@ -135,6 +138,7 @@ pub struct StreamReader {
     made: usize,
     /// What was read and is not a whole message yet.
     filling: Option<Chunk>,
+    longest: usize,
 }
 
 impl StreamReader {
@@ -182,7 +186,7 @@ impl StreamReader {
             return Ok(true);
         };
         let mut whole = 0;
-        while let Some(found) = frame(self.kind, &chunk[whole..])? {
+        while let Some(found) = frame(self.kind, &chunk[whole..], self.longest)? {
             whole += found.len;
         }
         if whole == 0 {

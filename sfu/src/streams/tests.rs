@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use housecall_turn::limits::{MAX_RELAYED_MESSAGE, MAX_STREAM_MESSAGE};
 use housecall_turn::stream::FramingError;
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -15,9 +16,13 @@ const AUDIO: &[u8] = &[0xaa; 100];
 const VIDEO: &[u8] = &[0xbb; 1_200];
 
 fn ends(kind: StreamKind) -> (Streams, StreamLink, Path, Instant) {
+    ends_with(kind, MAX_STREAM_MESSAGE)
+}
+
+fn ends_with(kind: StreamKind, longest: usize) -> (Streams, StreamLink, Path, Instant) {
     let now = testing::start();
     let wake = Arc::new(eventfd(0, EventfdFlags::NONBLOCK).expect("a descriptor"));
-    let (opener, mut streams) = pair(wake, now);
+    let (opener, mut streams) = pair(wake, longest, now);
     let link = opener
         .open(kind, ([192, 0, 2, 1], 5_000).into(), [198, 51, 100, 1].into())
         .expect("room");
@@ -48,7 +53,7 @@ fn received(streams: &mut Streams, now: Instant) -> Vec<Vec<u8>> {
             continue;
         };
         let mut rest = &chunk[..];
-        while let Ok(Some(found)) = frame(kind, rest) {
+        while let Ok(Some(found)) = frame(kind, rest, MAX_STREAM_MESSAGE) {
             messages.push(rest[found.message].to_vec());
             rest = &rest[found.len..];
         }
@@ -79,7 +84,7 @@ fn written(link: &mut StreamLink) -> Vec<Vec<u8>> {
 fn kinds(chunk: &[u8]) -> Vec<u8> {
     let mut rest = chunk;
     let mut kinds = Vec::new();
-    while let Ok(Some(found)) = frame(StreamKind::IceTcp, rest) {
+    while let Ok(Some(found)) = frame(StreamKind::IceTcp, rest, MAX_STREAM_MESSAGE) {
         kinds.push(rest[found.message.start]);
         rest = &rest[found.len..];
     }
@@ -121,6 +126,33 @@ fn a_connection_is_not_read_while_its_shard_is_behind() {
     assert_eq!(received(&mut streams, now).len(), given);
     assert_eq!(at_once(link.reader.hand_over()), Some(Ok(true)), "chunks came back");
     assert_eq!(received(&mut streams, now).len(), 1, "and nothing was lost");
+}
+
+#[test]
+fn a_long_message_crosses_whole_and_leaves_no_long_chunks_behind() {
+    let (mut streams, mut link, path, now) = ends_with(StreamKind::TurnTcp, MAX_RELAYED_MESSAGE);
+    let mut message = vec![7; 4 + 65_507];
+    message[..4].copy_from_slice(&[0x40, 1, 0xff, 0xe3]);
+    message.push(0);
+    for _ in 0..10 {
+        for piece in message.chunks(10_000) {
+            at_once(link.reader.buffer())
+                .expect("a chunk is free")
+                .expect("open")
+                .extend_from_slice(piece);
+            assert_eq!(at_once(link.reader.hand_over()), Some(Ok(true)));
+        }
+        let Some(StreamEvent::Messages(_, kind, chunk)) = streams.poll(now) else {
+            panic!("a message has come")
+        };
+        let found = frame(kind, &chunk, MAX_RELAYED_MESSAGE)
+            .expect("a message")
+            .expect("whole");
+        assert_eq!((found.message, found.len, chunk.len()), (0..65_511, 65_512, 65_512));
+        streams.give_back(path, chunk);
+        let spare = at_once(link.reader.buffer()).expect("free").expect("open").capacity();
+        assert!(spare <= limits::STREAM_CHUNK, "{spare} bytes");
+    }
 }
 
 #[test]

@@ -30,7 +30,7 @@ const KNOWN: [AttributeType; 18] = [
     AttributeType::REQUESTED_ADDRESS_FAMILY,
     AttributeType::EVEN_PORT,
     AttributeType::REQUESTED_TRANSPORT,
-    // Payload of hand-over never becomes an IP packet, and sockets of the public relay never fragment.
+    // Payload of hand-over never becomes an IP packet, and the driver of the public relay can keep the kernel from fragmenting.
     AttributeType::DONT_FRAGMENT,
     AttributeType::RESERVATION_TOKEN,
 ];
@@ -154,9 +154,9 @@ impl Server {
         }
         let wanted = self.wanted(message)?;
         let lifetime = lifetime(message)?.clamp(limits::DEFAULT_LIFETIME, limits::MAX_LIFETIME);
-        self.check_quotas(request)?;
+        self.check_quotas(request, &wanted)?;
         let expires = now.secs + lifetime;
-        let (relayed, reservation) = self.take_ports(&wanted, expires, now)?;
+        let (relayed, reservation) = self.take_ports(request, &wanted, expires)?;
 
         let sockets = match &self.peers {
             Peers::Only(_) => 0,
@@ -251,13 +251,27 @@ impl Server {
         })
     }
 
-    fn check_quotas(&self, request: &Request<'_>) -> Result<(), Refusal> {
-        let of_user = self.by_user.get(&request.who.user).map_or(0, SmallVec::len);
-        let of_prefix = self.by_prefix.get(&request.client.prefix()).copied().unwrap_or(0);
-        if of_user >= self.quotas.per_user as usize || of_prefix >= self.quotas.per_prefix {
+    /// A port in reserve counts as the allocation that it is held for.
+    fn check_quotas(&self, request: &Request<'_>, wanted: &Wanted) -> Result<(), Refusal> {
+        let (user, prefix) = (request.who.user, request.client.prefix());
+        let (mut of_user, mut of_prefix, mut all) = (
+            self.by_user.get(&user).map_or(0, SmallVec::len),
+            self.by_prefix.get(&prefix).map_or(0, |count| *count as usize),
+            self.allocations.len(),
+        );
+        for (token, reservation) in &self.reservations {
+            // The one that is taken up with this request becomes what was counted.
+            if reservation.expires > request.now.secs && wanted.token != Some(*token) {
+                of_user += usize::from(reservation.user == user);
+                of_prefix += usize::from(reservation.prefix == prefix);
+                all += 1;
+            }
+        }
+        let more = if wanted.even == Some(EvenPort::Pair) { 2 } else { 1 };
+        if of_user + more > self.quotas.per_user as usize || of_prefix + more > self.quotas.per_prefix as usize {
             return Err(QUOTA_REACHED);
         }
-        if self.allocations.len() >= self.quotas.total as usize || self.opening.len() >= limits::MAX_OPENING {
+        if all + more > self.quotas.total as usize || self.opening.len() >= limits::MAX_OPENING {
             return Err(INSUFFICIENT_CAPACITY);
         }
         Ok(())
@@ -267,10 +281,11 @@ impl Server {
     #[expect(clippy::type_complexity, reason = "both families, and a token: used in one place")]
     fn take_ports(
         &mut self,
+        request: &Request<'_>,
         wanted: &Wanted,
         expires: u32,
-        now: Now,
     ) -> Result<([Option<Relayed>; 2], Option<[u8; 8]>), Refusal> {
+        let now = request.now;
         let mut relayed = [None; 2];
         if let Some(token) = wanted.token {
             let reservation = self
@@ -309,7 +324,8 @@ impl Server {
             return Err(INSUFFICIENT_CAPACITY);
         };
         debug_assert!(wanted.is_dual || wanted.families.as_slice() == [family], "as requested");
-        let token = pair.then(|| self.reserve(family, first.port + 1, now)).flatten();
+        let owner = (request.who.user, request.client.prefix());
+        let token = pair.then(|| self.reserve(family, first.port + 1, owner, now)).flatten();
         Ok((relayed, token))
     }
 
@@ -367,10 +383,11 @@ impl Server {
         opening.waiting = opening.waiting.saturating_sub(1);
         let is_last = opening.waiting == 0;
         let allocation = &mut self.allocations[key.index as usize];
-        if opened == Opened::No {
+        if opened != Opened::Yes {
             let family = Family::of(relayed.ip());
             allocation.relayed[family.index()] = None;
             self.release(relayed);
+            self.counters.exhausted += u64::from(opened == Opened::Exhausted);
         }
         if !is_last {
             return;

@@ -7,6 +7,7 @@ use aws_lc_rs::hmac;
 use super::{Now, Peers, RelayCommand, Reservation, Server};
 use crate::address::{ClientAddr, Family};
 use crate::allocation::{Allocation, AllocationKey};
+use crate::credentials::User;
 use crate::limits;
 
 impl Server {
@@ -144,7 +145,13 @@ impl Server {
     }
 
     /// Holds a port, which was taken, for whoever shows the token.
-    pub(super) fn reserve(&mut self, family: Family, port: u16, now: Now) -> Option<[u8; 8]> {
+    pub(super) fn reserve(
+        &mut self,
+        family: Family,
+        port: u16,
+        (user, prefix): (User, u64),
+        now: Now,
+    ) -> Option<[u8; 8]> {
         let ip = self.pools[family.index()].as_ref()?.ip;
         let mut token = [0; 8];
         let chance = self.next_chance();
@@ -152,7 +159,15 @@ impl Server {
         token.copy_from_slice(&unguessable.as_ref()[..8]);
         let expires = now.secs + limits::RESERVATION_LIFETIME;
         let relayed = SocketAddr::new(ip, port);
-        self.reservations.insert(token, Reservation { relayed, expires });
+        self.reservations.insert(
+            token,
+            Reservation {
+                relayed,
+                expires,
+                user,
+                prefix,
+            },
+        );
         self.reservation_ends.push_back((token, expires));
         Some(token)
     }
