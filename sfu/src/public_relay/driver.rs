@@ -428,7 +428,7 @@ impl<'a> Relay<'a> {
                 self.base.own = own;
             }
             Err(cause) => {
-                tracing::debug!(%cause, "the networks of this machine cannot be read; the relay refuses those it knows")
+                tracing::debug!(%cause, "the networks of this machine cannot be read: those known stay refused");
             }
         }
     }
