@@ -28,6 +28,10 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Look for what is wrong with the configuration and this machine, also while the server runs.
     Doctor(Serve),
+    /// Join a test room from outside and say how media gets there: for monitoring.
+    ///
+    /// Exit code 0: all is well; 1: it works, but worse than --max-loss and --max-rtt-ms allow; 2: it does not work.
+    Probe(Probe),
     /// Make visits, also while the server runs.
     #[command(subcommand)]
     Visit(Visit),
@@ -115,6 +119,88 @@ pub(crate) struct Token {
 pub(crate) enum Ops {
     /// Print a bearer token that shows how well visits worked, and nobody's name.
     Token(OpsToken),
+    /// Make a test room and print its link, for `housecall probe`.
+    ProbeLink(ProbeLink),
+}
+
+#[derive(Args)]
+pub(crate) struct ProbeLink {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// How long the link can be used, e.g. 24h, 720h.
+    #[arg(long, value_name = "TIME", default_value = "8784h", value_parser = time_to_live)]
+    pub(crate) ttl: Duration,
+}
+
+/// Where a probe goes, what it does there, and what is good enough.
+#[derive(Args)]
+pub(crate) struct Probe {
+    /// The link that `housecall ops probe-link` printed, or - to read it from standard input, where no other user sees it.
+    #[arg(value_name = "URL")]
+    url: String,
+    /// The way media takes; auto tries what is best first, as a browser does.
+    #[arg(long, default_value = "auto")]
+    path: PathChoice,
+    /// For how long sound is sent and received.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=300))]
+    seconds: u32,
+    /// The largest share of packets that may be lost in either direction, in percent.
+    #[arg(long, value_name = "PERCENT", default_value_t = 2.0)]
+    max_loss: f64,
+    /// The longest a packet may take to the server and back, in the median.
+    #[arg(long, value_name = "MS", default_value_t = 300.0)]
+    max_rtt_ms: f64,
+    /// A PEM file with the authority that signed the server's certificate, instead of those that this machine trusts.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Print one line of JSON instead of the table.
+    #[arg(long)]
+    json: bool,
+    /// Also write the figures to this file, for the textfile collector of Prometheus' node_exporter.
+    #[arg(long, value_name = "FILE")]
+    prometheus: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum PathChoice {
+    Auto,
+    Udp,
+    Tcp,
+    TurnUdp,
+    TurnTcp,
+    TurnTls,
+}
+
+impl Probe {
+    /// What the probe is asked for.
+    ///
+    /// # Errors
+    /// If the link cannot be read from standard input.
+    pub(crate) fn order(&self) -> std::io::Result<housecall::probe::Order> {
+        use housecall::probe::PathKind;
+        let url = match self.url.as_str() {
+            "-" => std::io::read_to_string(std::io::Read::take(std::io::stdin(), 4_096))?,
+            url => url.to_owned(),
+        };
+        Ok(housecall::probe::Order {
+            url: url.trim().to_owned(),
+            path: match self.path {
+                PathChoice::Auto => None,
+                PathChoice::Udp => Some(PathKind::Udp),
+                PathChoice::Tcp => Some(PathKind::Tcp),
+                PathChoice::TurnUdp => Some(PathKind::TurnUdp),
+                PathChoice::TurnTcp => Some(PathKind::TurnTcp),
+                PathChoice::TurnTls => Some(PathKind::TurnTls),
+            },
+            time: Duration::from_secs(u64::from(self.seconds)),
+            max_loss: self.max_loss,
+            max_rtt_ms: self.max_rtt_ms,
+            authority: self.ca.clone(),
+            json: self.json,
+            prometheus: self.prometheus.clone(),
+        })
+    }
 }
 
 #[derive(Args)]
@@ -237,7 +323,7 @@ mod tests {
             "housecall serve --config configs/housecall.toml --data d --listen [::]:9 --public-address 10.0.0.1 --public-address ::1",
         );
         assert_eq!(config.data_dir, Path::new("d"));
-        assert_eq!(config.listen, "[::]:9".parse().unwrap());
+        assert_eq!(config.listen, "[::]:9".parse::<SocketAddr>().unwrap());
         assert_eq!(
             config.public_addresses,
             ["10.0.0.1".parse::<IpAddr>().unwrap(), "::1".parse().unwrap()]

@@ -12,7 +12,7 @@ use housecall_portal::text::PersonName;
 use housecall_portal::{MintedToken, PortalError, TokenRequest};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::args::{CreateVisit, OpsToken, RevokeVisit, Role, Token};
+use crate::args::{CreateVisit, OpsToken, ProbeLink, RevokeVisit, Role, Token};
 
 /// What `visit create --json` prints.
 #[derive(serde::Serialize)]
@@ -139,6 +139,29 @@ pub(crate) async fn ops_token(
         "\nThe page is {}/ops# and this token. It works until {}.",
         origin(config),
         shown(minted.expires_at, "UTC")
+    )?;
+    unless_served(&config.data_dir, hints)
+}
+
+/// `housecall ops probe-link`
+pub(crate) async fn probe_link(
+    config: &Config,
+    command: &ProbeLink,
+    out: &mut impl Write,
+    hints: &mut impl Write,
+) -> anyhow::Result<()> {
+    let ttl = SignedDuration::try_from(command.ttl).context("--ttl")?;
+    let minted = housecall::open_for_command(config)?.mint_probe(ttl).await;
+    let minted = minted.context("the link was not made")?;
+    writeln!(out, "{}/probe#{}", origin(config), minted.token.expose())?;
+    out.flush()?;
+
+    writeln!(
+        hints,
+        "\nAnywhere: housecall probe - < FILE, with the link in FILE. It works until {}. To take it back:\n  housecall visit revoke{} --visit {}",
+        shown(minted.expires_at, "UTC"),
+        place(command.place.arguments()),
+        minted.visit
     )?;
     unless_served(&config.data_dir, hints)
 }

@@ -8,6 +8,7 @@ mod front;
 mod general_relay;
 mod panics;
 mod ports;
+pub mod probe;
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{Read, Write};

@@ -7,13 +7,14 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use args::{Cli, Command, Ops, Visit};
 use housecall::Given;
-use housecall::config::{Config, LogFormat};
+use housecall::config::{Config, LogFormat, Written};
 
 fn main() -> ExitCode {
     match execute(Cli::parse().command()) {
@@ -33,8 +34,14 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Visit(Visit::Revoke(revoke)) => revoke.place.config(),
         Command::Token(token) => token.place.config(),
         Command::Ops(Ops::Token(token)) => token.place.config(),
+        Command::Ops(Ops::ProbeLink(link)) => link.place.config(),
+        // Runs where no server is, and needs none.
+        Command::Probe(_) => Written::without_file().check(),
     }?;
-    start_log(&config);
+    // What is wrong with a way is what a probe prints; its client's own log would say it in between.
+    if !matches!(command, Command::Probe(_)) {
+        start_log(&config);
+    }
     housecall::log_panics();
 
     let (out, hints) = (&mut io::stdout().lock(), &mut io::stderr());
@@ -55,6 +62,11 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
             Command::Visit(Visit::Revoke(revoke)) => commands::revoke_visit(&config, &revoke, out).await?,
             Command::Token(token) => commands::token(&config, &token, out, hints).await?,
             Command::Ops(Ops::Token(token)) => commands::ops_token(&config, &token, out, hints).await?,
+            Command::Ops(Ops::ProbeLink(link)) => commands::probe_link(&config, &link, out, hints).await?,
+            Command::Probe(probe) => {
+                let order = probe.order().context("the link cannot be read from standard input")?;
+                return Ok(Box::pin(housecall::probe::probe(&order, out, hints)).await?);
+            }
         }
         anyhow::Ok(ExitCode::SUCCESS)
     })?;

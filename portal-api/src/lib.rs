@@ -15,6 +15,6 @@ pub mod text;
 pub use axum::Router;
 pub use http::{Allowance, Connections, Peer, Place, Places, Stop, Web, WebSettings, holds, redirect, router};
 pub use portal::{
-    AppointmentRequest, ClinicProfile, CreatedAppointment, CreatedVisit, Day, MintedOperator, MintedToken, Portal,
-    PortalError, SessionGrant, StartLinks, TokenRequest, VisitStart,
+    AppointmentRequest, ClinicProfile, CreatedAppointment, CreatedVisit, Day, MintedOperator, MintedProbe, MintedToken,
+    Portal, PortalError, SessionGrant, StartLinks, TokenRequest, VisitStart,
 };

@@ -60,3 +60,5 @@ pub const QUALITY_KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
 pub const OPERATOR_LIFE: SignedDuration = SignedDuration::from_hours(31 * 24);
 /// See [`OPERATOR_LIFE`].
 pub const OPERATOR_DAY: SignedDuration = SignedDuration::from_hours(12);
+/// The longest life of a probe's link, and how long one lives without a wish: monitoring stands for years, but its secrets are renewed.
+pub const PROBE_LIFE: SignedDuration = SignedDuration::from_hours(366 * 24);

@@ -25,7 +25,7 @@ use crate::frame::Frame;
 use crate::ids::{StayId, VisitId};
 use crate::limits;
 use crate::media::Media;
-use crate::message::EndReason;
+use crate::message::{EndReason, IceServer};
 use crate::metrics::Metrics;
 use crate::portal::{Change, Identity, Interruption, Portal, VisitEvent};
 use crate::visit::{Fresh, HttpKind, ResumeToken, SocketId};
@@ -116,6 +116,8 @@ pub struct HttpJoin {
     pub answer: String,
     /// The `ETag`, with its quotes (RFC 9725 §4.3.1).
     pub etag: String,
+    /// The relay with credentials for this participant, if there is one (RFC 9725 §4.6).
+    pub relay: Option<IceServer>,
 }
 
 impl std::fmt::Debug for HttpJoin {

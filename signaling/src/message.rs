@@ -245,7 +245,7 @@ pub struct UplinkLayerInfo {
 }
 
 /// An entry of `RTCConfiguration.iceServers`.
-#[derive(Clone, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(deny_unknown_fields)]
 pub struct IceServer {
     pub urls: Vec<String>,

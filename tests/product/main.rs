@@ -7,6 +7,7 @@ mod fuzz_corpus;
 mod http;
 mod logs;
 mod person;
+mod probe;
 mod relay;
 mod server;
 mod tidy;

@@ -22,8 +22,14 @@ pub(crate) fn housecall() -> Command {
 
 /// Runs the program to its end.
 pub(crate) fn run(arguments: &[&str]) -> Output {
+    run_reading(arguments, Stdio::null())
+}
+
+/// As [`run`], with something to read.
+pub(crate) fn run_reading(arguments: &[&str], stdin: Stdio) -> Output {
     let mut child = housecall()
         .args(arguments)
+        .stdin(stdin)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

@@ -5,6 +5,7 @@ use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use housecall_signaling::message::IceServer;
 use housecall_signaling::{HttpJoin, HttpPatch, Hub, Identity, Media};
 use serde::Deserialize;
 
@@ -149,8 +150,7 @@ fn in_visit(holder: &Holder, visit: VisitId) -> Result<Identity, Problem> {
     Ok(identity(holder)?)
 }
 
-/// The answer is complete, with all candidates. There is no `Link` to ICE servers (RFC 9725 §4.6), and none is owed: a client reaches the
-/// media port over UDP. The relay is for pages behind networks that let no UDP through; they are told of it over the WebSocket.
+/// The answer is complete, with all candidates. `Link` names the relay (RFC 9725 §4.6), for clients behind networks that let no UDP through.
 fn created(kind: &str, visit: VisitId, joined: HttpJoin) -> Response {
     let location = format!("/{kind}/{visit}/{}", joined.participant);
     let headers = [
@@ -159,5 +159,26 @@ fn created(kind: &str, visit: VisitId, joined: HttpJoin) -> Response {
         (header::ETAG, header_value(&joined.etag)),
         (ACCEPT_PATCH, FRAGMENT),
     ];
-    (StatusCode::CREATED, headers, joined.answer).into_response()
+    let mut response = (StatusCode::CREATED, headers, joined.answer).into_response();
+    for relay in joined.relay.iter().flat_map(links) {
+        response.headers_mut().append(header::LINK, relay);
+    }
+    response
+}
+
+/// One `Link` for each address of the relay. Credentials are of base64, digits and colons, so nothing needs to be escaped.
+fn links(relay: &IceServer) -> impl Iterator<Item = HeaderValue> {
+    let IceServer {
+        urls,
+        username,
+        credential,
+    } = relay;
+    urls.iter().map(move |url| {
+        let link = format!(
+            "<{url}>; rel=\"ice-server\"; username=\"{username}\"; credential=\"{credential}\"; credential-type=\"password\""
+        );
+        let mut value = header_value(&link);
+        value.set_sensitive(true);
+        value
+    })
 }

@@ -293,7 +293,7 @@ pub(super) fn after(start: Timestamp, by: SignedDuration) -> Timestamp {
     start.saturating_add(by).unwrap_or(Timestamp::MAX)
 }
 
-fn ensure_clinic(tx: &Tx<'_>, profile: &ClinicProfile) -> Result<(ClinicId, PersonId), StoreError> {
+pub(super) fn ensure_clinic(tx: &Tx<'_>, profile: &ClinicProfile) -> Result<(ClinicId, PersonId), StoreError> {
     let clinic = match tx.clinic_find(Some(&profile.slug)) {
         Ok(found) => found.id,
         Err(StoreError::NotFound) => tx.clinic_create(&NewClinic {

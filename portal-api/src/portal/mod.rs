@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub use appointments::{AppointmentRequest, CreatedAppointment, Day};
 pub use clinic::{ClinicProfile, CreatedVisit, MintedToken, StartLinks, TokenRequest, VisitStart};
 pub use error::PortalError;
-pub use operations::MintedOperator;
+pub use operations::{MintedOperator, MintedProbe};
 pub use sessions::SessionGrant;
 
 use jiff::SignedDuration;

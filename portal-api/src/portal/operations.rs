@@ -2,12 +2,15 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::clinic::after;
-use super::{Portal, PortalError};
+use super::clinic::{after, ensure_clinic};
+use super::{ClinicProfile, Portal, PortalError};
 use crate::ids::{RequestId, VisitId};
-use crate::limits::OPERATOR_LIFE;
+use crate::limits::{OPERATOR_LIFE, PROBE_LIFE};
 use crate::secret::{Token, TokenKind};
-use crate::store::{Ctx, MeasuredVisit, Purpose, QualityPlace, QualityRow, StoreError};
+use crate::store::{
+    Ctx, HolderRole, MeasuredVisit, NewVisit, PROBE_CLINIC, PersonKind, Purpose, QualityPlace, QualityRow, StoreError,
+};
+use crate::text::PersonName;
 
 /// An operator's token, made from the command line.
 pub struct MintedOperator {
@@ -17,7 +20,61 @@ pub struct MintedOperator {
     pub expires_at: Timestamp,
 }
 
+/// A room for probes and the token that opens it.
+pub struct MintedProbe {
+    /// The secret.
+    pub token: Token,
+    /// The room. Its links are taken back like those of any visit.
+    pub visit: VisitId,
+    /// Until when it works.
+    pub expires_at: Timestamp,
+}
+
 impl Portal {
+    /// Makes a test room that stands for a time, in a clinic of its own that nobody is cared for in, and mints a guest's token to it.
+    ///
+    /// # Errors
+    /// [`PortalError::Invalid`] for a time to live that is nothing or more than [`PROBE_LIFE`]; see [`PortalError`].
+    pub async fn mint_probe(&self, ttl: SignedDuration) -> Result<MintedProbe, PortalError> {
+        if !ttl.is_positive() || ttl > PROBE_LIFE {
+            return Err(PortalError::Invalid(
+                "the time to live must be more than zero and at most 366 days",
+            ));
+        }
+        let name = |text| PersonName::new(text).map_err(|_| PortalError::Invalid("not a name"));
+        let (probe, room) = (name("Probe")?, name("Test room")?);
+        let profile = ClinicProfile {
+            slug: PROBE_CLINIC.to_owned(),
+            name: "Test rooms".to_owned(),
+            time_zone: "UTC".to_owned(),
+            clinician: room,
+            ..ClinicProfile::demo()
+        };
+        let ctx = Ctx::system("command-line", Purpose::Administration, RequestId::random());
+        let minted = self.store.tx(&ctx, move |tx| {
+            let (clinic, clinician) = ensure_clinic(tx, &profile)?;
+            let (starts_at, expires_at) = (tx.now(), after(tx.now(), ttl));
+            let visit = tx.visit_create(&NewVisit {
+                clinic,
+                clinician,
+                patient: None,
+                starts_at,
+                ends_at: expires_at,
+                time_zone: profile.time_zone.clone(),
+            })?;
+            let person = tx.person_create(clinic, PersonKind::Guest, &probe)?;
+            tx.visit_join(visit, person, HolderRole::Guest)?;
+            let token = Token::mint(TokenKind::Link);
+            tx.link_create(visit, person, &token.hash(), expires_at)?;
+            Ok(MintedProbe {
+                token,
+                visit,
+                expires_at,
+            })
+        });
+        Ok(minted.await?)
+    }
+
     /// Mints an operator's token.
     ///
     /// # Errors

@@ -36,7 +36,7 @@ pub use ctx::{Ctx, Purpose, Role};
 pub use error::{Conflict, OpenError, Stale, StoreError};
 pub use links::{Holder, HolderRole};
 pub use operators::Operator;
-pub use people::{Clinic, NewClinic, PersonKind};
+pub use people::{Clinic, NewClinic, PROBE_CLINIC, PersonKind};
 pub use permissions::Action;
 pub use quality::{MeasuredVisit, NewQuality, QualityPlace, QualityRow};
 pub use visits::{ListedVisit, NewVisit, VisitDetails, VisitOutline, VisitProgress, VisitStatus};

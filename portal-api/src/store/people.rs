@@ -7,9 +7,12 @@ use super::{StoreError, Tx, word_column};
 use crate::ids::{ClinicId, PersonId};
 use crate::text::PersonName;
 
+/// The slug of the clinic that holds the rooms of probes, and nobody who is cared for. It is never the first one.
+pub const PROBE_CLINIC: &str = "housecall-probe";
+
 const CLINIC_INSERT: &str = "INSERT INTO clinics (id, slug, name, time_zone, created_at) VALUES ($1, $2, $3, $4, $5)";
 const CLINIC_BY_SLUG: &str = "SELECT id, time_zone FROM clinics WHERE slug = $1";
-const CLINIC_FIRST: &str = "SELECT id, time_zone FROM clinics ORDER BY created_at, id LIMIT 1";
+const CLINIC_FIRST: &str = "SELECT id, time_zone FROM clinics WHERE slug <> $1 ORDER BY created_at, id LIMIT 1";
 const CLINIC_BY_ID: &str = "SELECT id, time_zone FROM clinics WHERE id = $1";
 const PERSON_INSERT: &str =
     "INSERT INTO people (id, clinic, kind, display_name, created_at) VALUES ($1, $2, $3, $4, $5)";
@@ -84,7 +87,7 @@ impl Tx<'_> {
         let clinic = match (access.reach(), slug) {
             (Reach::OwnVisits { clinic, .. }, _) => db.prepare_cached(CLINIC_BY_ID)?.query_row([clinic], read),
             (Reach::Anything, Some(slug)) => db.prepare_cached(CLINIC_BY_SLUG)?.query_row([slug], read),
-            (Reach::Anything, None) => db.prepare_cached(CLINIC_FIRST)?.query_row([], read),
+            (Reach::Anything, None) => db.prepare_cached(CLINIC_FIRST)?.query_row([PROBE_CLINIC], read),
             (Reach::PresentedSecret, _) => return Err(StoreError::Denied),
         };
         let clinic = clinic.optional()?.ok_or(StoreError::NotFound)?;

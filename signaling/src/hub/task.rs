@@ -409,6 +409,10 @@ impl<P: Portal, M: Media> VisitTask<P, M> {
                 Output::Media(command) => self.command(command),
                 Output::HttpAnswer { stay, result } => {
                     let reply = self.joining.remove(&stay);
+                    let result = result.map(|joined| HttpJoin {
+                        relay: self.ice_server(stay),
+                        ..joined
+                    });
                     let reached = reply.is_some_and(|reply| reply.send(result).is_ok());
                     if !reached {
                         self.visit.handle_http_abandoned(stay);

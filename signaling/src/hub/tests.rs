@@ -14,7 +14,7 @@ use crate::frame::{CloseCode, Frame};
 use crate::hub::{HttpJoin, HttpPatch};
 use crate::ids::VisitId;
 use crate::limits;
-use crate::message::EndReason;
+use crate::message::{EndReason, IceServer};
 
 fn is_admitted(message: &Value) -> bool {
     message["type"] == "state" && message["you"]["place"] == "admitted"
@@ -502,6 +502,11 @@ fn printing_answers_over_http_shows_no_password() {
         participant: "0123456789abcdef".to_owned(),
         answer: "a=ice-pwd:secret".to_owned(),
         etag: "\"frag\"".to_owned(),
+        relay: Some(IceServer {
+            urls: Vec::new(),
+            username: "expiry:id".to_owned(),
+            credential: "secret".to_owned(),
+        }),
     };
     let patch = HttpPatch::Restarted {
         fragment: "a=ice-pwd:secret".to_owned(),

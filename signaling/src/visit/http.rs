@@ -112,6 +112,8 @@ impl Visit {
             participant: id.to_string(),
             answer: answer.sdp,
             etag,
+            // The driver knows the relay.
+            relay: None,
         };
         self.outputs.push_back(Output::HttpAnswer {
             stay: id,
