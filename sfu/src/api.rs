@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::ids::{Mid, ParticipantId, Rid, RoomId, TrackId};
-use crate::media::{Bitrate, Kind, Layer, Target};
+use crate::media::{Bitrate, Kind, Layer, Source, Target};
 use crate::path::PathKind;
 
 /// The server's answer to an offer.
@@ -43,6 +43,8 @@ pub struct PublishedTrack {
     pub mid: Mid,
     /// Audio or video.
     pub kind: Kind,
+    /// What it is taken from.
+    pub source: Source,
 }
 
 /// A media line on which a participant can receive.

@@ -64,7 +64,7 @@ pub use counters::Metrics;
 pub use driver::{Running, StartError, start, start_on};
 pub use handle::Sfu;
 pub use ids::{Mid, ParticipantId, PayloadType, RelayUserId, Rid, RoomId, Ssrc, TrackId};
-pub use media::{Bitrate, Codec, Kind, Layer, Target};
+pub use media::{Bitrate, Codec, Kind, Layer, Source, Target};
 pub use path::{Path, PathKind, StreamKind};
 pub use public_relay::{PublicRelay, PublicRelayError, PublicRelaySettings, usable_addresses};
 pub use settings::{Adaptation, Relay, RelayUrls, Settings, Streams};

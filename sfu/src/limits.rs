@@ -247,6 +247,9 @@ pub(crate) const MAX_ROUTES: usize = 32;
 /// The longest packet ever written: header, resent number, payload, tag.
 pub(crate) const MAX_PACKET: usize = crate::send::MAX_HEADER + 2 + MAX_PAYLOAD + crate::srtp::MAX_RTP_OVERHEAD;
 
+/// Screens one participant may share: people show one thing at a time, and each goes before all cameras of a visit on a thin line.
+pub(crate) const MAX_SCREENS: usize = 1;
+
 /// A video layer from which nothing came for so long was switched off by its publisher. A layer at two frames a second, the
 /// slowest that Chromium lets one become, is still on.
 pub(crate) const LAYER_INACTIVE: Duration = Duration::from_millis(1_200);

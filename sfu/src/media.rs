@@ -13,6 +13,17 @@ pub enum Kind {
     Video,
 }
 
+/// What a track is taken from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Source {
+    /// Sound.
+    Microphone,
+    /// A picture of somebody. Whatever does not say that it is a screen is one.
+    Camera,
+    /// A shared screen or window (`a=content:slides`, RFC 4796): text, which has to stay legible.
+    Screen,
+}
+
 /// A codec this server forwards. It never decodes; it needs to see key frames and, for VP8, picture ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Codec {

@@ -10,7 +10,7 @@ use crate::counters::{Count, Counters};
 use crate::ext::AudioLevel;
 use crate::ids::{Mid, ParticipantId, PayloadType, Rid, RoomId, Ssrc, TrackId};
 use crate::limits;
-use crate::media::{Bitrate, Codec, Kind, Layer};
+use crate::media::{Bitrate, Codec, Kind, Layer, Source};
 use crate::member::MemberKey;
 use crate::ntp::{NtpSpan, SrMapping};
 use crate::receive::{KeyFrameRequests, LayerReceiver, Refused, Repair};
@@ -56,6 +56,7 @@ pub(crate) struct Published {
     pub(crate) owner_id: ParticipantId,
     pub(crate) mid: Mid,
     pub(crate) kind: Kind,
+    pub(crate) source: Source,
     formats: Formats,
     repair: Repair,
     pub(crate) layers: ArrayVec<PublishedLayer, { limits::MAX_ENCODINGS }>,
@@ -121,6 +122,7 @@ impl Published {
             owner_id: owner.1,
             mid: line.mid,
             kind: line.kind,
+            source: publishing.source,
             formats: line.formats.clone(),
             repair: repair(line),
             layers: publishing.encodings.iter().map(PublishedLayer::new).collect(),
@@ -289,9 +291,13 @@ impl Published {
         self.kind == Kind::Video && streams.any(|stream| stream.active && stream.open)
     }
 
-    /// Notices layers that were switched off. True if one was: viewers then have to look for another.
+    /// Notices layers that were switched off. True if one was: viewers then have to look for another. A screen is never taken for off:
+    /// while nothing moves on it, nothing need come.
     pub(crate) fn update_activity(&mut self, now: Instant) -> bool {
         let mut changed = false;
+        if self.source == Source::Screen {
+            return changed;
+        }
         for stream in self.layers.iter_mut().filter_map(|layer| layer.stream.as_mut()) {
             if stream.active && stream.last_packet + limits::LAYER_INACTIVE <= now {
                 stream.active = false;
@@ -304,7 +310,7 @@ impl Published {
     /// When a layer will be taken as switched off if nothing comes.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let streams = self.layers.iter().filter_map(|layer| layer.stream.as_ref());
-        let video = streams.filter(|stream| stream.active && self.kind == Kind::Video);
+        let video = streams.filter(|stream| stream.active && self.source == Source::Camera);
         video.map(|stream| stream.last_packet + limits::LAYER_INACTIVE).min()
     }
 
@@ -313,6 +319,7 @@ impl Published {
             track: self.id,
             mid: self.mid,
             kind: self.kind,
+            source: self.source,
         }
     }
 

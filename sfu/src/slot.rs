@@ -10,7 +10,7 @@ use crate::batch::{Batch, Cargo, Envelope};
 use crate::clock::NtpTime;
 use crate::counters::Count;
 use crate::ids::{Mid, PayloadType, Ssrc};
-use crate::media::{Codec, Kind, Layer, Target};
+use crate::media::{Codec, Kind, Layer, Source, Target};
 use crate::member::Filled;
 use crate::published::{Published, TrackKey};
 use crate::rtcp::SenderInfo;
@@ -123,6 +123,7 @@ impl Slot {
             },
             flow: &mut self.flow,
             ideal: self.wish,
+            is_screen: track.source == Source::Screen,
         })
     }
 

@@ -211,6 +211,7 @@ pub struct ParticipantInfo {
 pub struct TrackInfo {
     pub track: TrackRef,
     pub kind: KindName,
+    pub source: SourceName,
 }
 
 /// Somebody in the queue.
@@ -259,6 +260,15 @@ pub struct IceServer {
 pub enum KindName {
     Audio,
     Video,
+}
+
+/// What a track is taken from. A screen is what its publisher's offer marks with `a=content:slides` (RFC 4796).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceName {
+    Microphone,
+    Camera,
+    Screen,
 }
 
 /// What a video line is sent. Ordered by quality.

@@ -47,6 +47,8 @@ export class App {
   mediaGivenUp = false;
   /** A passing remark. @type {string | null} */
   toast = null;
+  /** The screen or window that is shared. @type {MediaStreamTrack | null} */
+  screen = null;
 
   /** What the join link carries. Kept, so that a restarted server can be told again who this is. */
   #token;
@@ -179,6 +181,18 @@ export class App {
     this.#tellCall();
   }
 
+  /**
+   * Shares a screen instead of the one before, or none.
+   * @param {MediaStreamTrack | null} track
+   */
+  share(track) {
+    if (this.screen === track) return;
+    this.screen?.stop();
+    this.screen = track;
+    void this.call?.setScreen(track);
+    this.#changed();
+  }
+
   #tellCall() {
     this.call?.setParticipants(others(this.state), this.#chosen);
   }
@@ -248,6 +262,7 @@ export class App {
         break;
       case 'stop_media':
         this.#stopCall();
+        this.share(null);
         this.mediaGivenUp = false;
         this.#mediaTries.forget();
         this.devices.stop();
@@ -351,8 +366,13 @@ export class App {
       send: (message) => this.#signaling?.send(message) ?? false,
       onChange: () => this.#callChanged(),
       onFailed: () => this.#callFailed(call),
+      onScreenRefused: () => {
+        this.share(null);
+        this.say('share.failed');
+      },
     });
     this.call = call;
+    void call.setScreen(this.screen);
     this.#tellCall();
     this.#counters = null;
     void import('./quality.js').then((meter) => {
@@ -417,7 +437,7 @@ export class App {
     const reports = [...(await call.peerConnection.getStats()).values()];
     if (this.call !== call) return;
     const now = performance.now();
-    this.#reporter?.take(reports, now);
+    this.#reporter?.take(reports, now, call.screenMids);
     if (!this.#meter) return;
     this.#way ??= new this.#meter.Way();
     const look = call.connection === 'connected' && this.#way.note(this.#meter.pathInUse(reports), now);
@@ -441,11 +461,11 @@ export class App {
     if (!this.call || !meter) return;
     this.#lastSample = sample ?? this.#lastSample;
     const before = this.quality;
-    const remotes = this.call.remotes();
+    const pictures = [...this.call.remotes(), ...this.call.shares()];
     const own = { carries: this.call.carries, sendsPicture: this.devices.state.camera.name === 'on' };
-    this.quality = this.mediaGivenUp ? 'failed' : meter.level(this.call.connection, this.#lastSample, remotes, own);
+    this.quality = this.mediaGivenUp ? 'failed' : meter.level(this.call.connection, this.#lastSample, pictures, own);
     const noticed = this.notice;
-    this.notice = meter.notice(remotes, own);
+    this.notice = meter.notice(pictures, own);
     if (this.notice && this.notice !== noticed) this.announce(t(`weak.${this.notice}`));
     // Said aloud only where a person has to know why something stopped, or that it is back.
     const notable = this.quality === 'sound_only' || this.quality === 'interrupted' || before === 'sound_only' || before === 'interrupted';

@@ -10,20 +10,23 @@
  * @typedef {import('../types/protocol.d.ts').ServerMessage} ServerMessage
  * @typedef {import('../types/protocol.d.ts').ParticipantInfo} ParticipantInfo
  * @typedef {import('../types/protocol.d.ts').SlotInfo} SlotInfo
+ * @typedef {import('../types/protocol.d.ts').SourceName} SourceName
  * @typedef {import('../types/protocol.d.ts').TargetName} TargetName
  * @typedef {import('../types/app.d.ts').Assignment} Assignment
  * @typedef {import('../types/app.d.ts').Remote} Remote
+ * @typedef {import('../types/app.d.ts').Share} Share
  * @typedef {import('../types/app.d.ts').MediaConnection} MediaConnection
  *
  * @typedef {object} Hooks
  * @property {(message: ClientMessage) => boolean} send false if the connection to the server is down
  * @property {() => void} onChange remotes or connection have changed
  * @property {() => void} onFailed this connection is beyond repair: build a new one
+ * @property {() => void} onScreenRefused the server takes no screen
  *
  * @typedef {{audio: MediaStreamTrack | null, video: MediaStreamTrack | null}} LocalTracks
  */
 
-import { cameraEncodings, plan, targets } from './plan.js';
+import { cameraEncodings, markScreen, plan, screenEncoding, targets } from './plan.js';
 
 /** @typedef {{name: 'idle'} | {name: 'offering'} | {name: 'asked', id: number}} Negotiation */
 
@@ -42,6 +45,10 @@ export class Call {
   #microphone;
   /** @type {RTCRtpTransceiver} */
   #camera;
+  /** Made when a screen is first shared. @type {RTCRtpTransceiver | null} */
+  #screen = null;
+  /** Lines that have shown a screen. @type {Set<string>} */
+  screenMids = new Set();
   /** @type {Negotiation} */
   #negotiation = { name: 'idle' };
   /** Whether something changed since the last offer that needs a new one. */
@@ -98,6 +105,22 @@ export class Call {
   async setTracks(tracks) {
     if (this.#closed) return;
     await Promise.all([replace(this.#microphone.sender, tracks.audio), replace(this.#camera.sender, tracks.video)]);
+  }
+
+  /**
+   * Shares a screen from now on, or none. Its line is used again when the next one is shared.
+   * @param {MediaStreamTrack | null} track
+   */
+  async setScreen(track) {
+    if (this.#closed || (this.#screen?.sender.track ?? null) === track) return;
+    if (this.#screen) {
+      this.#screen.direction = track ? 'sendonly' : 'inactive';
+      await replace(this.#screen.sender, track);
+      if (this.#closed) return;
+    } else if (track) {
+      this.#screen = this.peerConnection.addTransceiver(track, { direction: 'sendonly', streams: [new MediaStream()], sendEncodings: [screenEncoding()] });
+    }
+    this.#negotiate();
   }
 
   /**
@@ -179,29 +202,47 @@ export class Call {
 
   /** @returns {Remote[]} */
   remotes() {
-    const several = this.#participants.length > 1;
+    // The stage is a screen's, if one is shared.
+    const several = this.#participants.length > 1 && this.shares().length === 0;
     return this.#participants.map((p) => {
-      const line = (/** @type {'audio' | 'video'} */ kind) =>
-        this.#assignments.find((a) => a.participant === p.participant && a.kind === kind)?.mid ?? null;
-      const audio = line('audio');
-      const video = line('video');
-      const said = video ? this.#said.get(video) : undefined;
+      const line = (/** @type {SourceName} */ source) =>
+        this.#assignments.find((a) => a.participant === p.participant && a.source === source)?.mid ?? null;
       return {
         participant: p.participant,
         name: p.name,
         role: p.role,
-        connected: p.connected,
         choice: several ? (p.participant === this.#chosen ? 'chosen' : 'open') : 'none',
         microphoneMuted: p.microphone_muted,
-        cameraMuted: p.camera_muted,
-        audio: this.#track(audio),
-        video: this.#track(video),
-        sending: said?.sending ?? null,
-        target: said?.target ?? 'p720',
-        why: said?.reason ?? null,
-        atRisk: video !== null && this.#atRisk.has(video),
+        audio: this.#track(line('microphone')),
+        ...this.#picture(p, line('camera'), p.camera_muted),
       };
     });
+  }
+
+  /** The screens others share. @returns {Share[]} */
+  shares() {
+    return this.#assignments.flatMap((a) => {
+      const p = a.source === 'screen' ? this.#participants.find((p) => p.participant === a.participant) : undefined;
+      return p ? [{ track: a.track, name: p.name, ...this.#picture(p, a.mid, false) }] : [];
+    });
+  }
+
+  /**
+   * @param {ParticipantInfo} publisher
+   * @param {string | null} mid
+   * @param {boolean} cameraMuted
+   */
+  #picture({ connected }, mid, cameraMuted) {
+    const said = mid ? this.#said.get(mid) : undefined;
+    return {
+      connected,
+      cameraMuted,
+      video: this.#track(mid),
+      sending: said?.sending ?? null,
+      target: said?.target ?? 'p720',
+      why: said?.reason ?? null,
+      atRisk: mid !== null && this.#atRisk.has(mid),
+    };
   }
 
   close() {
@@ -224,6 +265,7 @@ export class Call {
   #subscribe() {
     const { assignments, changes, missing } = plan(this.#slots, this.#participants, this.#assignments);
     this.#assignments = assignments;
+    for (const { mid, source } of assignments) if (source === 'screen') this.screenMids.add(mid);
     for (const { mid, track } of changes) {
       this.#said.delete(mid);
       this.#atRisk.delete(mid);
@@ -285,7 +327,7 @@ export class Call {
     // Until the first answer is here this is a new connection to the server, which may still hold the one before.
     const fresh = this.peerConnection.remoteDescription === null;
     // If the connection to the server is down this goes nowhere; `resync` says it again.
-    this.#hooks.send({ type: 'offer', id: offers, sdp, ...(fresh ? { fresh } : {}) });
+    this.#hooks.send({ type: 'offer', id: offers, sdp: markScreen(sdp, this.#screen?.mid ?? null), ...(fresh ? { fresh } : {}) });
   }
 
   /**
@@ -329,6 +371,7 @@ export class Call {
     }
     this.#negotiation = { name: 'idle' };
     this.#stale = false;
+    if (this.#screen?.sender.track && this.#screen.currentDirection !== 'sendonly') this.#hooks.onScreenRefused();
   }
 
   /** @param {unknown} cause */

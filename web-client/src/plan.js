@@ -31,7 +31,7 @@ export const MOST_LINES = 8;
  */
 export function plan(slots, remotes, current) {
   const lines = new Map(slots.map((s) => [s.mid, s.kind]));
-  const wanted = remotes.flatMap((p) => p.tracks.map((t) => ({ participant: p.participant, track: t.track, kind: t.kind })));
+  const wanted = remotes.flatMap((p) => p.tracks.map((t) => ({ participant: p.participant, ...t })));
   const alive = new Set(wanted.map((w) => w.track));
 
   const assignments = current.filter((a) => alive.has(a.track) && lines.get(a.mid) === a.kind);
@@ -42,13 +42,13 @@ export function plan(slots, remotes, current) {
   /** @type {Plan['changes']} */
   const changes = [];
 
-  for (const { participant, track, kind } of wanted) {
+  for (const { participant, track, kind, source } of wanted) {
     if (held.has(track)) continue;
     held.add(track);
     const at = free.findIndex((s) => s.kind === kind);
     const slot = at < 0 ? undefined : free.splice(at, 1)[0];
     if (slot) {
-      assignments.push({ mid: slot.mid, kind, participant, track });
+      assignments.push({ mid: slot.mid, kind, source, participant, track });
       changes.push({ mid: slot.mid, track });
     } else if (slots.filter((s) => s.kind === kind).length + missing[kind] < MOST_LINES) {
       missing[kind] += 1;
@@ -65,16 +65,18 @@ export function plan(slots, remotes, current) {
 /**
  * What to ask for on each picture: the full size for one or two faces, the smaller one when they share the screen with more. Whoever was
  * chosen is asked for in full size and all others in the smaller one: on a thin line the server gives what is asked for large first.
+ * A shared screen takes the stage: it is asked for in full size, and faces in the smaller one, but for whoever was chosen.
  * @param {Assignment[]} assignments
  * @param {string | null} [chosen] the participant
  * @returns {Map<string, TargetName>}
  */
 export function targets(assignments, chosen = null) {
   const pictures = assignments.filter((a) => a.kind === 'video');
-  const isChosen = pictures.length > 1 && pictures.some((a) => a.participant === chosen);
+  const cameras = pictures.filter((a) => a.source === 'camera');
+  const isChosen = cameras.length > 1 && cameras.some((a) => a.participant === chosen);
   /** @type {TargetName} */
-  const target = isChosen || pictures.length > 2 ? 'p480' : 'p720';
-  return new Map(pictures.map((a) => [a.mid, isChosen && a.participant === chosen ? 'p720' : target]));
+  const target = isChosen || cameras.length > 2 || cameras.length < pictures.length ? 'p480' : 'p720';
+  return new Map(pictures.map((a) => [a.mid, a.source === 'screen' || (isChosen && a.participant === chosen) ? 'p720' : target]));
 }
 
 /**
@@ -88,4 +90,22 @@ export function cameraEncodings() {
     { rid: 'm', scaleResolutionDownBy: 1.5, maxBitrate: 600_000, ...common },
     { rid: 'h', scaleResolutionDownBy: 1, maxBitrate: 1_500_000, ...common },
   ];
+}
+
+/**
+ * A shared screen: text has to be legible and hardly moves, so pixels count and frames do not.
+ * @returns {RTCRtpEncodingParameters}
+ */
+export function screenEncoding() {
+  const temporal = { scalabilityMode: 'L1T3' };
+  return { maxFramerate: 5, maxBitrate: 1_200_000, ...temporal };
+}
+
+/**
+ * An offer in which one line is marked as a shared screen (RFC 4796).
+ * @param {string} sdp
+ * @param {string | null} mid
+ */
+export function markScreen(sdp, mid) {
+  return mid === null ? sdp : sdp.replace(`a=mid:${mid}\r\n`, '$&a=content:slides\r\n');
 }

@@ -5,7 +5,7 @@
  * @typedef {import('../types/app.d.ts').QualityLevel} QualityLevel
  * @typedef {import('../types/app.d.ts').QualitySample} QualitySample
  * @typedef {import('../types/app.d.ts').MediaConnection} MediaConnection
- * @typedef {import('../types/app.d.ts').Remote} Remote
+ * @typedef {import('../types/app.d.ts').Picture} Picture
  *
  * @typedef {{received: number, lost: number}} Counters
  */
@@ -30,18 +30,18 @@ const POOR_ROUND_TRIP = 0.7;
 /**
  * @param {MediaConnection} connection
  * @param {QualitySample | null} sample
- * @param {Remote[]} remotes
+ * @param {Picture[]} all
  * @param {Own} own
  * @returns {QualityLevel}
  */
-export function level(connection, sample, remotes, own) {
+export function level(connection, sample, all, own) {
   if (connection === 'interrupted' || connection === 'failed') return 'interrupted';
   if (connection !== 'connected') return 'connecting';
   const loss = sample?.loss ?? 0;
   const roundTrip = sample?.roundTrip ?? 0;
-  const pictures = remotes.filter((r) => r.video && !r.cameraMuted && r.sending !== null);
+  const pictures = all.filter((r) => r.video && !r.cameraMuted && r.sending !== null);
   // What is asked for by hand says nothing about a line.
-  const less = (/** @type {Remote['why']} */ why, /** @type {Remote['sending']} */ sending) =>
+  const less = (/** @type {Picture['why']} */ why, /** @type {Picture['sending']} */ sending) =>
     pictures.some((r) => r.why === why && r.sending === sending && r.target !== sending);
   const carries = own.sendsPicture ? own.carries : 'p720';
   if (loss >= POOR_LOSS || roundTrip >= POOR_ROUND_TRIP || carries === 'audio_only' || less('connection', 'audio_only')) return 'poor_yours';
@@ -54,19 +54,19 @@ export function level(connection, sample, remotes, own) {
 
 /**
  * What a person has to know about pictures that stopped or may stop, the most important first.
- * @param {Remote[]} remotes
+ * @param {Picture[]} all
  * @param {Own} own
  * @returns {import('../types/app.d.ts').Notice | null}
  */
-export function notice(remotes, own) {
+export function notice(all, own) {
   if (own.sendsPicture && own.carries === 'audio_only') return 'own_paused';
-  if (remotes.some(isPaused)) return 'paused';
-  return remotes.some((r) => r.atRisk) ? 'at_risk' : null;
+  if (all.some(isPaused)) return 'paused';
+  return all.some((r) => r.atRisk) ? 'at_risk' : null;
 }
 
 /**
  * Whether somebody's picture was stopped by a line, not by a person.
- * @param {Remote} remote
+ * @param {Picture} picture
  */
 export function isPaused({ video, cameraMuted, connected, sending, target, why }) {
   return video !== null && connected && !cameraMuted && sending === 'audio_only' && target !== 'audio_only' && (why === 'connection' || why === 'publisher');

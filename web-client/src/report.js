@@ -33,12 +33,13 @@ const NOTHING = { frames: 0, dropped: 0, freezes: 0, frozenSeconds: 0, samples: 
 /**
  * Sums up what is received.
  * @param {Iterable<any>} reports the values of an RTCStatsReport
+ * @param {Set<string>} [left] lines that are left out: a screen's frames come when something moves, and none is missed in between
  * @returns {Totals}
  */
-export function totals(reports) {
+export function totals(reports, left) {
   const sum = { ...NOTHING };
   for (const report of reports) {
-    if (report.type !== 'inbound-rtp') continue;
+    if (report.type !== 'inbound-rtp' || left?.has(report.mid)) continue;
     if (report.kind === 'video') {
       sum.frames += report.framesDecoded ?? 0;
       sum.dropped += report.framesDropped ?? 0;
@@ -110,11 +111,12 @@ export class Reporter {
    * Takes the connection's statistics, and tells the server when it is time.
    * @param {any[]} reports
    * @param {number} now
+   * @param {Set<string>} [left] lines that are left out
    */
-  take(reports, now) {
+  take(reports, now, left) {
     const span = now - this.#since;
     if (span < EVERY_MS) return;
-    const sums = totals(reports);
+    const sums = totals(reports, left);
     // A page that was asleep for minutes knows nothing of when in them things happened.
     const report = span > 120_000 ? null : between(this.#before, sums, span);
     this.#before = sums;

@@ -11,6 +11,7 @@ import type {
   QualityReason,
   RoleName,
   ServerMessage,
+  SourceName,
   TargetName,
   TrackRef,
   VisitState,
@@ -153,17 +154,10 @@ export type DevicesState = {
 
 export type MediaConnection = "new" | "connecting" | "connected" | "interrupted" | "failed";
 
-/** Somebody else in the visit, as the views draw them. */
-export type Remote = {
-  participant: ParticipantRef;
-  name: string;
-  role: RoleName;
+/** A picture somebody else sends. */
+export type Picture = {
   connected: boolean;
-  /** Whether it was chosen to be shown larger than the others, or can be. */
-  choice: "none" | "open" | "chosen";
-  microphoneMuted: boolean;
   cameraMuted: boolean;
-  audio: MediaStreamTrack | null;
   video: MediaStreamTrack | null;
   /** What flows on the video line, as far as the server said. */
   sending: TargetName | null;
@@ -174,7 +168,21 @@ export type Remote = {
   atRisk: boolean;
 };
 
-export type Assignment = { mid: string; kind: KindName; participant: ParticipantRef; track: TrackRef };
+/** A screen somebody else shares. */
+export type Share = Picture & { track: TrackRef; name: string };
+
+/** Somebody else in the visit, as the views draw them. */
+export type Remote = Picture & {
+  participant: ParticipantRef;
+  name: string;
+  role: RoleName;
+  /** Whether it was chosen to be shown larger than the others, or can be. */
+  choice: "none" | "open" | "chosen";
+  microphoneMuted: boolean;
+  audio: MediaStreamTrack | null;
+};
+
+export type Assignment = { mid: string; kind: KindName; source: SourceName; participant: ParticipantRef; track: TrackRef };
 
 /** What the server wants of the camera. */
 export type UplinkOrder = Extract<ServerMessage, { type: "uplink" }>;

@@ -128,9 +128,11 @@ carries: TargetName, reason: UplinkReason, }
 
 export type SlotInfo = { mid: string, kind: KindName, };
 
+export type SourceName = "microphone" | "camera" | "screen";
+
 export type TargetName = "audio_only" | "p480" | "p720";
 
-export type TrackInfo = { track: string, kind: KindName, };
+export type TrackInfo = { track: string, kind: KindName, source: SourceName, };
 
 export type UplinkLayerInfo = { rid: string, active: boolean, 
 /**

@@ -10,6 +10,11 @@ use crate::media::{Bitrate, Layer, Target};
 
 /// What is set aside for audio: Opus with redundancy is 50 kbit/s, headers of 50 packets a second 20 more.
 pub(crate) const AUDIO_RESERVE: Bitrate = Bitrate::from_kbps(80);
+/// A screen has no picture below this, audio included: 200 kbit/s bring a page of text within some seconds. A clinic's own limit, which is
+/// for faces, counts if it is lower.
+pub(crate) const SCREEN_FLOOR: Bitrate = Bitrate::from_kbps(280);
+/// What is kept for a screen that is shown even while nothing moves on it: the next page comes all at once.
+pub(crate) const SCREEN_RESERVE: Bitrate = Bitrate::from_kbps(200);
 /// What our own client limits 480p and 720p to: no more is believed of a layer that has just begun, with a key frame.
 pub(crate) const SMALL: Bitrate = Bitrate::from_kbps(600);
 pub(crate) const LARGE: Bitrate = Bitrate::from_kbps(1_500);
@@ -276,7 +281,7 @@ impl Flow {
             Target::Video(_) => self
                 .down_from_480(rates, target, budget, now_us)
                 .or_else(|| self.up_from_480(ideal, rates, budget, now_us)),
-            Target::AudioOnly => self.up_from_audio(ideal, budget, now_us),
+            Target::AudioOnly => self.up_from_audio(ideal, rates, budget, now_us),
         };
         if step.is_none() {
             self.thin(rates, target, budget, now_us);
@@ -310,7 +315,7 @@ impl Flow {
 
     fn down_from_480(&mut self, rates: Rates, target: f64, budget: &Budget, now_us: i64) -> Option<Move> {
         let floor = bps(budget.floor);
-        let least = bps(AUDIO_RESERVE) + cost(self.rung, rates) * THINNED[2];
+        let least = bps(AUDIO_RESERVE) + thinnest(self.rung, rates);
         let is_low = target < floor.max(least);
         self.low_us = is_low.then(|| self.low_us.unwrap_or(now_us));
         let long = self.low_us.is_some_and(|since| now_us - since >= LOW_US);
@@ -334,8 +339,8 @@ impl Flow {
         })
     }
 
-    fn up_from_audio(&mut self, ideal: Target, budget: &Budget, now_us: i64) -> Option<Move> {
-        let aim = self.aim(ideal, Rates::default(), budget.floor)?;
+    fn up_from_audio(&mut self, ideal: Target, rates: Rates, budget: &Budget, now_us: i64) -> Option<Move> {
+        let aim = self.aim(ideal, rates, budget.floor)?;
         let rested = now_us - self.since_us >= PAUSE_DWELL_US;
         let fits = rested && !budget.is_congested && enough(budget, aim);
         (self.rung < ideal && fits).then(|| self.go(Target::Video(Layer::P480), Cause::Recovered, false, now_us))
@@ -344,7 +349,9 @@ impl Flow {
     /// How much a probe must show for the next step up; `None` if there is none.
     pub(crate) fn aim(&self, ideal: Target, rates: Rates, floor: Bitrate) -> Option<Bitrate> {
         let aim = match self.rung {
-            Target::AudioOnly if ideal > Target::AudioOnly => RETURN_MARGIN * bps(floor),
+            // What is left of the smallest picture once frames are left out has to fit as well, else it would go again at once.
+            Target::AudioOnly if ideal > Target::AudioOnly => (RETURN_MARGIN * bps(floor))
+                .max(CLIMB_MARGIN * (bps(AUDIO_RESERVE) + thinnest(Target::Video(Layer::P480), rates))),
             Target::Video(_) if self.thinning > 0 => need(self.rung, rates) * 1.05,
             Target::Video(Layer::P480) if ideal > self.rung && rates.large.is_some() => {
                 CLIMB_MARGIN * need(Target::Video(Layer::P720), rates)
@@ -436,6 +443,11 @@ fn cost(rung: Target, rates: Rates) -> f64 {
         Target::Video(Layer::P720) => rates.large.or(rates.small),
     };
     rate.map_or(0.0, bps) * OVERHEAD
+}
+
+/// What is left of that with as many frames left out as can be.
+fn thinnest(rung: Target, rates: Rates) -> f64 {
+    cost(rung, rates) * THINNED[2]
 }
 
 /// What a rung needs, audio included.

@@ -32,8 +32,8 @@ use crate::rtcp::TransportFeedback;
 
 pub(crate) use estimator::Estimate;
 use estimator::Estimator;
-use ladder::AUDIO_RESERVE;
-pub(crate) use ladder::{Budget, Cause, Flow, LARGE, Move, Rates};
+use ladder::{AUDIO_RESERVE, SCREEN_FLOOR};
+pub(crate) use ladder::{Budget, Cause, Flow, LARGE, Move, Rates, SCREEN_RESERVE};
 use pacing::Pacing;
 pub(crate) use plan::{LayerFacts, Plan, nominal};
 use probe::Prober;
@@ -69,6 +69,25 @@ pub(crate) struct Candidate<'a> {
     /// What was asked for.
     pub(crate) ideal: Target,
     pub(crate) rates: Rates,
+    /// It shows a shared screen.
+    pub(crate) is_screen: bool,
+}
+
+impl Candidate<'_> {
+    /// Below this there is no picture, where the clinic says so for faces.
+    fn floor(&self, faces: Bitrate) -> Bitrate {
+        if self.is_screen { faces.min(SCREEN_FLOOR) } else { faces }
+    }
+
+    /// What it takes of the path.
+    fn cost(&self) -> f64 {
+        let least = if self.is_screen && self.flow.rung() != Target::AudioOnly {
+            SCREEN_RESERVE.bps() as f64
+        } else {
+            0.0
+        };
+        self.flow.cost(self.rates).max(least)
+    }
 }
 
 /// At most one flow for each line.
@@ -95,11 +114,12 @@ struct Hot {
 
 const _ONE_LINE: () = assert!(size_of::<Hot>() == 64);
 
-/// Places of flows in the order in which they get what the path carries: the first is the last to lose its picture. Whoever is to be seen
-/// large is asked for large, so what is asked for says who comes first; among equals, the first line does.
-fn by_priority(ideals: impl Iterator<Item = Target>) -> ArrayVec<usize, { limits::MAX_LINES }> {
-    let mut order: ArrayVec<_, { limits::MAX_LINES }> = ideals.enumerate().take(limits::MAX_LINES).collect();
-    order.sort_unstable_by_key(|(place, ideal)| (std::cmp::Reverse(*ideal), *place));
+/// Places of flows in the order in which they get what the path carries: the first is the last to lose its picture. Shared screens come
+/// before all cameras. Whoever is to be seen large is asked for large, so what is asked for says who comes next; among equals, the
+/// first line does.
+fn by_priority(flows: impl Iterator<Item = (bool, Target)>) -> ArrayVec<usize, { limits::MAX_LINES }> {
+    let mut order: ArrayVec<_, { limits::MAX_LINES }> = flows.enumerate().take(limits::MAX_LINES).collect();
+    order.sort_unstable_by_key(|(place, flow)| (std::cmp::Reverse(*flow), *place));
     order.into_iter().map(|(place, _)| place).collect()
 }
 
@@ -316,7 +336,7 @@ impl Controller {
         let costs: ArrayVec<(f64, f64), { limits::MAX_LINES }> = candidates
             .iter()
             .map(|candidate| {
-                let now = candidate.flow.cost(candidate.rates);
+                let now = candidate.cost();
                 (now, now.max(Flow::least_cost(candidate.ideal, candidate.rates)))
             })
             .collect();
@@ -326,11 +346,23 @@ impl Controller {
         let has_picture = candidates
             .iter()
             .any(|candidate| candidate.flow.rung() != Target::AudioOnly);
-        let order = by_priority(candidates.iter().map(|candidate| candidate.ideal));
+        let order = by_priority(
+            candidates
+                .iter()
+                .map(|candidate| (candidate.is_screen, candidate.ideal)),
+        );
         for (turn, place) in order.iter().copied().enumerate() {
             let candidate = &mut candidates[place];
             // What flows: those before take what they have. What is new: those after keep what they have or would be first to get.
+            // A screen's room is taken from the cameras: what flows for them has shown what the path carries.
+            let is_screen = candidate.is_screen;
             let after: f64 = order.iter().skip(turn + 1).map(|place| costs[*place].1).sum();
+            let (after, probed) = if is_screen {
+                (0.0, probed.max(estimate.delivered))
+            } else {
+                (after, probed)
+            };
+            let floor = candidate.floor(self.floor);
             let others = |taken: f64| Bitrate::from_bps(taken as u64);
             let budget = Budget {
                 target: estimate.target.map(|target| target - others(before)),
@@ -344,7 +376,7 @@ impl Controller {
                 } else {
                     0.0
                 },
-                floor: self.floor,
+                floor,
             };
             let step = candidate.flow.step(candidate.ideal, candidate.rates, &budget, now_us);
             if let Some(step) = step {
@@ -357,11 +389,11 @@ impl Controller {
                 }
                 let _ = moves.try_push((place, step));
             } else if aim.is_none()
-                && let Some(own) = candidate.flow.aim(candidate.ideal, candidate.rates, self.floor)
+                && let Some(own) = candidate.flow.aim(candidate.ideal, candidate.rates, floor)
             {
                 aim = Some(own + others(before + after));
             }
-            before += candidate.flow.cost(candidate.rates);
+            before += candidate.cost();
         }
         let needed = before + AUDIO_RESERVE.bps() as f64;
         self.pacing.set_needed(estimate.target.map(|_| needed));
@@ -445,7 +477,7 @@ mod tests {
     use crate::media::Layer;
 
     #[test]
-    fn what_is_asked_for_large_comes_first_and_else_the_first_line() {
+    fn screens_come_first_then_what_is_asked_for_large_and_else_the_first_line() {
         const SMALL: Target = Target::Video(Layer::P480);
         const LARGE: Target = Target::Video(Layer::P720);
         const NONE: Target = Target::AudioOnly;
@@ -457,7 +489,10 @@ mod tests {
             (&[LARGE, NONE, LARGE], &[0, 2, 1]),
         ];
         for (ideals, order) in table {
-            assert_eq!(by_priority(ideals.iter().copied()).as_slice(), order, "{ideals:?}");
+            let cameras = ideals.iter().map(|ideal| (false, *ideal));
+            assert_eq!(by_priority(cameras).as_slice(), order, "{ideals:?}");
         }
+        let screens = [(false, LARGE), (true, SMALL), (false, SMALL), (true, LARGE)];
+        assert_eq!(by_priority(screens.into_iter()).as_slice(), [3, 1, 0, 2]);
     }
 }

@@ -45,6 +45,8 @@ pub(crate) struct Demand {
     pub(crate) ideal: Target,
     /// What each rung costs the uplink.
     pub(crate) rates: Rates,
+    /// What the publisher's shared screen costs it: that comes first.
+    pub(crate) screen: Bitrate,
     /// The larger layer is asked for and does not come, while the smaller one does.
     pub(crate) large_is_missing: bool,
     /// Audio packets that arrived and that were lost, since ever.
@@ -61,6 +63,8 @@ pub(crate) struct Uplink {
     signals: Signals,
     estimator: Estimator,
     flow: Flow,
+    /// What a shared screen takes before it.
+    screen: Bitrate,
     /// Something arrived since the last step.
     heard: bool,
     stepped_us: i64,
@@ -85,6 +89,7 @@ impl Uplink {
             signals: Signals::new(),
             estimator: Estimator::new(),
             flow: Flow::new(Target::Video(Layer::P720)),
+            screen: Bitrate::ZERO,
             heard: false,
             stepped_us: 0,
             fed_us: 0,
@@ -166,7 +171,7 @@ impl Uplink {
     pub(crate) fn small_max(&self) -> Bitrate {
         match self.estimator.estimate().target {
             Some(target) if self.flow.thinning() > 0 => {
-                let left = target - AUDIO_RESERVE;
+                let left = target - self.screen - AUDIO_RESERVE;
                 // In steps, so that the publisher is not told of every wobble.
                 Bitrate::from_kbps(left.bps() / 50_000 * 50).clamp(LEAST_SMALL, SMALL)
             }
@@ -183,6 +188,7 @@ impl Uplink {
     pub(crate) fn step(&mut self, demand: &Demand, now: Instant) -> Option<Move> {
         let now_us = self.micros(now);
         self.stepped_us = now_us;
+        self.screen = demand.screen;
         if self.heard && now_us - self.fed_us >= STEP_US {
             self.heard = false;
             self.fed_us = now_us;
@@ -205,7 +211,7 @@ impl Uplink {
         let aim = self.flow.aim(demand.ideal, rates, self.floor);
         let tries = aim.filter(|_| now_us >= self.next_try_us && !estimate.is_congested);
         let budget = Budget {
-            target: estimate.target,
+            target: estimate.target.map(|target| target - self.screen),
             minimum: None,
             probed: tries.unwrap_or(Bitrate::ZERO),
             queue: estimate.queue,
@@ -230,7 +236,8 @@ impl Uplink {
 
     fn give_up_large(&mut self, rates: Rates, now_us: i64) -> Move {
         let small = rates.small.map_or(0, Bitrate::bps) as f64 * 1.1;
-        let least = (AUDIO_RESERVE.bps() as f64 + small).max(ABOVE_FLOOR * self.floor.bps() as f64);
+        let picture = (AUDIO_RESERVE.bps() as f64 + small).max(ABOVE_FLOOR * self.floor.bps() as f64);
+        let least = self.screen.bps() as f64 + picture;
         let delivered = self.estimator.estimate().delivered.bps() as f64;
         self.estimator.handle_ceiling(least.max(delivered), now_us);
         self.missing_us = None;
@@ -258,7 +265,7 @@ impl Uplink {
     fn tried(&mut self, aim: Option<Bitrate>, now_us: i64) {
         self.tried_us = Some(now_us);
         if let Some(aim) = aim {
-            self.estimator.handle_probed(aim, true, now_us);
+            self.estimator.handle_probed(aim + self.screen, true, now_us);
         }
     }
 

@@ -15,7 +15,7 @@ use crate::dtls::Fingerprint;
 use crate::ext::ExtensionIds;
 use crate::ids::{PayloadType, Ssrc};
 use crate::limits;
-use crate::media::{Kind, Layer};
+use crate::media::{Kind, Layer, Source};
 
 /// What the server puts into an answer.
 pub(crate) struct AnswerParams<'a> {
@@ -54,6 +54,7 @@ pub(crate) fn answer(
         check_continuity(&offer, previous)?;
     }
     let session = decide(&offer, previous, &mut *params.next_ssrc)?;
+    check_screens(&session, previous)?;
     if session.media().next().is_none() {
         return Err(unsupported(
             "no line has a codec this server forwards: Opus, VP8, or H.264 constrained baseline in packetization mode 1",
@@ -81,6 +82,25 @@ fn check_continuity(offer: &Offer, previous: &Session) -> Result<(), NegotiateEr
         }
         if offered.kind != agreed.kind {
             return Err(conflict(format!("the line with mid {} has another kind", agreed.mid)));
+        }
+    }
+    Ok(())
+}
+
+/// At most [`limits::MAX_SCREENS`] screens, and no camera becomes one behind the back of whoever was told that it is a camera.
+fn check_screens(session: &Session, previous: Option<&Session>) -> Result<(), NegotiateError> {
+    let source = |line: &MediaLine| line.publishes.as_ref().map(|publishing| publishing.source);
+    let screens = session.media().filter(|line| source(line) == Some(Source::Screen));
+    if screens.count() > limits::MAX_SCREENS {
+        return Err(unsupported("one screen can be shared at a time"));
+    }
+    for line in session.media() {
+        let before = previous.and_then(|previous| previous.line(line.mid)).and_then(source);
+        if source(line).zip(before).is_some_and(|(now, before)| now != before) {
+            return Err(conflict(format!(
+                "the line with mid {} cannot change between camera and screen while it sends",
+                line.mid
+            )));
         }
     }
     Ok(())
@@ -273,7 +293,13 @@ fn publishing(media: &OfferedMedia) -> Publishing {
             paused: offered.last().is_some_and(|offered| offered.paused),
         }]),
     };
+    let source = match (media.kind, media.is_slides) {
+        (Kind::Audio, _) => Source::Microphone,
+        (Kind::Video, true) => Source::Screen,
+        (Kind::Video, false) => Source::Camera,
+    };
     Publishing {
+        source,
         encodings,
         order,
         declared: media.ssrcs.iter().copied().take(limits::MAX_DECLARED_SSRCS).collect(),

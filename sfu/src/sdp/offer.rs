@@ -32,6 +32,8 @@ pub(super) struct OfferedMedia {
     pub(super) mid: Mid,
     pub(super) kind: Kind,
     pub(super) direction: Direction,
+    /// `a=content` names slides (RFC 4796): a shared screen.
+    pub(super) is_slides: bool,
     /// `a=rtcp-rsize` (RFC 5506).
     pub(super) reduced_size: bool,
     /// In the client's order of preference.
@@ -244,6 +246,8 @@ fn read_content(
         direction: direction(&media.attributes)
             .or_else(|| direction(&description.attributes))
             .unwrap_or(Direction::SendRecv),
+        is_slides: values(&media.attributes, "content")
+            .any(|value| value.split(',').any(|word| word.trim() == "slides")),
         reduced_size: has(&media.attributes, "rtcp-rsize"),
         formats: read_formats(media),
         extensions: read_extensions(media),

@@ -8,7 +8,7 @@ use crate::ext::ExtensionIds;
 use crate::ids::{Mid, PayloadType, Rid, Ssrc};
 use crate::limits;
 pub(crate) use crate::media::Codec;
-use crate::media::{Kind, Layer};
+use crate::media::{Kind, Layer, Source};
 
 /// An agreed session: everything a transport and its room need to know of the SDP exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +97,8 @@ pub(crate) struct MediaLine {
 /// The client's sending side of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Publishing {
+    /// What it is taken from. A line keeps it for as long as it publishes.
+    pub(crate) source: Source,
     /// What it sends: one entry without rid, or up to two with rid, low to high.
     pub(crate) encodings: ArrayVec<Encoding, { limits::MAX_ENCODINGS }>,
     /// How it is known which of them is the larger.

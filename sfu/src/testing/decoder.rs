@@ -297,7 +297,9 @@ impl VideoDecoder {
             return;
         }
         self.figures.decoded += 1;
-        self.decoded = Some((frame.layer, frame.number));
+        if frame.temporal == 0 {
+            self.decoded = Some((frame.layer, frame.number));
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::Chance;
+use crate::media::Bitrate;
 
 /// What a link does to datagrams. Shares are per thousand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,8 +21,14 @@ pub(crate) struct Quality {
     pub(crate) reordered: u64,
     /// Datagrams that arrive twice.
     pub(crate) doubled: u64,
+    /// What gets through in order of arrival; the rest stands in a queue of [`QUEUE`], or is lost. None: as much as comes.
+    pub(crate) rate: Option<Bitrate>,
 }
 
+/// What the queue before a narrow link holds at most.
+const QUEUE: Duration = Duration::from_millis(300);
+/// Bytes of UDP and IPv4 headers.
+const HEADERS: usize = 28;
 /// How late a reordered datagram is at most. Wi-Fi and mobile links seldom do worse.
 const OVERTAKEN: Duration = Duration::from_millis(12);
 
@@ -34,6 +41,7 @@ impl Quality {
         jitter: Duration::ZERO,
         reordered: 0,
         doubled: 0,
+        rate: None,
     };
 
     /// Nothing arrives.
@@ -51,6 +59,7 @@ impl Quality {
             jitter: Duration::from_millis(8),
             reordered: 10,
             doubled: 5,
+            rate: None,
         }
     }
 }
@@ -80,6 +89,8 @@ pub(crate) struct Link<T> {
     flying: BTreeMap<(Instant, u64), Arrival<T>>,
     /// Before this nothing arrives that is not reordered.
     latest: Option<Instant>,
+    /// Until when the link is busy with what it has been given.
+    busy: Option<Instant>,
     /// Datagrams that will still be lost of this burst.
     burst_left: u64,
     figures: LinkFigures,
@@ -93,6 +104,7 @@ impl<T: Clone> Link<T> {
             chance: Chance::new(seed),
             flying: BTreeMap::new(),
             latest: None,
+            busy: None,
             burst_left: 0,
             figures: LinkFigures::default(),
             number: 0,
@@ -109,6 +121,23 @@ impl<T: Clone> Link<T> {
         self.figures
     }
 
+    /// Sends a datagram of `len` bytes: what a narrow link takes its time for. See [`Self::send`].
+    pub(crate) fn send_sized(&mut self, content: T, len: usize, now: Instant) {
+        let Some(rate) = self.quality.rate else {
+            return self.send(content, now);
+        };
+        let begins = self.busy.map_or(now, |busy| busy.max(now));
+        if begins > now + QUEUE {
+            self.figures.sent += 1;
+            self.figures.lost += 1;
+            return;
+        }
+        let bits = (len + HEADERS) as f64 * 8.0;
+        let done = begins + Duration::from_secs_f64(bits / rate.bps() as f64);
+        self.busy = Some(done);
+        self.send(content, done);
+    }
+
     /// Sends a datagram. All its fortunes are drawn whatever becomes of it, so that one more lost changes nothing for the next.
     pub(crate) fn send(&mut self, content: T, now: Instant) {
         let Quality {
@@ -118,6 +147,7 @@ impl<T: Clone> Link<T> {
             jitter,
             reordered,
             doubled,
+            rate: _,
         } = self.quality;
         let is_lost = self.chance.below(1_000 * burst) < loss;
         let run = self.chance.below(2 * burst - 1);

@@ -35,6 +35,8 @@ struct Encoder {
     picture_id: u16,
     tl0: u8,
     frame: u32,
+    /// The last frame of the lowest temporal layer: what the next one refers to, of whichever layer.
+    base: u32,
     key_wanted: bool,
     size: (u16, u16),
     /// Bytes of a delta frame, on average.
@@ -61,6 +63,7 @@ impl VideoPublisher {
             picture_id: chance.bits() as u16 & 0x7fff,
             tl0: chance.bits() as u8,
             frame: 0,
+            base: 0,
             key_wanted: true,
             size,
             bytes: kbps * 125 / 30,
@@ -123,7 +126,7 @@ impl VideoPublisher {
             .map(|part| {
                 let id = (encoder.picture_id | 0x8000).to_be_bytes();
                 let start = if part == 0 { 0x90 } else { 0x80 };
-                let mut payload = vec![start, 0xe0, id[0], id[1], encoder.tl0, temporal << 6];
+                let mut payload = vec![start, 0xe0, id[0], id[1], encoder.tl0, temporal << 6 | temporal << 5];
                 if part == 0 && key {
                     let ((w, h), tag) = (encoder.size, 0x10);
                     payload.extend([tag, 0, 0, 0x9d, 0x01, 0x2a]);
@@ -134,7 +137,7 @@ impl VideoPublisher {
                 }
                 payload.push(layer as u8);
                 payload.extend(encoder.frame.to_be_bytes());
-                payload.extend(if key { encoder.frame } else { encoder.frame - 1 }.to_be_bytes());
+                payload.extend(if key { encoder.frame } else { encoder.base }.to_be_bytes());
                 payload.extend([part as u8, parts as u8]);
                 // Equal within a byte, the shorter ones first: as browsers cut a frame.
                 payload.resize(((bytes + part) / parts).max(payload.len()), part as u8);
@@ -148,6 +151,9 @@ impl VideoPublisher {
                 packet
             })
             .collect();
+        if temporal == 0 {
+            encoder.base = encoder.frame;
+        }
         encoder.frame += 1;
         encoder.picture_id = (encoder.picture_id + 1) & 0x7fff;
         packets

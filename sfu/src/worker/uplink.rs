@@ -5,11 +5,11 @@ use std::time::Instant;
 use arrayvec::ArrayVec;
 
 use super::Worker;
-use crate::adapt::{Cause, Demand, LayerFacts, Rates, Uplink, nominal};
+use crate::adapt::{Cause, Demand, LayerFacts, Rates, SCREEN_RESERVE, Uplink, nominal};
 use crate::api::{Event, UplinkChange, UplinkLayer};
 use crate::counters::Count;
 use crate::limits;
-use crate::media::{Bitrate, Kind, Layer, Target};
+use crate::media::{Bitrate, Kind, Layer, Source, Target};
 use crate::member::{Member, MemberKey};
 use crate::published::{Published, TrackKey};
 
@@ -174,11 +174,15 @@ impl Worker {
             && !published.arrives(Layer::P720)
             && plan.is_on(Layer::P480)
             && published.arrives(Layer::P480);
-        let sounds = self.members[owner.0]
-            .tracks
-            .iter()
-            .filter_map(|key| self.tracks.get(key.0));
-        let audio = sounds
+        let own = || {
+            let tracks = self.members[owner.0].tracks.iter();
+            tracks.filter_map(|key| self.tracks.get(key.0))
+        };
+        let screen = own()
+            .filter(|track| track.source == Source::Screen)
+            .filter_map(|track| track.rate(Layer::P720, now))
+            .fold(Bitrate::ZERO, |sum, rate| sum + rate.max(SCREEN_RESERVE));
+        let audio = own()
             .filter(|track| track.kind == Kind::Audio)
             .filter_map(Published::audio_account)
             .fold((0, 0), |sum, (came, lost)| (sum.0 + came, sum.1 + lost));
@@ -188,6 +192,7 @@ impl Worker {
                 small: Some(small),
                 large: Some(large + beside),
             },
+            screen,
             large_is_missing: is_missing,
             audio,
         }

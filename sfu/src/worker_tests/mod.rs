@@ -15,6 +15,7 @@ mod peer;
 mod programs;
 mod relayed;
 mod republish;
+mod share;
 mod speech;
 mod stage;
 mod streams;

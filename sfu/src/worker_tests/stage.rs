@@ -362,7 +362,7 @@ impl Stage {
             match seat {
                 Some(seat) => {
                     for datagram in transmit.contents.chunks(transmit.segment) {
-                        seat.down.send(datagram.to_vec(), now);
+                        seat.down.send_sized(datagram.to_vec(), datagram.len(), now);
                     }
                 }
                 None => self.strays.push((now, path)),

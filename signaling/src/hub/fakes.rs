@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::{Sink, Stream};
 use housecall_sfu::{
     Answer, Event, IceCredentials, Kind, Mid, NegotiateError, ParticipantId, ParticipantStats, PublishedTrack,
-    RelayAccess, RelayUserId, RoomId, Slot, Snapshot, Target, TrackChange, TrackId,
+    RelayAccess, RelayUserId, RoomId, Slot, Snapshot, Source, Target, TrackChange, TrackId,
 };
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
@@ -368,6 +368,10 @@ impl House {
             track: TrackId(track),
             mid: Mid::new("0").unwrap(),
             kind,
+            source: match kind {
+                Kind::Audio => Source::Microphone,
+                Kind::Video => Source::Camera,
+            },
         };
         let change = TrackChange::Started;
         self.events

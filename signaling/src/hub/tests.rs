@@ -41,7 +41,7 @@ async fn a_visit_from_hello_to_its_end() {
     let state = clinician
         .hear_until(|m| m["participants"].as_array().is_some_and(|all| all.len() == 2))
         .await;
-    let has_track = |p: &Value| p["tracks"] == json!([{"track": "t4", "kind": "video"}]);
+    let has_track = |p: &Value| p["tracks"] == json!([{"track": "t4", "kind": "video", "source": "camera"}]);
     assert!(
         state["participants"]
             .as_array()

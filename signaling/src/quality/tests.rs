@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use housecall_sfu::{
     Bitrate, Evidence, Kind, Layer, Mid, ParticipantId, ParticipantStats, PathKind, PublishedStats, PublishedTrack,
-    QualityChange, SlotStats, Snapshot, Target, TrackId,
+    QualityChange, SlotStats, Snapshot, Source, Target, TrackId,
 };
 use prometheus::Registry;
 
@@ -120,6 +120,7 @@ impl Visit {
                 track: TrackId(track),
                 mid: Mid::new("0").expect("a mid"),
                 kind: Kind::Audio,
+                source: Source::Microphone,
             }]
         });
         let sights: Vec<Sight<'_>> = (0..2)

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use housecall_sfu::{
-    Answer, Event, IceCredentials, Kind, Mid, NegotiateError, ParticipantId, PublishedTrack, RoomId, Slot, Target,
-    TrackChange, TrackId,
+    Answer, Event, IceCredentials, Kind, Mid, NegotiateError, ParticipantId, PublishedTrack, RoomId, Slot, Source,
+    Target, TrackChange, TrackId,
 };
 
 use super::http::HttpKind;
@@ -219,10 +219,24 @@ impl World {
     }
 
     pub(super) fn track(&mut self, participant: ParticipantId, track: u64, kind: Kind, change: TrackChange) {
+        let source = match kind {
+            Kind::Audio => Source::Microphone,
+            Kind::Video => Source::Camera,
+        };
+        self.track_from(participant, track, source, change);
+    }
+
+    pub(super) fn track_from(&mut self, participant: ParticipantId, track: u64, source: Source, change: TrackChange) {
+        let kind = if source == Source::Microphone {
+            Kind::Audio
+        } else {
+            Kind::Video
+        };
         let track = PublishedTrack {
             track: TrackId(track),
             mid: Mid::new("0").expect("valid"),
             kind,
+            source,
         };
         if let Some(transport) = self.transports.get_mut(&participant) {
             transport.tracks.retain(|t| t.track != track.track);

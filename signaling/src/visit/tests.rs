@@ -2,6 +2,7 @@
 
 mod quality;
 mod record;
+mod screen;
 
 use std::time::Duration;
 

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use housecall_sfu::{Kind, Layer, Mid, Target, TrackId, UplinkChange, UplinkLayer};
+use housecall_sfu::{Kind, Layer, Mid, Source, Target, TrackId, UplinkChange, UplinkLayer};
 
 use super::stay::{Link, SocketState, Stay};
 use super::{Output, Visit};
 use crate::ids::PersonId;
 use crate::message::{
-    ClinicianPresence, Direction, KindName, ParticipantInfo, Place, QualityReason, RoleName, ServerMessage, TargetName,
-    TrackInfo, UplinkLayerInfo, UplinkReason, VisitState, WaitingInfo,
+    ClinicianPresence, Direction, KindName, ParticipantInfo, Place, QualityReason, RoleName, ServerMessage, SourceName,
+    TargetName, TrackInfo, UplinkLayerInfo, UplinkReason, VisitState, WaitingInfo,
 };
 use crate::metrics::Census;
 
@@ -145,6 +145,7 @@ fn participant(stay: &Stay) -> ParticipantInfo {
             .map(|track| TrackInfo {
                 track: track_name(track.track),
                 kind: kind_name(track.kind),
+                source: source_name(track.source),
             })
             .collect(),
     }
@@ -158,6 +159,14 @@ fn waiting_info(stay: &Stay, since: Instant, now: Instant) -> WaitingInfo {
         role: stay.role,
         waiting_seconds: u32::try_from(waited.as_secs()).unwrap_or(u32::MAX),
         connected: stay.is_connected(),
+    }
+}
+
+fn source_name(source: Source) -> SourceName {
+    match source {
+        Source::Microphone => SourceName::Microphone,
+        Source::Camera => SourceName::Camera,
+        Source::Screen => SourceName::Screen,
     }
 }
 

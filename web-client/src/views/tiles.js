@@ -3,24 +3,36 @@
 
 import { each, h, icon, setAttribute, setText, show } from '../dom.js';
 import { t } from '../i18n.js';
-import { isPaused } from '../quality.js';
 import { initials } from './avatar.js';
+import { pauses } from './pause.js';
+import { screenTile } from './share.js';
 
 /** @typedef {import('../../types/app.d.ts').Remote} Remote */
+/** @typedef {import('../../types/app.d.ts').Share} Share */
 
 /** @param {import('../app.js').App} app */
 export function tilesView(app) {
   const element = h('ul', { class: 'tiles' });
   /** @type {Map<string, {element: HTMLElement, update(remote: Remote): void, play(): void, stop(): void}>} */
   const drawn = new Map();
+  const screens = h('ul', { class: 'screens' });
+  /** @type {Map<string, ReturnType<typeof screenTile>>} */
+  const shown = new Map();
 
   return {
-    element,
-    /** @param {Remote[]} remotes */
-    update(remotes) {
+    /** Screens stand before faces, for whoever listens too. */
+    element: [screens, element],
+    /**
+     * @param {Remote[]} remotes
+     * @param {Share[]} shares
+     */
+    update(remotes, shares) {
+      for (const [key, screen] of shown) if (!shares.some((s) => s.track === key)) screen.ended();
+      each(screens, shares, (s) => s.track, (s) => screenTile(app, s), /** @type {any} */ (shown));
+      show(screens, shares.length > 0);
       for (const [key, tile] of drawn) if (!remotes.some((r) => r.participant === key)) tile.stop();
       each(element, remotes, (r) => r.participant, (r) => tile(app, r), /** @type {any} */ (drawn));
-      element.classList.toggle('one-chosen', remotes.some((r) => r.choice === 'chosen'));
+      element.classList.toggle('one-chosen', shares.length === 0 && remotes.some((r) => r.choice === 'chosen'));
       element.dataset.count = String(Math.min(remotes.length, 9));
       // Below who was chosen: all others in one row, or in two when they are more than four.
       const others = remotes.length - 1;
@@ -33,6 +45,7 @@ export function tilesView(app) {
     },
     destroy() {
       for (const tile of drawn.values()) tile.stop();
+      for (const screen of shown.values()) screen.stop();
     },
   };
 }
@@ -62,24 +75,22 @@ function tile(app, { participant, name }) {
   const element = h('li', { class: 'tile' }, video, pausedWords, blank, h('div', { class: 'tile-top' }, plate, choose), audio);
   /** @type {Remote | null} */
   let now = null;
-  /**
-   * The picture was stopped by a line: its last frame stays, dimmed, until a new one is decoded; that the server sends again is not
-   * yet a picture.
-   * @type {'no' | 'paused' | 'coming'}
-   */
-  let pause = 'no';
+  const pause = pauses(video, () => {
+    app.announce(t('weak.back'));
+    draw();
+  });
   video.addEventListener('resize', () => draw());
   video.addEventListener('loadeddata', () => draw());
 
   function draw() {
     if (!now) return;
     const hasFrames = video.videoWidth > 0;
-    const isOff = now.sending === 'audio_only' && pause === 'no';
+    const isOff = now.sending === 'audio_only' && !pause.on;
     const picture = now.connected && now.video !== null && !now.cameraMuted && !isOff && hasFrames;
     // Hidden by opacity: a picture out of sight goes on being decoded and comes back at once.
     element.classList.toggle('no-picture', !picture);
-    element.classList.toggle('paused', pause !== 'no');
-    show(pausedWords, pause !== 'no');
+    element.classList.toggle('paused', pause.on);
+    show(pausedWords, pause.on);
     show(blank, !picture);
     show(muted, now.microphoneMuted);
     show(choose, now.choice !== 'none');
@@ -89,20 +100,6 @@ function tile(app, { participant, name }) {
       words,
       !now.connected ? t('visit.away') : now.cameraMuted ? t('visit.camera_is_off') : isOff ? t('visit.sound_only') : '',
     );
-  }
-
-  /** @param {Remote} remote */
-  function followPause(remote) {
-    if (isPaused(remote)) pause = 'paused';
-    else if (pause === 'paused') {
-      const gone = !remote.video || remote.cameraMuted || !remote.connected;
-      pause = gone || remote.sending === 'audio_only' ? 'no' : 'coming';
-      if (pause === 'coming') nextFrame(video, () => pause === 'coming', () => {
-        pause = 'no';
-        app.announce(t('weak.back'));
-        draw();
-      });
-    } else if (pause === 'coming' && (!remote.video || remote.cameraMuted)) pause = 'no';
   }
 
   function play() {
@@ -129,7 +126,7 @@ function tile(app, { participant, name }) {
         audio.srcObject = remote.audio ? new MediaStream([remote.audio]) : null;
         play();
       }
-      followPause(remote);
+      pause.follow(remote);
       draw();
     },
     play,
@@ -138,22 +135,4 @@ function tile(app, { participant, name }) {
       audio.srcObject = null;
     },
   };
-}
-
-/**
- * Calls back once the next frame of a picture has been decoded, unless nobody waits for it any more.
- * @param {HTMLVideoElement} video
- * @param {() => boolean} waits
- * @param {() => void} then
- */
-function nextFrame(video, waits, then) {
-  // Frames of a page in the background are decoded and not shown, so they are counted.
-  const decoded = () => video.getVideoPlaybackQuality().totalVideoFrames;
-  const before = decoded();
-  const look = () => {
-    if (!waits()) return;
-    if (decoded() > before) then();
-    else setTimeout(look, 100);
-  };
-  look();
 }

@@ -7,6 +7,7 @@ import { linkBanner } from './banner.js';
 import { devicePanel } from './devices.js';
 import { openDialog } from './dialog.js';
 import { selfPicture } from './self.js';
+import { shareControl } from './share.js';
 import { tilesView } from './tiles.js';
 import { shortcuts, toggleButtons } from './toggles.js';
 
@@ -24,6 +25,7 @@ export function visitView(app, session) {
   const tiles = tilesView(app);
   const self = selfTile(app);
   const toggles = toggleButtons(app, 'call');
+  const share = shareControl(app);
   const panel = app.desk?.panel() ?? null;
 
   const qualityWords = h('span');
@@ -51,16 +53,18 @@ export function visitView(app, session) {
     { class: 'controls', role: 'group', 'aria-label': t('visit.controls') },
     toggles.mic,
     toggles.cam,
+    share?.toggle,
     panel?.toggle,
     settings,
     hangUp,
   );
+  const middle = h('div', { class: 'stage-middle' }, ...tiles.element, alone, sound, self.element);
   const element = h(
     'main',
     { class: 'visit', id: 'main' },
     h('h1', { class: 'visually-hidden', tabindex: '-1' }, title),
-    h('div', { class: 'stage-top' }, quality, weak, banner.element),
-    h('div', { class: 'stage-middle' }, tiles.element, alone, sound, self.element),
+    h('div', { class: 'stage-top' }, quality, share?.status, weak, banner.element),
+    middle,
     controls,
     panel?.element,
   );
@@ -75,9 +79,12 @@ export function visitView(app, session) {
       const { page } = app.state;
       if (page.name !== 'visit') return;
       const remotes = app.call?.remotes() ?? [];
-      tiles.update(remotes);
+      const shares = app.call?.shares() ?? [];
+      tiles.update(remotes, shares);
+      middle.classList.toggle('has-screen', shares.length > 0);
       self.update();
       toggles.update();
+      share?.update();
       banner.update();
       panel?.update(page.room, remotes.length === 0);
       show(alone, remotes.length === 0);

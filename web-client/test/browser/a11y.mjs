@@ -154,7 +154,7 @@ async function autoplay() {
       return Promise.reject(new DOMException('', 'NotAllowedError'));
     };
     addEventListener('click', () => (blocked = false), { capture: true });
-    const other = { participant: 'new', role: 'guest', name: 'New', connected: true, microphone_muted: false, camera_muted: true, tracks: [{ track: 'new-a', kind: 'audio' }] };
+    const other = { participant: 'new', role: 'guest', name: 'New', connected: true, microphone_muted: false, camera_muted: true, tracks: [{ track: 'new-a', kind: 'audio', source: 'microphone' }] };
     /** @type {any} */ (globalThis).fake.state({ participants: [other] });
   });
   const button = page.getByRole('button', { name: 'Turn on sound' });

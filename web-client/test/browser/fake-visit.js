@@ -34,7 +34,10 @@
         if (refuseOffers) say({ type: 'offer_refused', id: message.id, message: 'the server is busy' });
         else void answer(message);
       }
-      else if (message.type === 'end_visit') say({ type: 'ended', reason: 'visit_ended', message: '' });
+      else if (message.type === 'subscribe' && message.track?.endsWith('-s')) {
+        // A shared screen.
+        void far?.getTransceivers().find((t) => t.mid === message.mid)?.sender.replaceTrack(results());
+      } else if (message.type === 'end_visit') say({ type: 'ended', reason: 'visit_ended', message: '' });
       else if (message.type === 'ping') say({ type: 'pong', id: message.id });
     }
     close() {}
@@ -106,6 +109,28 @@
       c.fill();
     }, 40);
     return canvas.captureStream(25).getVideoTracks()[0] ?? null;
+  }
+
+  /** A page of results, as a clinician would show them. */
+  function results() {
+    const canvas = document.createElement('canvas');
+    canvas.width = 1920;
+    canvas.height = 1080;
+    const c = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d'));
+    const rows = ['Haemoglobin   13.8 g/dL   12.0 – 15.5', 'Leucocytes     6.1 /nL   4.0 – 10.0', 'Ferritin       18 µg/L   15 – 150', 'TSH         2.4 mU/L   0.4 – 4.0', 'HbA1c          5.4 %   4.0 – 5.6'];
+    setInterval(() => {
+      c.fillStyle = '#fff';
+      c.fillRect(0, 0, 1920, 1080);
+      c.fillStyle = '#12343b';
+      c.font = '600 64px sans-serif';
+      c.fillText('Results of 18 November', 110, 150);
+      c.font = '48px sans-serif';
+      rows.forEach((row, i) => c.fillText(row, 110, 300 + i * 110));
+      c.fillStyle = '#0b7a75';
+      c.fillRect(110, 900, 1700, 8);
+      c.strokeRect(2, 2, 1916, 1076);
+    }, 200);
+    return canvas.captureStream(5).getVideoTracks()[0] ?? null;
   }
 
   function hum() {

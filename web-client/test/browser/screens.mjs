@@ -28,13 +28,15 @@ const doctor = {
   microphone_muted: false,
   camera_muted: false,
   tracks: [
-    { track: 'doc-a', kind: 'audio' },
-    { track: 'doc-v', kind: 'video' },
+    { track: 'doc-a', kind: 'audio', source: 'microphone' },
+    { track: 'doc-v', kind: 'video', source: 'camera' },
   ],
 };
-const patient = { ...doctor, participant: 'pat', role: 'patient', name: 'Maria Keller', microphone_muted: true, tracks: [{ track: 'pat-a', kind: 'audio' }, { track: 'pat-v', kind: 'video' }] };
-const interpreter = { ...doctor, participant: 'int', role: 'guest', name: 'Ilse (interpreter)', tracks: [{ track: 'int-a', kind: 'audio' }, { track: 'int-v', kind: 'video' }] };
-const son = { ...doctor, participant: 'son', role: 'guest', name: 'Peter Keller', camera_muted: true, tracks: [{ track: 'son-a', kind: 'audio' }] };
+const patient = { ...doctor, participant: 'pat', role: 'patient', name: 'Maria Keller', microphone_muted: true, tracks: [{ track: 'pat-a', kind: 'audio', source: 'microphone' }, { track: 'pat-v', kind: 'video', source: 'camera' }] };
+const interpreter = { ...doctor, participant: 'int', role: 'guest', name: 'Ilse (interpreter)', tracks: [{ track: 'int-a', kind: 'audio', source: 'microphone' }, { track: 'int-v', kind: 'video', source: 'camera' }] };
+const son = { ...doctor, participant: 'son', role: 'guest', name: 'Peter Keller', camera_muted: true, tracks: [{ track: 'son-a', kind: 'audio', source: 'microphone' }] };
+/** Shows results. */
+const sharer = { ...doctor, tracks: [...doctor.tracks, { track: 'doc-s', kind: 'video', source: 'screen' }] };
 const queue = [
   { participant: 'w1', name: 'Maria Keller', role: 'patient', waiting_seconds: 254, connected: true },
   { participant: 'w2', name: 'Thaddeus Featherstonehaugh-Montgomery', role: 'guest', waiting_seconds: 42, connected: false },
@@ -58,6 +60,12 @@ const join = async (page) => {
 /** @param {Page} page */
 const moving = (page) =>
   page.waitForFunction(() => [...document.querySelectorAll('[data-test=remote-video]')].some((v) => /** @type {HTMLVideoElement} */ (v).videoWidth > 0));
+
+/** A shared screen and a face are seen. @param {Page} page */
+const shown = async (page) => {
+  await moving(page);
+  await page.waitForFunction(() => /** @type {HTMLVideoElement | null} */ (document.querySelector('[data-test=remote-screen]'))?.videoWidth === 1920);
+};
 
 /** A clinician and a patient see each other. @param {Page} page */
 const met = async (page) => {
@@ -209,6 +217,59 @@ export const screens = [
       await p.waitForFunction(() => document.querySelectorAll('.tile:not(.no-picture)').length === 2);
       await p.locator('[data-test=choose]').nth(1).click();
       await p.locator('.tiles.one-chosen').waitFor();
+    },
+  },
+  {
+    name: 'visit-share',
+    path: '/join#patient',
+    reach: async (p) => {
+      await join(p);
+      await tell(p, { you: { place: 'admitted' }, participants: [me, sharer] });
+      await shown(p);
+    },
+  },
+  {
+    name: 'visit-share-four',
+    path: '/join#patient',
+    reach: async (p) => {
+      await join(p);
+      await tell(p, { you: { place: 'admitted' }, participants: [me, sharer, interpreter, son] });
+      await shown(p);
+      await p.waitForFunction(() => document.querySelectorAll('.tiles .tile:not(.no-picture)').length === 2);
+    },
+  },
+  {
+    name: 'visit-share-paused',
+    path: '/join#patient',
+    reach: async (p) => {
+      await join(p);
+      await tell(p, { you: { place: 'admitted' }, participants: [me, sharer] });
+      await shown(p);
+      const mid = await p.evaluate(() => /** @type {any} */ (globalThis).fake.sent.findLast((/** @type {any} */ m) => m.type === 'subscribe' && m.track === 'doc-s').mid);
+      for (const line of ['3', mid]) await say(p, { type: 'quality', mid: line, target: 'p720', sending: 'audio_only', direction: 'down', reason: 'connection' });
+      await p.locator('[data-test=screen-paused]').waitFor();
+    },
+  },
+  ...(/** @type {const} */ ([undefined, 'es'])).map((words) => ({
+    name: words ? 'visit-sharing-es' : 'visit-sharing',
+    path: '/join#patient',
+    with: words,
+    reach: async (/** @type {Page} */ p) => {
+      await join(p);
+      await tell(p, { you: { place: 'admitted' }, participants: [me, doctor] });
+      await moving(p);
+      await p.locator('[data-test=share]').click();
+      await p.locator('[data-test=sharing]').waitFor();
+    },
+  })),
+  {
+    name: 'room-sharing',
+    path: '/join#clinician',
+    clinician: true,
+    reach: async (p) => {
+      await met(p);
+      await p.locator('[data-test=share]').click();
+      await p.locator('[data-test=sharing]').waitFor();
     },
   },
   {

@@ -54,7 +54,7 @@ const person = (participant) => ({
   connected: true,
   microphone_muted: false,
   camera_muted: false,
-  tracks: [{ track: `${participant}-video`, kind: 'video' }],
+  tracks: [{ track: `${participant}-video`, kind: 'video', source: 'camera' }],
 });
 
 /** What a test has opened: it has timers. @type {Array<() => void>} */
@@ -119,7 +119,7 @@ test('the choice ends with the one who was chosen', () => {
 test('a new call asks for the others in the smaller size from its first answer on', async () => {
   /** @type {ClientMessage[]} */
   const sent = [];
-  const hooks = { send: (/** @type {ClientMessage} */ m) => sent.push(m) > 0, onChange() {}, onFailed() {} };
+  const hooks = { send: (/** @type {ClientMessage} */ m) => sent.push(m) > 0, onChange() {}, onFailed() {}, onScreenRefused() {} };
   const call = new Call([], { audio: null, video: null }, hooks);
   open.push(() => call.close());
   call.setParticipants([person('a'), person('b')], 'b');

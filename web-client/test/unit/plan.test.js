@@ -1,7 +1,7 @@
 // @ts-check
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { MOST_LINES, cameraEncodings, plan, targets } from '../../src/plan.js';
+import { MOST_LINES, cameraEncodings, markScreen, plan, screenEncoding, targets } from '../../src/plan.js';
 
 /**
  * @typedef {import('../../types/protocol.d.ts').ParticipantInfo} ParticipantInfo
@@ -20,7 +20,7 @@ const person = (participant, kinds = ['audio', 'video']) => ({
   connected: true,
   microphone_muted: false,
   camera_muted: false,
-  tracks: kinds.map((kind) => ({ track: `${participant}-${kind}`, kind })),
+  tracks: kinds.map((kind) => ({ track: `${participant}-${kind}`, kind, source: kind === 'audio' ? 'microphone' : 'camera' })),
 });
 /** @type {SlotInfo[]} */
 const pair = [
@@ -118,4 +118,24 @@ test('who was chosen is asked for large, the others small', () => {
   assert.deepEqual(asked(['a', 'b'], 'b'), ['p480', 'p720']);
   assert.deepEqual(asked(['a', 'b', 'c'], 'c'), ['p480', 'p480', 'p720']);
   assert.deepEqual(asked(['a', 'b'], 'gone'), ['p720', 'p720']);
+});
+
+test('a shared screen is asked for in full, and faces small but for whoever was chosen', () => {
+  const lines = Array.from({ length: 4 }, (_, i) => /** @type {SlotInfo} */ ({ mid: String(i), kind: 'video' }));
+  const sharer = person('a', ['video']);
+  sharer.tracks.push({ track: 'a-screen', kind: 'video', source: 'screen' });
+  const asked = (/** @type {ParticipantInfo[]} */ people, /** @type {string | null} */ chosen) => {
+    const { assignments } = plan(lines, people, []);
+    const wanted = targets(assignments, chosen);
+    return assignments.map((a) => [a.track, wanted.get(a.mid)]);
+  };
+  assert.deepEqual(asked([sharer], null), [['a-video', 'p480'], ['a-screen', 'p720']]);
+  assert.deepEqual(asked([sharer, person('b', ['video'])], 'b'), [['a-video', 'p480'], ['a-screen', 'p720'], ['b-video', 'p720']]);
+});
+
+test('a screen has few frames and many pixels, and its line says what it is', () => {
+  assert.deepEqual(screenEncoding(), { maxFramerate: 5, maxBitrate: 1_200_000, scalabilityMode: 'L1T3' });
+  const sdp = 'a=mid:4\r\na=sendonly\r\na=mid:41\r\n';
+  assert.equal(markScreen(sdp, '4'), 'a=mid:4\r\na=content:slides\r\na=sendonly\r\na=mid:41\r\n');
+  assert.equal(markScreen(sdp, null), sdp);
 });

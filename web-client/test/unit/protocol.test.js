@@ -136,6 +136,8 @@ async function inVisit(page) {
   await page.say(page.golden['welcome.json']);
   await page.say(page.golden['state.json']);
   await answered(page);
+  // The shared screen wants a line of its own.
+  await answered(page);
 }
 
 /** @param {Page} page */

@@ -28,6 +28,11 @@ test('what is received is summed up over all lines', () => {
   });
 });
 
+test('a shared screen, which stands still by nature, is left out', () => {
+  const sums = totals([{ ...video(100), mid: '3' }, { ...video(5, 9, 60), mid: '5' }], new Set(['5']));
+  assert.deepEqual([sums.frames, sums.freezes, sums.frozenSeconds], [100, totals([video(100)]).freezes, totals([video(100)]).frozenSeconds]);
+});
+
 test('a report is the difference of two moments, and never negative', () => {
   const before = totals([video(100, 1, 0.5), audio(480_000)]);
   const now = totals([video(400, 2, 1.25), audio(960_000, 4_800)]);

@@ -54,7 +54,9 @@ async fn security_headers_are_on_every_answer() {
             }
             let permissions = reply.header("permissions-policy");
             assert!(
-                permissions.contains("camera=(self)") && permissions.contains("microphone=(self)"),
+                ["camera", "microphone", "display-capture"]
+                    .iter()
+                    .all(|one| permissions.contains(&format!("{one}=(self)"))),
                 "{path}"
             );
             assert_eq!(!reply.header("strict-transport-security").is_empty(), tls, "{path}");

@@ -318,6 +318,7 @@ impl Viewer {
             flow: &mut self.flow,
             ideal: self.ideal,
             rates,
+            is_screen: false,
         });
         let moves = self.controller.decide(&mut candidates, true, now);
         let (_, step) = *moves.first()?;

@@ -215,6 +215,7 @@ impl World {
                 small: Some(nominal(Layer::P480)),
                 large: Some(large),
             },
+            screen: Bitrate::ZERO,
             large_is_missing: false,
             audio: (self.audio.len() as u64, 0),
         };

@@ -10,7 +10,7 @@ use crate::api::{Answer, IceCredentials};
 use crate::demux::{Datagram, classify};
 use crate::ids::{Mid, ParticipantId, RoomId, Ssrc, TrackId};
 use crate::limits;
-use crate::media::Kind;
+use crate::media::{Kind, Layer};
 use crate::path::Path;
 use crate::receive::TwccRecorder;
 use crate::rtcp::{self, Packet, Writer};
@@ -33,6 +33,8 @@ const REPORT: Duration = Duration::from_secs(1);
 pub(crate) struct Profile {
     pub(crate) microphone: bool,
     pub(crate) camera: bool,
+    /// Its camera is a screen, with one encoding.
+    pub(crate) screen: bool,
     /// Pairs of lines it receives on, sound and picture.
     pub(crate) receives: usize,
     /// Its offers list the layers of the camera from large to small.
@@ -48,6 +50,7 @@ impl Profile {
         Self {
             microphone: true,
             camera: true,
+            screen: false,
             receives: 1,
             largest_first: false,
             timing: Timing::default(),
@@ -103,6 +106,7 @@ pub(crate) struct Peer {
     pub(crate) relayed: Option<SocketAddr>,
     pub(crate) lines: Vec<Line>,
     pub(crate) largest_first: bool,
+    pub(crate) shares_screen: bool,
     pub(crate) studio: Studio,
     pub(crate) screen: Screen,
     pub(crate) puppet: Puppet,
@@ -133,6 +137,9 @@ impl Peer {
         let client = Client::seeded(seed, &own, &own, now);
         let mut studio = Studio::new(profile.timing, seed, profile.microphone, profile.camera, now);
         studio.sends_red = profile.red;
+        if profile.screen {
+            studio.switch(Layer::P720, false);
+        }
         Self {
             id,
             room,
@@ -140,6 +147,7 @@ impl Peer {
             relayed: None,
             lines: profile.lines(),
             largest_first: profile.largest_first,
+            shares_screen: profile.screen,
             wide: TwccRecorder::new(studio.own_ssrc()),
             studio,
             screen: Screen::default(),
@@ -159,6 +167,10 @@ impl Peer {
 
     pub(crate) fn offer(&self) -> String {
         let offer = offer(&self.lines, &self.puppet.own, &self.client.fingerprint());
+        if self.shares_screen {
+            let both = "a=rid:m send\r\na=rid:h send\r\na=simulcast:send m;h\r\n";
+            return offer.replace(both, "a=content:slides\r\na=rid:m send\r\na=simulcast:send m\r\n");
+        }
         match self.largest_first {
             true => offer.replace("a=simulcast:send m;h", "a=simulcast:send h;m"),
             false => offer,

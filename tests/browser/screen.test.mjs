@@ -1,0 +1,67 @@
+/** A shared screen in two Chromium windows through the real server. The browser's screen is a made-up one, chosen without a question. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { decodes, hook, meet, stats, until } from './support/page.mjs';
+import { windows } from './support/windows.mjs';
+
+const { pair } = windows();
+
+/** What a page receives of the screen it is shown. */
+async function seen(page) {
+  const id = await hook(page, 'remote-screen').evaluate((video) => video.srcObject?.getTracks()[0]?.id);
+  return (await stats(page)).find((stat) => stat.type === 'inbound-rtp' && stat.trackIdentifier === id);
+}
+
+/** What a page sends of its screen. */
+const sent = async (page) => (await stats(page)).find((stat) => stat.type === 'outbound-rtp' && stat.kind === 'video' && !stat.rid);
+
+/** Waits until the page has decoded so many more frames of the screen. */
+async function shows(page, frames) {
+  const before = (await seen(page))?.framesDecoded ?? 0;
+  return until(`${frames} more frames of the screen are decoded`, async () => {
+    const now = await seen(page);
+    return (now?.framesDecoded ?? 0) >= before + frames && now;
+  }, 60_000);
+}
+
+test('a screen is shared, seen whole by the other, and gone again when it is stopped: by the button, and by the browser', async () => {
+  const { patient, clinician } = await pair();
+  await meet(patient, clinician);
+  for (const page of [patient, clinician]) await decodes(page, { frames: 20, audioSeconds: 1 });
+
+  // A clinician first, and then the patient; then the clinician again, on the line of the first time.
+  for (const [sharer, viewer, how] of [
+    [clinician, patient, 'button'],
+    [patient, clinician, 'button'],
+    [clinician, patient, 'browser'],
+  ]) {
+    await hook(sharer, 'share').click();
+    await hook(sharer, 'sharing').waitFor();
+    await hook(viewer, 'remote-screen').waitFor();
+    const { frameWidth, frameHeight } = await shows(viewer, 8);
+    assert.deepEqual([frameWidth, frameHeight], [1920, 1080], 'every pixel of it');
+    const { contentType } = await sent(sharer);
+    assert.equal(contentType, 'screenshare');
+    await decodes(viewer, { audioSeconds: 1 });
+    const [screen, stage] = [await hook(viewer, 'remote-screen').boundingBox(), await viewer.locator('.stage-middle').boundingBox()];
+    assert.ok(screen.width * screen.height > 0.6 * stage.width * stage.height, `the screen is the largest: ${JSON.stringify([screen, stage])}`);
+
+    if (how === 'button') await hook(sharer, 'share').click();
+    else {
+      // As when its bar is pressed, or the window is closed.
+      await sharer.evaluate(() => {
+        const track = globalThis.housecall.peerConnection.getSenders().map((sender) => sender.track).find((track) => track?.contentHint === 'text');
+        track.stop();
+        track.dispatchEvent(new Event('ended'));
+      });
+    }
+    await hook(sharer, 'sharing').waitFor({ state: 'hidden' });
+    await hook(viewer, 'remote-screen').waitFor({ state: 'detached' });
+    const [face, whole] = [await hook(viewer, 'remote-video').boundingBox(), await viewer.locator('.stage-middle').boundingBox()];
+    assert.deepEqual([face.width, face.height], [whole.width, whole.height], 'the face has the stage again');
+    await decodes(viewer, { audioSeconds: 1 });
+  }
+  for (const page of [patient, clinician]) assert.deepEqual(page.errors, []);
+});
