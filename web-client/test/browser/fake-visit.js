@@ -114,9 +114,10 @@
   /** A page of results, as a clinician would show them. */
   function results() {
     const canvas = document.createElement('canvas');
-    canvas.width = 1920;
-    canvas.height = 1080;
+    canvas.width = 1280;
+    canvas.height = 720;
     const c = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d'));
+    c.scale(2 / 3, 2 / 3);
     const rows = ['Haemoglobin   13.8 g/dL   12.0 – 15.5', 'Leucocytes     6.1 /nL   4.0 – 10.0', 'Ferritin       18 µg/L   15 – 150', 'TSH         2.4 mU/L   0.4 – 4.0', 'HbA1c          5.4 %   4.0 – 5.6'];
     setInterval(() => {
       c.fillStyle = '#fff';
@@ -130,7 +131,9 @@
       c.fillRect(110, 900, 1700, 8);
       c.strokeRect(2, 2, 1916, 1076);
     }, 200);
-    return canvas.captureStream(5).getVideoTracks()[0] ?? null;
+    const track = canvas.captureStream(5).getVideoTracks()[0] ?? null;
+    if (track) track.contentHint = 'text';
+    return track;
   }
 
   function hum() {
