@@ -88,7 +88,7 @@ for (const screen of screens.filter(({ name }) => isWanted(name))) {
   console.log(`  looked at ${screen.name}`);
 }
 
-for (const walk of [keyboard, autoplay, refusal, sideways, chosen, foldless, leaving, again, stale]) if (isWanted(walk.name)) await walk();
+for (const walk of [keyboard, autoplay, refusal, sideways, chosen, sharing, foldless, leaving, again, stale]) if (isWanted(walk.name)) await walk();
 await browser.close();
 server.close();
 
@@ -354,4 +354,54 @@ async function stale() {
   check('stale: sound and picture still work', (await visit.page.locator('.banner').innerText()).includes('Sound and picture still work'));
   await visit.context.close();
   console.log('  lost the server');
+}
+
+/** Sharing is said aloud, ends by the browser's own bar too, and whoever declines the browser's question hears nothing of it. */
+async function sharing() {
+  const { page, context } = await reach('visit', { width: 1280, height: 800 });
+  const said = (/** @type {string} */ words) =>
+    page.locator('[aria-live]', { hasText: words }).first().waitFor({ state: 'attached', timeout: 10_000 }).then(() => true, () => false);
+  const sends = () =>
+    page.waitForFunction(() => /** @type {any} */ (globalThis).fake.sent.filter((/** @type {any} */ m) => m.type === 'offer').at(-1).sdp.includes('a=content:slides')).then(() => true, () => false);
+  const button = page.locator('[data-test=share]');
+  await page.evaluate(() => {
+    const ask = navigator.mediaDevices.getDisplayMedia.bind(navigator.mediaDevices);
+    /** @type {any} */ (globalThis).declines = true;
+    navigator.mediaDevices.getDisplayMedia = async (options) => {
+      if (/** @type {any} */ (globalThis).declines) throw new DOMException('', 'NotAllowedError');
+      const stream = await ask(options);
+      /** @type {any} */ (globalThis).shared = stream.getVideoTracks()[0];
+      return stream;
+    };
+  });
+  await button.click();
+  await page.locator('[data-test=share]:enabled').waitFor();
+  check('sharing: who declines is told nothing', !(await page.locator('.toast').isVisible()) && (await button.innerText()) === 'Share screen');
+  await page.evaluate(() => (/** @type {any} */ (globalThis).declines = false));
+  await button.focus();
+  await page.keyboard.press('Enter');
+  check('sharing: it is said', await said('You are sharing your screen'));
+  check('sharing: and shown', await page.locator('[data-test=sharing]').isVisible());
+  check('sharing: the button stops it', (await button.innerText()) === 'Stop sharing');
+  check('sharing: the server is told that it is a screen', await sends());
+  await page.evaluate(() => {
+    const { shared } = /** @type {any} */ (globalThis);
+    shared.stop();
+    shared.dispatchEvent(new Event('ended'));
+  });
+  check('sharing: the browser ends it', await said('You are no longer sharing your screen'));
+  check('sharing: nothing says otherwise', !(await page.locator('[data-test=sharing]').isVisible()));
+  await context.close();
+
+  const viewer = await reach('visit-share', { width: 1280, height: 800 });
+  const heard = (/** @type {string} */ words) =>
+    viewer.page.locator('[aria-live]', { hasText: words }).first().waitFor({ state: 'attached', timeout: 10_000 }).then(() => true, () => false);
+  check('sharing: others are told', await heard('Dr. Amira Haddad is sharing a screen.'));
+  const faces = [{ track: 'doc-a', kind: 'audio', source: 'microphone' }, { track: 'doc-v', kind: 'video', source: 'camera' }];
+  const doctor = { participant: 'doc', role: 'clinician', name: 'Dr. Amira Haddad', connected: true, microphone_muted: false, camera_muted: false, tracks: faces };
+  await viewer.page.evaluate((p) => /** @type {any} */ (globalThis).fake.state({ participants: [p] }), doctor);
+  check('sharing: and of its end', await heard('Dr. Amira Haddad is no longer sharing a screen.'));
+  check('sharing: the stage is free', (await viewer.page.locator('[data-test=remote-screen]').count()) === 0);
+  await viewer.context.close();
+  console.log('  shared a screen');
 }
