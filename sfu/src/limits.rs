@@ -193,6 +193,10 @@ pub(crate) const KEY_FRAME_TRIES: u8 = 5;
 /// streams once a second is 0.1 % of a visit.
 pub(crate) const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How long a report that is due may wait for media to the same client, to leave with it: two frames at 30 a second. Alone it would wake this thread
+/// and whoever forwards it, which costs as much as a dozen packets of a burst. It is a tenth of the spread that reports have anyway.
+pub(crate) const REPORT_SLACK: Duration = Duration::from_millis(70);
+
 /// From the first packet of a new stream to the report that names it. After it the browser stops sending the stream's MID and RID,
 /// which are 6 bytes of each packet; some time lets packets of the same stream that were sent before it be recognised.
 pub(crate) const FIRST_REPORT: Duration = Duration::from_millis(100);

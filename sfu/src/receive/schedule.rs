@@ -8,6 +8,8 @@ use crate::limits;
 #[derive(Clone, Debug)]
 pub(crate) struct ReportSchedule {
     next: Option<Instant>,
+    /// How long it may wait for something else to leave.
+    slack: Duration,
     random: SplitMix,
 }
 
@@ -16,6 +18,7 @@ impl ReportSchedule {
     pub(crate) const fn new(seed: u64) -> Self {
         Self {
             next: None,
+            slack: Duration::ZERO,
             random: SplitMix(seed),
         }
     }
@@ -26,6 +29,7 @@ impl ReportSchedule {
     pub(crate) fn handle_new_stream(&mut self, now: Instant) {
         let soon = now + limits::FIRST_REPORT;
         self.next = Some(self.next.map_or(soon, |next| next.min(soon)));
+        self.slack = Duration::ZERO;
     }
 
     /// Whether reports are to be sent now. If so, the next are due after 0.5 to 1.5 intervals (RFC 3550 §6.3.1).
@@ -37,12 +41,13 @@ impl ReportSchedule {
         let spread = interval.as_micros() as u64;
         let wait = interval / 2 + Duration::from_micros(self.random.next() % spread);
         self.next = Some(now + wait);
+        self.slack = limits::REPORT_SLACK;
         true
     }
 
-    /// When [`Self::poll`] will say yes.
-    pub(crate) const fn poll_timeout(&self) -> Option<Instant> {
-        self.next
+    /// When [`Self::poll`] is to be called at the latest. It says yes a little before, to whoever calls because something else leaves.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.next.map(|next| next + self.slack)
     }
 }
 
@@ -80,7 +85,10 @@ mod tests {
         for _ in 0..1_000 {
             assert!(schedule.poll(now));
             assert!(!schedule.poll(now), "once each");
-            let next = schedule.poll_timeout().unwrap();
+            let latest = schedule.poll_timeout().unwrap();
+            let next = latest - limits::REPORT_SLACK;
+            assert!(!schedule.clone().poll(next - Duration::from_micros(1)));
+            assert!(schedule.clone().poll(next), "with whatever leaves before it must");
             waits.push(next - now);
             now = next;
         }
@@ -97,5 +105,13 @@ mod tests {
         schedule.handle_new_stream(start);
         schedule.handle_new_stream(start + Duration::from_millis(50));
         assert_eq!(schedule.poll_timeout(), Some(start + limits::FIRST_REPORT));
+        let now = start + limits::FIRST_REPORT;
+        assert!(schedule.poll(now));
+        schedule.handle_new_stream(now);
+        assert_eq!(
+            schedule.poll_timeout(),
+            Some(now + limits::FIRST_REPORT),
+            "and it waits for nothing"
+        );
     }
 }
