@@ -55,6 +55,8 @@ pub(crate) struct Extensions<'a> {
     pub(crate) abs_send_time: Option<u32>,
     /// How loud it is.
     pub(crate) audio_level: Option<AudioLevel>,
+    /// There is something besides names and loudness, known or not: whoever sends the packet again may put something else there.
+    pub(crate) may_change: bool,
 }
 
 impl<'a> Extensions<'a> {
@@ -65,7 +67,7 @@ impl<'a> Extensions<'a> {
             0xbede => found.parse_one_byte(elements, ids),
             // The lowest four bits are "appbits", free for any use (RFC 8285 §4.3).
             0x1000..=0x100f => found.parse_two_byte(elements, ids),
-            _ => {}
+            _ => found.may_change = true,
         }
         found
     }
@@ -76,9 +78,13 @@ impl<'a> Extensions<'a> {
             let id = head >> 4;
             match id {
                 0 => rest = after,
-                15 => return,
+                15 => {
+                    self.may_change = true;
+                    return;
+                }
                 _ => {
                     let Some((data, next)) = after.split_at_checked(usize::from(head & 0x0f) + 1) else {
+                        self.may_change = true;
                         return;
                     };
                     self.take(id, data, ids);
@@ -95,8 +101,11 @@ impl<'a> Extensions<'a> {
                 rest = after;
                 continue;
             }
-            let [len, data @ ..] = after else { return };
-            let Some((data, next)) = data.split_at_checked(usize::from(*len)) else {
+            let Some((data, next)) = after
+                .split_first()
+                .and_then(|(len, data)| data.split_at_checked(usize::from(*len)))
+            else {
+                self.may_change = true;
                 return;
             };
             self.take(*id, data, ids);
@@ -106,6 +115,8 @@ impl<'a> Extensions<'a> {
 
     fn take(&mut self, id: u8, data: &'a [u8], ids: &ExtensionIds) {
         let id = Some(id);
+        let is_fixed = [ids.audio_level, ids.mid, ids.rid, ids.repaired_rid].contains(&id);
+        self.may_change |= !is_fixed;
         if id == ids.twcc {
             // The second version of the extension appends a feedback request to the number.
             if let [high, low, ..] = *data {
@@ -201,7 +212,11 @@ mod tests {
         ];
         for (profile, elements) in table {
             let found = Extensions::parse(profile, elements, &IDS);
-            assert_eq!(found, Extensions::default(), "{profile:#x} {elements:02x?}");
+            let nothing = Extensions {
+                may_change: true,
+                ..Extensions::default()
+            };
+            assert_eq!(found, nothing, "{profile:#x} {elements:02x?}");
         }
         // Not UTF-8: there, but not a name.
         assert_eq!(Extensions::parse(0xbede, &[0x40, 0xff], &IDS).mid(), None);
@@ -210,7 +225,36 @@ mod tests {
     #[test]
     fn ids_that_were_not_negotiated_are_not_seen() {
         let found = Extensions::parse(0xbede, &[0x31, 1, 2, 0x10, 3], &ExtensionIds::default());
-        assert_eq!(found, Extensions::default());
+        assert_eq!((found.twcc, found.audio_level), (None, None));
+    }
+
+    #[test]
+    fn only_names_and_loudness_are_the_same_when_a_packet_is_sent_again() {
+        let same: [(u16, &[u8]); 4] = [
+            (0xbede, b"\x40\x30\x10\x9e\x00\x00"),
+            (0xbede, b"\xa1hi\xb0m"),
+            (0x1000, b"\x04\x01\x30\x01\x01\x9e\x00"),
+            (0xbede, b""),
+        ];
+        for (profile, elements) in same {
+            assert!(
+                !Extensions::parse(profile, elements, &IDS).may_change,
+                "{elements:02x?}"
+            );
+        }
+        let other: [(u16, &[u8]); 7] = [
+            (0xbede, b"\x40\x30\x31\x12\x34"),
+            (0xbede, b"\x22\x01\x02\x03"),
+            // Never agreed on.
+            (0xbede, b"\x70\x01"),
+            (0x1000, b"\x07\x00"),
+            (0xbede, b"\xf0\x22\x01\x02\x03"),
+            (0xbede, b"\x33\x01"),
+            (0x1234, b"\x10\x9e"),
+        ];
+        for (profile, elements) in other {
+            assert!(Extensions::parse(profile, elements, &IDS).may_change, "{elements:02x?}");
+        }
     }
 
     proptest! {

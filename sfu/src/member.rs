@@ -227,7 +227,7 @@ impl Member {
             payload,
             len,
             repaired: false,
-            may_repeat: self.transport.profile().is_some_and(Profile::may_repeat),
+            may_repeat: !extensions.may_change || self.transport.profile().is_some_and(Profile::may_repeat),
         };
         let outcome = if route.is_rtx {
             match rtx::read(payload) {

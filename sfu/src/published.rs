@@ -94,7 +94,8 @@ pub(crate) struct MediaPacket<'a> {
     pub(crate) len: usize,
     /// Came as a retransmission; `ssrc` is then not the media's.
     pub(crate) repaired: bool,
-    /// Whether the publisher may seal a number twice, see [`crate::srtp::Profile::may_repeat`].
+    /// The publisher may be made to send it again under the same number: its cipher bears that, or a resent one is the same to the bit.
+    /// See [`crate::srtp::Profile::may_repeat`].
     pub(crate) may_repeat: bool,
 }
 
@@ -422,11 +423,18 @@ impl Stream {
 }
 
 /// What is done about losses on a line.
-const fn repair(line: &MediaLine) -> Repair {
+fn repair(line: &MediaLine) -> Repair {
+    let mut media = line
+        .formats
+        .iter()
+        .filter(|(_, format)| matches!(format, Format::Media(_)));
+    let has_rtx = media.all(|(payload_type, _)| line.formats.rtx(payload_type).is_some());
     match line.kind {
-        Kind::Video if line.feedback.nack => Repair::Nack,
+        Kind::Video if line.feedback.nack && has_rtx => Repair::Nack,
+        // Some encoders have no retransmission stream.
+        Kind::Video if line.feedback.nack => Repair::Same,
         Kind::Video => Repair::None,
-        // Offered by no browser, and answered by all.
+        // Offered by no browser, and answered by all, as long as it is the same packet: see `MediaPacket::may_repeat`.
         Kind::Audio => Repair::Speech,
     }
 }
@@ -468,10 +476,6 @@ impl PublishedLayer {
                 Kind::Video => Codec::Vp8.clock_rate(),
             };
             *streams += 1;
-            let repair = match repair {
-                Repair::Speech if !packet.may_repeat => Repair::None,
-                repair => repair,
-            };
             self.stream = Some(Stream {
                 receiver: LayerReceiver::new(packet.ssrc, clock_rate, repair),
                 ring: Ring::new(ring_size(kind, self.encoding.layer), *streams),
@@ -481,7 +485,11 @@ impl PublishedLayer {
                 open: false,
             });
         }
-        self.stream.as_mut()
+        let stream = self.stream.as_mut()?;
+        if !packet.may_repeat {
+            stream.receiver.spare_numbers();
+        }
+        Some(stream)
     }
 
     pub(crate) fn ssrc(&self) -> Option<Ssrc> {

@@ -152,7 +152,7 @@ describe('a line that becomes thin and good again', { skip }, () => {
     }
   });
 
-  test('a tenth of all packets lost: the picture stays, and lost speech is sent again', async () => {
+  test('a tenth of all packets lost: the picture stays, and lost speech comes with the packets after it', async () => {
     const { patient, clinician } = await visit();
     const timeline = new Timeline(clinician);
     try {

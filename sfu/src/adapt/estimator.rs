@@ -296,6 +296,20 @@ impl Estimator {
         };
     }
 
+    /// Nothing has come that tells of the path, for so long that no queue of ours is left. What it carries stays as it was last known.
+    pub(crate) fn handle_silence(&mut self, now_us: i64) {
+        if !matches!(self.phase, Phase::Clear { .. }) {
+            self.phase = Phase::Clear { since_us: now_us };
+        }
+        self.hint = None;
+        self.last_us = None;
+        self.estimate = Estimate {
+            target: self.estimate.target,
+            minimum: self.estimate.minimum,
+            ..Estimate::UNKNOWN
+        };
+    }
+
     /// What comes through while a queue stands is the capacity.
     fn measure(&mut self, signals: &Signals, loses: bool, now_us: i64) {
         let queue = (!loses).then_some(LEAST_QUEUE / 2.0);

@@ -15,6 +15,8 @@ use crate::media::{Bitrate, Layer, Target};
 const WIRE_OVERHEAD: usize = 16 + 8 + 20;
 /// From one step to the next while packets come: as often as a viewer's feedback.
 const STEP_US: i64 = 60_000;
+/// Audio says nothing of the path: without picture nothing is heard of it, and after so long what stood there has drained.
+const SILENCE_US: i64 = 1_000_000;
 /// A number is given up when so many after it have arrived.
 const REORDERING: u32 = 16;
 /// Numbers that jump further were begun anew.
@@ -193,6 +195,8 @@ impl Uplink {
             self.heard = false;
             self.fed_us = now_us;
             self.estimator.handle_feedback(&mut self.signals, now_us);
+        } else if now_us - self.fed_us >= SILENCE_US {
+            self.estimator.handle_silence(now_us);
         }
         self.count_audio(demand.audio, now_us);
         let missing_us = demand.large_is_missing.then(|| self.missing_us.unwrap_or(now_us));

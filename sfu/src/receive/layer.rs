@@ -19,6 +19,8 @@ pub(crate) enum Repair {
     None,
     /// They are asked for, and come on an SSRC of their own (RFC 4588).
     Nack,
+    /// They are asked for, and come as they were at first: there is no SSRC for retransmissions.
+    Same,
     /// They are asked for as long as they can still be heard, and come as they were at first: browsers answer requests for audio
     /// though they do not offer to, and have no retransmission SSRC for it.
     Speech,
@@ -114,7 +116,7 @@ impl LayerReceiver {
             repair,
             nack: match repair {
                 Repair::None => None,
-                Repair::Nack => Some(NackGenerator::new(Patience::Picture)),
+                Repair::Nack | Repair::Same => Some(NackGenerator::new(Patience::Picture)),
                 Repair::Speech => Some(NackGenerator::new(Patience::Speech)),
             },
             last_report: None,
@@ -232,6 +234,15 @@ impl LayerReceiver {
     pub(crate) fn handle_key_frame(&mut self, sequence: u64) {
         if let Some(nack) = &mut self.nack {
             nack.handle_key_frame(sequence);
+        }
+    }
+
+    /// Nothing that would come under its own number is asked for from here on: the publisher would have to seal another message under a number
+    /// that is used up.
+    #[inline]
+    pub(crate) fn spare_numbers(&mut self) {
+        if matches!(self.repair, Repair::Same | Repair::Speech) {
+            self.nack = None;
         }
     }
 

@@ -1,6 +1,7 @@
 //! RTP header extensions in SDP (`a=extmap`, RFC 8285).
 
 use super::offer::Direction;
+use super::session::Formats;
 use crate::ext::ExtensionIds;
 
 /// A header extension this server makes use of. All others are refused, by not being repeated in the answer: above all the
@@ -73,6 +74,15 @@ impl OfferedExtension {
         self.direction.is_none_or(Direction::sends)
     }
 
+    /// True if the client is to put it on what it publishes in these formats. Audio without redundancy of its own (Firefox) goes without what is
+    /// another value each time a packet leaves: it has to be asked for when it is lost, browsers resend it under its own sequence number, and what
+    /// is sealed twice under one number must be the same to the bit (RFC 7714 §14.2, see [`crate::srtp::Profile::may_repeat`]). Chromium's
+    /// redundant audio keeps it, for without picture nothing else feeds its estimate: it would not probe when the picture is asked for again.
+    pub(super) fn is_wanted_of(self, formats: &Formats) -> bool {
+        let differs_when_resent = matches!(self.kind, KnownExtension::TransportCc | KnownExtension::AbsSendTime);
+        self.client_may_send() && !(differs_when_resent && formats.is_asked_for_by_its_own_number())
+    }
+
     pub(super) fn server_may_send(self) -> bool {
         self.kind.is_sent_by_us() && self.direction.is_none_or(Direction::receives)
     }
@@ -98,7 +108,7 @@ pub(super) fn by_id(mut ids: ExtensionIds, id: u8) -> Option<KnownExtension> {
 }
 
 /// Those extensions of a line that `wanted` picks.
-pub(super) fn collect(offered: &[OfferedExtension], wanted: fn(OfferedExtension) -> bool) -> ExtensionIds {
+pub(super) fn collect(offered: &[OfferedExtension], wanted: impl Fn(OfferedExtension) -> bool) -> ExtensionIds {
     let mut ids = ExtensionIds::default();
     for extension in offered.iter().filter(|extension| wanted(**extension)) {
         *slot(&mut ids, extension.kind) = Some(extension.id);

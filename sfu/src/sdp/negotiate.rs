@@ -162,7 +162,7 @@ fn decide_line(offered: &OfferedLine, before: Option<&MediaLine>) -> Result<Line
     Ok(Line::Media(MediaLine {
         mid: media.mid,
         kind: media.kind,
-        publishes: media.direction.sends().then(|| publishing(media)),
+        publishes: media.direction.sends().then(|| publishing(media, &formats)),
         receives: None,
         resting: before
             .and_then(|before| before.receives.as_ref().or(before.resting.as_ref()))
@@ -265,12 +265,13 @@ fn choose_feedback(media: &OfferedMedia, formats: &Formats) -> Feedback {
         nack: video && all("nack"),
         pli: video && all("nack pli"),
         fir: video && all("ccm fir"),
-        transport_cc: all("transport-cc"),
+        // See `OfferedExtension::is_wanted_of`.
+        transport_cc: (media.direction.receives() || !formats.is_asked_for_by_its_own_number()) && all("transport-cc"),
     }
 }
 
-fn publishing(media: &OfferedMedia) -> Publishing {
-    let extensions = extension::collect(&media.extensions, OfferedExtension::client_may_send);
+fn publishing(media: &OfferedMedia, formats: &Formats) -> Publishing {
+    let extensions = extension::collect(&media.extensions, |extension| extension.is_wanted_of(formats));
     // Without the extension nothing would tell the encodings apart; not accepting them leaves the client one.
     let (rids, order) = if extensions.rid.is_some() {
         choose_rids(&media.rids)

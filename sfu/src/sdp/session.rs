@@ -212,6 +212,12 @@ impl Formats {
         self.find(|format| format == Format::Rtx { apt })
     }
 
+    /// Audio without redundancy: a packet that is lost has to be asked for, and comes again under its own sequence number.
+    #[must_use]
+    pub(crate) fn is_asked_for_by_its_own_number(&self) -> bool {
+        self.media(Codec::Opus).is_some() && self.red().is_none()
+    }
+
     /// All of them, in the answer's order of preference.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (PayloadType, Format)> {
         self.0.iter().copied()

@@ -251,6 +251,33 @@ fn only_useful_extensions_are_accepted() {
 }
 
 #[test]
+fn published_audio_without_redundancy_is_the_same_when_it_is_sent_again() {
+    let says = |answer: &Answer, line: usize, what: &str| answer.line(line).iter().any(|text| text.contains(what));
+    let (firefox, answer) = agreed(&fixture("firefox_client"));
+    let ids = firefox.line(mid("0")).unwrap().publishes.as_ref().unwrap().extensions;
+    assert_eq!((ids.twcc, ids.abs_send_time), (None, None));
+    assert!(ids.mid.is_some() && ids.audio_level.is_some());
+    assert!(firefox.extensions.twcc.is_some());
+    for differs in ["transport-wide-cc", "abs-send-time", "transport-cc"] {
+        assert!(
+            fixture("firefox_client").contains(differs) && !says(&answer, 0, differs),
+            "{differs}"
+        );
+    }
+    // What tells of the path is on the pictures, and on all that we send.
+    for line in [1, 2, 3] {
+        assert!(says(&answer, line, "transport-wide-cc"), "line {line}");
+    }
+    let (_, chromium) = agreed(&fixture("chromium_client"));
+    for needed in ["transport-wide-cc", "abs-send-time", "a=rtcp-fb:111 transport-cc"] {
+        assert!(
+            says(&chromium, 0, needed),
+            "{needed}: without picture nothing else tells Chromium of its path"
+        );
+    }
+}
+
+#[test]
 fn directions_of_firefox_extensions_are_flipped() {
     let (session, answer) = agreed(&fixture("firefox_client"));
     answer.has(1, "a=extmap:9/recvonly urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id");

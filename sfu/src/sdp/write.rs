@@ -109,7 +109,7 @@ fn accepted(
         describe_format(&mut attributes, payload_type, format, media, line, params);
     }
     let useful = |extension: &&OfferedExtension| {
-        let published = line.publishes.is_some() && extension.client_may_send();
+        let published = line.publishes.is_some() && extension.is_wanted_of(&line.formats);
         published || (line.receives.is_some() && extension.server_may_send())
     };
     for extension in media.extensions.iter().filter(useful) {

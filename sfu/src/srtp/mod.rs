@@ -44,10 +44,10 @@ impl Profile {
         }
     }
 
-    /// Whether a peer may be made to seal one sequence number twice. Browsers send a lost packet of audio again under its own number, but
-    /// with another time and transport-wide number in its header. In Galois/counter mode that is one nonce for two messages, and whoever
-    /// hears both can compute the key that authenticates (RFC 7714 §14.2, RFC 5116 §5.1.1). Counter mode with HMAC gives nothing away: the
-    /// payload is the same.
+    /// Whether a peer may be made to seal another message under one sequence number. Browsers send a lost packet of audio again under its own
+    /// number, with another time and transport-wide number in its header where they were agreed on. In Galois/counter mode that is one nonce for
+    /// two messages, and whoever hears both can compute the key that authenticates (RFC 7714 §14.2, RFC 5116 §5.1.1). Counter mode with HMAC
+    /// gives nothing away: the payload is the same. The *same* message sealed again is the same to the bit, and harmless in all of them.
     #[must_use]
     pub const fn may_repeat(self) -> bool {
         match self {

@@ -50,9 +50,8 @@ fn speech_flows_over_two_lines_that_lose_a_fifth_and_take_600_ms() {
     });
 }
 
-/// What a viewer makes of a visit on two lines that each lose a tenth by chance: the share of sound that has to be made up by a browser that holds
-/// back 120 ms, and the pauses of the picture
-/// over 200 ms in a minute.
+/// What a viewer makes of a visit on two lines that each lose a tenth by chance: the share of sound that a browser which holds back 120 ms has to
+/// make up, and the pauses of the picture over 200 ms in a minute.
 fn heard_and_seen(seed: u64, red: bool) -> (f64, f64) {
     /// The two ways, what a browser takes from capture to sending, and what the listener's jitter buffer holds back.
     const HELD: Duration = Duration::from_millis(2 * 20 + 5 + 120);
@@ -107,7 +106,7 @@ fn pauses(decoded: &[Instant]) -> usize {
 
 /// `HOUSECALL_SEEDS=20` for twenty runs of each.
 #[test]
-fn a_tenth_lost_on_both_ways_is_hardly_heard() {
+fn a_tenth_lost_on_both_ways_costs_little_of_the_sound() {
     let seeds = std::env::var("HOUSECALL_SEEDS").map_or(2, |text| text.parse::<u64>().expect("a number"));
     for red in [true, false] {
         tell(1, seeds, |seed| {
@@ -116,9 +115,32 @@ fn a_tenth_lost_on_both_ways_is_hardly_heard() {
                 "red {red}, seed {seed}: {:.2} % made up, {seen:.1} pauses a minute",
                 100.0 * heard
             );
-            // On the way up two in a row are lost with redundancy, and each one without (Firefox): in Galois/counter mode nobody may ask for them.
-            let limit = if red { 0.02 } else { 0.125 };
+            // With redundancy (Chromium) two lost in a row on the way up are gone; without (Firefox) what is lost there is asked for, and may come too
+            // late.
+            let limit = if red { 0.02 } else { 0.03 };
             assert!(heard <= limit, "{heard:.4} of the sound is made up");
         });
+    }
+}
+
+/// The cipher of these tests is AES-GCM, as in browsers: one number must never be sealed over two different packets.
+#[test]
+fn lost_speech_is_asked_for_only_where_it_comes_again_as_it_was() {
+    for numbers_sounds in [false, true] {
+        let mut stage = Stage::new(7);
+        stage.join(ROOM, &Profile::full(), Quality::lossy(100));
+        stage.join(ROOM, &Profile::viewer(), Quality::lossy(0));
+        stage.seats[0].peer.studio.numbers_sounds = numbers_sounds;
+        stage.connect_all();
+        stage.watch(1, 0, 0);
+        stage.run(10 * SECOND);
+        let studio = &stage.seats[0].peer.studio;
+        assert_eq!(
+            studio.resent_sounds == 0,
+            numbers_sounds,
+            "{} were sent again",
+            studio.resent_sounds
+        );
+        assert!(studio.resent > studio.resent_sounds, "pictures have a stream for that");
     }
 }

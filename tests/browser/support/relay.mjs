@@ -87,6 +87,8 @@ export class Relay {
   jitter = 0;
   /** Called with each datagram that passes: (direction, datagram), where direction is "up" (to the server) or "down". */
   watch = null;
+  /** Called the same way with each datagram that comes, before it is known whether it passes: what an eavesdropper at the sender's side has. */
+  overhear = null;
   /** Media datagrams so far. */
   counts = { up: { passed: 0, lost: 0 }, down: { passed: 0, lost: 0 } };
 
@@ -179,6 +181,7 @@ export class Relay {
 
   #passes(direction, datagram) {
     if (this.dark) return false;
+    this.overhear?.(direction, datagram);
     if (isMedia(datagram)) {
       const lost = this.#dice[direction]() < this.#loss;
       this.counts[direction][lost ? 'lost' : 'passed'] += 1;

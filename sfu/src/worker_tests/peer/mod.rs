@@ -137,6 +137,7 @@ impl Peer {
         let client = Client::seeded(seed, &own, &own, now);
         let mut studio = Studio::new(profile.timing, seed, profile.microphone, profile.camera, now);
         studio.sends_red = profile.red;
+        studio.numbers_sounds = profile.red;
         if profile.screen {
             studio.switch(Layer::P720, false);
         }

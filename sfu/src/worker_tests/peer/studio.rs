@@ -106,6 +106,8 @@ pub(crate) struct Studio {
     first_sound_sequence: u16,
     /// Each sound is sent again with the next one (RFC 2198), as Chromium does.
     pub(crate) sends_red: bool,
+    /// Sounds carry a transport-wide number: sent again they would be another packet under the same number. Chromium's do.
+    pub(crate) numbers_sounds: bool,
     last_sound: Vec<u8>,
     /// What its sounds say of who made them.
     name: u32,
@@ -125,6 +127,8 @@ pub(crate) struct Studio {
     pub(crate) key_frame_requests: Vec<Instant>,
     /// Packets sent again.
     pub(crate) resent: u64,
+    /// Of these, sounds.
+    pub(crate) resent_sounds: u64,
     /// Packets asked for after the server said that it has them: never answered. Only a request that was overtaken may be one.
     pub(crate) asked_in_vain: u64,
 }
@@ -149,6 +153,7 @@ impl Studio {
             first_sound_timestamp: chance.bits() as u32,
             first_sound_sequence: chance.bits() as u16,
             sends_red: false,
+            numbers_sounds: false,
             last_sound: Vec::new(),
             name: chance.bits() as u32,
             pictures: 0,
@@ -161,6 +166,7 @@ impl Studio {
             pictures_captured: HashMap::new(),
             key_frame_requests: Vec::new(),
             resent: 0,
+            resent_sounds: 0,
             asked_in_vain: 0,
             chance,
         }
@@ -317,7 +323,9 @@ impl Studio {
             out.extend(place.and_then(|place| stream.sealed.get(place)).cloned());
             return;
         }
-        self.wide = self.wide.wrapping_add(1);
+        // Audio has no number that would be another when it is sent again.
+        let is_numbered = index != 0 || self.numbers_sounds;
+        self.wide = self.wide.wrapping_add(u16::from(is_numbered));
         let (line, rid) = match index {
             0 => (LINES[0], None),
             layer => (LINES[1], Some(RIDS[layer - 1])),
@@ -325,7 +333,7 @@ impl Studio {
         let fields = Fields {
             timestamp: packet.timestamp,
             marker: packet.marker,
-            twcc: Some(self.wide),
+            twcc: Some(self.wide).filter(|_| is_numbered),
             ..Fields::default()
         };
         let sealed = if again {
@@ -358,8 +366,10 @@ impl Studio {
             stream.bytes += packet.payload.len() as u32;
             puppet.seal_rtp(&fields, &packet.payload)
         };
-        self.wide_sent.insert(self.wide, (index, packet.sequence));
-        self.wide_sent.remove(&self.wide.wrapping_sub(WIDE_HISTORY));
+        if is_numbered {
+            self.wide_sent.insert(self.wide, (index, packet.sequence));
+            self.wide_sent.remove(&self.wide.wrapping_sub(WIDE_HISTORY));
+        }
         if !again {
             self.acknowledged.remove(&(index, packet.sequence));
             stream.sent.push_back(packet);
@@ -396,6 +406,7 @@ impl Studio {
             let sent = &self.streams[index].sent;
             if let Some(packet) = sent.iter().rev().find(|packet| packet.sequence == sequence).cloned() {
                 self.resent += 1;
+                self.resent_sounds += u64::from(index == 0);
                 self.queue(now + ANSWER_TIME, index, packet, true);
             }
         }
