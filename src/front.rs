@@ -28,6 +28,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use first::Begun;
+pub(crate) use limits::CONNECTIONS;
 pub(crate) use metrics::FrontMetrics;
 use metrics::{Refused, Served};
 
@@ -81,7 +82,7 @@ pub(crate) async fn serve(
     let (connections, stop) = Connections::new();
     let front = Arc::new(Front {
         services,
-        room: Arc::new(Semaphore::new(limits::CONNECTIONS)),
+        room: Arc::new(Semaphore::new(CONNECTIONS)),
         places: Places::new(limits::CONNECTIONS_PER_PREFIX),
         silent: Places::new(limits::SILENT_PER_PREFIX),
     });

@@ -3,6 +3,7 @@
 mod acme;
 mod announce;
 pub mod config;
+mod descriptors;
 mod doctor;
 mod front;
 mod general_relay;
@@ -302,6 +303,9 @@ pub async fn run(
             "public_url is https, so a proxy stands in front, but trusted_proxies is empty: all people count as one, and a stranger can \
              use up everybody's share of tries. Name the proxy's address in trusted_proxies (docs/configuration.md, Behind a TLS proxy)"
         );
+    }
+    if let Some(sentence) = descriptors::raise(&config) {
+        tracing::warn!(check = "files", "{sentence}");
     }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), %address, "started");
     tell_manager(NotifyState::Ready);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Open TCP connections. A visit holds one or two, and one more where no UDP gets through; each costs a few kB.
-pub(super) const CONNECTIONS: usize = 8_192;
+pub(crate) const CONNECTIONS: usize = 8_192;
 
 /// Of these, for one address prefix: a quarter. A hospital behind one address needs some 500 for pages and as many for media where its
 /// firewall lets no UDP out; a proxy that is listed, and programs on this machine, have no such bound.
