@@ -291,7 +291,7 @@ export class Call {
 
   /** Lets the browser look at all ways to the server again. Media goes on meanwhile. */
   lookForBetterWay() {
-    if (!this.#closed && this.#negotiation.name === 'idle') this.#restartIce();
+    if (!this.#closed) this.#restartIce();
   }
 
   #restartIce() {
@@ -370,7 +370,8 @@ export class Call {
       return;
     }
     this.#negotiation = { name: 'idle' };
-    this.#stale = false;
+    // What changed since that offer is offered nevertheless: the end of a screen must not get lost.
+    if (this.#stale) this.#negotiate();
     if (this.#screen?.sender.track && this.#screen.currentDirection !== 'sendonly') this.#hooks.onScreenRefused();
   }
 

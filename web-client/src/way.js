@@ -3,13 +3,15 @@
  * By which way media goes, and when to look for a better one.
  *
  * A browser that was thrown off UDP stays on TCP until somebody asks it to look again: it gave up the other pairs of addresses. TCP
- * makes everything wait for one lost packet, so whoever came by UDP before should go back to it. Where UDP never worked, nothing is
- * tried: there is a firewall, and it stays.
+ * makes everything wait for one lost packet, so whoever came by UDP before should go back to it. Where UDP never worked, it is not
+ * looked for: there is a firewall, and it stays.
  */
 
 /** The first look after a fall; further ones come at twice the time, up to the longest. */
 export const FIRST_LOOK_MS = 15_000;
 export const LONGEST_LOOK_MS = 120_000;
+/** UDP that has held for so long works again: the next fall is a new one. */
+const STEADY_MS = 60_000;
 /** A path is dark when nothing has come for so long, */
 export const DARK_MS = 2_000;
 /** and something had come at so many looks before. The server answers whoever sends several times a second. */
@@ -47,8 +49,11 @@ export class Way {
   /** @type {number | null} */
   #received = null;
   #cameAt = 0;
-  /** Looks at which something had come, since the last silence. */
+  /** Looks in a row, up to the last at which something had come. */
   #steady = 0;
+  #quiet = false;
+  /** Since when media goes over UDP. @type {number | null} */
+  #directSince = null;
 
   /**
    * To be told about once a second.
@@ -58,7 +63,8 @@ export class Way {
    */
   note(path, now) {
     if (!path) return false;
-    const dark = this.#isDark(path.received, now);
+    // A stream that waits two seconds for a lost packet is nothing unusual.
+    const dark = this.#isDark(path.direct ? path.received : null, now);
     return this.#mayReturn(path.direct, now) || dark;
   }
 
@@ -68,13 +74,18 @@ export class Way {
    * @param {number} now
    */
   #isDark(received, now) {
-    if (received === null) return false;
+    if (received === null) {
+      this.#steady = 0;
+      return false;
+    }
     if (received !== this.#received) {
       this.#received = received;
       this.#cameAt = now;
-      this.#steady += 1;
+      this.#steady = this.#quiet ? 1 : this.#steady + 1;
+      this.#quiet = false;
       return false;
     }
+    this.#quiet = true;
     if (this.#steady < STEADY_LOOKS || now - this.#cameAt < DARK_MS) return false;
     this.#steady = 0;
     return true;
@@ -88,8 +99,11 @@ export class Way {
     if (direct) {
       this.#worked = true;
       this.#nextLook = null;
+      this.#directSince ??= now;
+      if (now - this.#directSince >= STEADY_MS) this.#pause = FIRST_LOOK_MS;
       return false;
     }
+    this.#directSince = null;
     if (!this.#worked) return false;
     if (this.#nextLook === null) {
       // `#pause` stays what it was if UDP came back for a moment only.

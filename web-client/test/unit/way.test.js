@@ -53,18 +53,22 @@ test('after a fall UDP is looked for ever more rarely, until it is back', () => 
   assert.equal(way.note(path(true), 700_000), false);
   assert.equal(way.note(null, 701_000), false);
   assert.equal(way.note(path(false), 702_000), false, 'and it is given time before the next');
+  assert.equal(way.note(path(false), 702_000 + FIRST_LOOK_MS), false, 'as much as before: UDP came back for a moment only');
+  for (let now = 800_000; now <= 860_000; now += 1_000) way.note(path(true), now);
+  way.note(path(false), 861_000);
+  assert.equal(way.note(path(false), 861_000 + FIRST_LOOK_MS), true, 'but not after a minute of UDP');
 });
 
 /**
  * What comes within each second, from the first on; at which seconds a better way is looked for.
  * @param {Array<number | null>} bytes
  */
-function looksAt(bytes) {
+function looksAt(bytes, direct = true) {
   const way = new Way();
   let sum = 0;
   return bytes.flatMap((more, second) => {
     sum += more ?? 0;
-    return way.note({ direct: true, received: more === null ? null : sum }, second * 1_000) ? [second] : [];
+    return way.note({ direct, received: more === null ? null : sum }, second * 1_000) ? [second] : [];
   });
 }
 
@@ -78,7 +82,8 @@ test('a path that goes dark is noticed once, and before the browser would', () =
 
 test('pauses are no darkness', () => {
   assert.deepEqual(looksAt([9, 9, 9, 0, 9, 0, 9, 9, 0, 9]), [], 'a second');
-  assert.deepEqual(looksAt([9, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0]), [], 'where hardly anything ever comes');
+  assert.deepEqual(looksAt([9, 0, 9, 0, 9, 0, 9, 0, 0, 0, 0, 0]), [], 'where hardly anything ever comes');
+  assert.deepEqual(looksAt([9, 9, 9, 9, 0, 0, 0, 0], false), [], 'over TCP, where one lost packet makes all wait');
   assert.deepEqual(looksAt([null, null, null, null, null, null, null, null]), [], 'where the browser does not count');
   const way = new Way();
   for (let second = 0; second < 10; second += 1) way.note({ direct: true, received: second }, second * 1_000);
