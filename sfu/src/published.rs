@@ -428,10 +428,11 @@ fn repair(line: &MediaLine) -> Repair {
         .formats
         .iter()
         .filter(|(_, format)| matches!(format, Format::Media(_)));
-    let has_rtx = media.all(|(payload_type, _)| line.formats.rtx(payload_type).is_some());
+    let has_rtx = media.all(|(payload_type, _)| line.formats.rtx(payload_type).is_some())
+        && line.publishes.as_ref().is_some_and(Publishing::names_repairs);
     match line.kind {
         Kind::Video if line.feedback.nack && has_rtx => Repair::Nack,
-        // Some encoders have no retransmission stream.
+        // Some encoders have no retransmission stream, or list its format and send none.
         Kind::Video if line.feedback.nack => Repair::Same,
         Kind::Video => Repair::None,
         // Offered by no browser, and answered by all, as long as it is the same packet: see `MediaPacket::may_repeat`.

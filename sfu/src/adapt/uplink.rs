@@ -70,8 +70,9 @@ pub(crate) struct Uplink {
     /// Something arrived since the last step.
     heard: bool,
     stepped_us: i64,
-    /// When the estimator was last fed.
+    /// When the estimator was last fed, and how much audio had come by then.
     fed_us: i64,
+    audio_when_fed: u64,
     next_try_us: i64,
     pause_us: i64,
     tried_us: Option<i64>,
@@ -95,6 +96,7 @@ impl Uplink {
             heard: false,
             stepped_us: 0,
             fed_us: 0,
+            audio_when_fed: 0,
             next_try_us: 0,
             pause_us: FIRST_PAUSE_US,
             tried_us: None,
@@ -194,8 +196,10 @@ impl Uplink {
         if self.heard && now_us - self.fed_us >= STEP_US {
             self.heard = false;
             self.fed_us = now_us;
+            self.audio_when_fed = demand.audio.0;
             self.estimator.handle_feedback(&mut self.signals, now_us);
-        } else if now_us - self.fed_us >= SILENCE_US {
+        } else if now_us - self.fed_us >= SILENCE_US && demand.audio.0 > self.audio_when_fed {
+            // Audio that bears no numbers comes through. Where nothing does, the path may have stopped, and what stands in it is still to come.
             self.estimator.handle_silence(now_us);
         }
         self.count_audio(demand.audio, now_us);

@@ -112,6 +112,15 @@ pub(crate) struct Publishing {
     pub(crate) extensions: ExtensionIds,
 }
 
+impl Publishing {
+    /// Whether the offer says where retransmissions come: on declared SSRCs, or on ones that name their layer. A publisher that agreed on
+    /// their format alone may resend under a packet's own number.
+    pub(crate) fn names_repairs(&self) -> bool {
+        self.extensions.repaired_rid.is_some()
+            || !self.declared.is_empty() && self.declared.iter().all(|stream| stream.rtx.is_some())
+    }
+}
+
 /// How it is known which of two encodings is the larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LayerOrder {

@@ -316,6 +316,31 @@ fn firefox_lists_ssrcs_in_pairs() {
 }
 
 #[test]
+fn retransmissions_are_relied_on_only_where_the_offer_says_where_they_come() {
+    let names = |offer: &str| {
+        let (session, _) = agreed(offer);
+        let mut lines = session.lines.iter().filter_map(|line| match line {
+            Line::Media(media) if media.kind == Kind::Video => media.publishes.as_ref(),
+            _ => None,
+        });
+        lines.next().unwrap().names_repairs()
+    };
+    for name in ["chromium_client", "chromium_single", "firefox_client", "firefox_single", "whip_gstreamer"] {
+        assert!(names(&fixture(name)), "{name}");
+    }
+    // With the format of retransmissions, but no stream for them.
+    for name in ["chromium_single", "firefox_single"] {
+        let offer = fixture(name);
+        let kept = offer
+            .lines()
+            .filter(|line| !line.starts_with("a=ssrc-group:FID") && !line.contains("repaired-rtp-stream-id"));
+        let bare: String = kept.map(|line| format!("{line}\r\n")).collect();
+        assert_ne!(bare, offer, "{name}");
+        assert!(!names(&bare), "{name}");
+    }
+}
+
+#[test]
 fn what_we_send_is_declared_with_retransmission() {
     for (name, audio, video) in [
         ("chromium_client", 2, 3),
