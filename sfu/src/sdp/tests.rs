@@ -325,7 +325,13 @@ fn retransmissions_are_relied_on_only_where_the_offer_says_where_they_come() {
         });
         lines.next().unwrap().names_repairs()
     };
-    for name in ["chromium_client", "chromium_single", "firefox_client", "firefox_single", "whip_gstreamer"] {
+    for name in [
+        "chromium_client",
+        "chromium_single",
+        "firefox_client",
+        "firefox_single",
+        "whip_gstreamer",
+    ] {
         assert!(names(&fixture(name)), "{name}");
     }
     // With the format of retransmissions, but no stream for them.
