@@ -117,6 +117,11 @@ export class App {
     this.state = state;
     if (!others(state).some((p) => p.participant === this.#chosen)) this.#chosen = null;
     for (const effect of effects) this.#perform(effect);
+    if (this.screen && state.page.name !== 'visit') {
+      // The button that stops it is of the visit alone: nobody sends a screen into a waiting room, or shows it again unasked.
+      this.share(null);
+      this.announce(t('share.off'));
+    }
     this.#tellCall();
     this.#sayMuted();
     this.desk?.follow();
@@ -461,11 +466,11 @@ export class App {
     if (!this.call || !meter) return;
     this.#lastSample = sample ?? this.#lastSample;
     const before = this.quality;
-    const pictures = [...this.call.remotes(), ...this.call.shares()];
-    const own = { carries: this.call.carries, sendsPicture: this.devices.state.camera.name === 'on' };
-    this.quality = this.mediaGivenUp ? 'failed' : meter.level(this.call.connection, this.#lastSample, pictures, own);
+    const [faces, screens] = [this.call.remotes(), this.call.shares()];
+    const own = { carries: this.call.carries, sendsPicture: this.devices.state.camera.name === 'on', sharesScreen: this.screen !== null };
+    this.quality = this.mediaGivenUp ? 'failed' : meter.level(this.call.connection, this.#lastSample, faces, own, screens);
     const noticed = this.notice;
-    this.notice = meter.notice(pictures, own);
+    this.notice = meter.notice(faces, own, screens);
     if (this.notice && this.notice !== noticed) this.announce(t(`weak.${this.notice}`));
     // Said aloud only where a person has to know why something stopped, or that it is back.
     const notable = this.quality === 'sound_only' || this.quality === 'interrupted' || before === 'sound_only' || before === 'interrupted';

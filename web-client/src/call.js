@@ -21,7 +21,7 @@
  * @property {(message: ClientMessage) => boolean} send false if the connection to the server is down
  * @property {() => void} onChange remotes or connection have changed
  * @property {() => void} onFailed this connection is beyond repair: build a new one
- * @property {() => void} onScreenRefused the server takes no screen
+ * @property {() => void} onScreenRefused the server takes no screen, or the browser sends none
  *
  * @typedef {{audio: MediaStreamTrack | null, video: MediaStreamTrack | null}} LocalTracks
  */
@@ -47,8 +47,9 @@ export class Call {
   #camera;
   /** Made when a screen is first shared. @type {RTCRtpTransceiver | null} */
   #screen = null;
-  /** Lines that have shown a screen. @type {Set<string>} */
-  screenMids = new Set();
+  /** The screen to be shared, whatever is still on its way. @type {MediaStreamTrack | null} */
+  #wantedScreen = null;
+  #changesScreen = false;
   /** @type {Negotiation} */
   #negotiation = { name: 'idle' };
   /** Whether something changed since the last offer that needs a new one. */
@@ -112,15 +113,39 @@ export class Call {
    * @param {MediaStreamTrack | null} track
    */
   async setScreen(track) {
-    if (this.#closed || (this.#screen?.sender.track ?? null) === track) return;
-    if (this.#screen) {
-      this.#screen.direction = track ? 'sendonly' : 'inactive';
-      await replace(this.#screen.sender, track);
-      if (this.#closed) return;
-    } else if (track) {
-      this.#screen = this.peerConnection.addTransceiver(track, { direction: 'sendonly', streams: [new MediaStream()], sendEncodings: [screenEncoding()] });
+    this.#wantedScreen = track;
+    // One change at a time: what is wanted meanwhile comes after it.
+    if (this.#changesScreen) return;
+    this.#changesScreen = true;
+    while (!this.#closed && (this.#screen?.sender.track ?? null) !== this.#wantedScreen) {
+      const wanted = this.#wantedScreen;
+      if (!(await this.#putScreen(wanted)) && this.#wantedScreen === wanted) break;
     }
-    this.#negotiate();
+    this.#changesScreen = false;
+  }
+
+  /**
+   * @param {MediaStreamTrack | null} track
+   * @returns {Promise<boolean>} false if the browser refuses
+   */
+  async #putScreen(track) {
+    try {
+      if (this.#screen) {
+        this.#screen.direction = track ? 'sendonly' : 'inactive';
+        await replace(this.#screen.sender, track);
+      } else if (track) {
+        this.#screen = this.peerConnection.addTransceiver(track, { direction: 'sendonly', streams: [new MediaStream()], sendEncodings: [screenEncoding()] });
+      }
+    } catch (cause) {
+      if (this.#closed) return false;
+      console.warn('housecall: the browser does not send the screen', cause);
+      if (this.#screen) this.#screen.direction = 'inactive';
+      this.#negotiate();
+      if (track && this.#wantedScreen === track) this.#hooks.onScreenRefused();
+      return false;
+    }
+    if (!this.#closed) this.#negotiate();
+    return true;
   }
 
   /**
@@ -219,6 +244,11 @@ export class Call {
     });
   }
 
+  /** Lines that show a screen. @returns {Set<string>} */
+  get screenMids() {
+    return new Set(this.#assignments.flatMap((a) => (a.source === 'screen' ? [a.mid] : [])));
+  }
+
   /** The screens others share. @returns {Share[]} */
   shares() {
     return this.#assignments.flatMap((a) => {
@@ -265,7 +295,6 @@ export class Call {
   #subscribe() {
     const { assignments, changes, missing } = plan(this.#slots, this.#participants, this.#assignments);
     this.#assignments = assignments;
-    for (const { mid, source } of assignments) if (source === 'screen') this.screenMids.add(mid);
     for (const { mid, track } of changes) {
       this.#said.delete(mid);
       this.#atRisk.delete(mid);

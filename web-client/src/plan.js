@@ -21,8 +21,9 @@
 export const MOST_LINES = 8;
 
 /**
- * A track keeps the line it has; free lines go to new tracks in the order of the participants; a line whose track is gone is
- * pointed at nothing, unless somebody else takes it at once.
+ * A track keeps the line it has; free lines go to new tracks, screens first and then in the order of the participants; a line whose track
+ * is gone is pointed at nothing, unless somebody else takes it at once. A screen is what everybody has to see: it may have one line more
+ * than there are for faces.
  *
  * @param {SlotInfo[]} slots
  * @param {ParticipantInfo[]} remotes
@@ -31,7 +32,8 @@ export const MOST_LINES = 8;
  */
 export function plan(slots, remotes, current) {
   const lines = new Map(slots.map((s) => [s.mid, s.kind]));
-  const wanted = remotes.flatMap((p) => p.tracks.map((t) => ({ participant: p.participant, ...t })));
+  const everything = remotes.flatMap((p) => p.tracks.map((t) => ({ participant: p.participant, ...t })));
+  const wanted = [...everything.filter((t) => t.source === 'screen'), ...everything.filter((t) => t.source !== 'screen')];
   const alive = new Set(wanted.map((w) => w.track));
 
   const assignments = current.filter((a) => alive.has(a.track) && lines.get(a.mid) === a.kind);
@@ -50,7 +52,7 @@ export function plan(slots, remotes, current) {
     if (slot) {
       assignments.push({ mid: slot.mid, kind, source, participant, track });
       changes.push({ mid: slot.mid, track });
-    } else if (slots.filter((s) => s.kind === kind).length + missing[kind] < MOST_LINES) {
+    } else if (slots.filter((s) => s.kind === kind).length + missing[kind] < MOST_LINES + (source === 'screen' ? 1 : 0)) {
       missing[kind] += 1;
     }
   }

@@ -25,25 +25,29 @@ const POOR_ROUND_TRIP = 0.7;
  * @typedef {object} Own What this client's own line carries of its camera, and which pictures it may lose.
  * @property {import('../types/protocol.d.ts').TargetName} carries
  * @property {boolean} sendsPicture
+ * @property {boolean} sharesScreen
  */
 
 /**
+ * Cameras give way to a screen on a line that is good enough for a visit: that says nothing bad about the line.
  * @param {MediaConnection} connection
  * @param {QualitySample | null} sample
- * @param {Picture[]} all
+ * @param {Picture[]} faces
  * @param {Own} own
+ * @param {Picture[]} [screens]
  * @returns {QualityLevel}
  */
-export function level(connection, sample, all, own) {
+export function level(connection, sample, faces, own, screens = []) {
   if (connection === 'interrupted' || connection === 'failed') return 'interrupted';
   if (connection !== 'connected') return 'connecting';
   const loss = sample?.loss ?? 0;
   const roundTrip = sample?.roundTrip ?? 0;
-  const pictures = all.filter((r) => r.video && !r.cameraMuted && r.sending !== null);
+  const judged = giveWay(screens) ? screens : [...faces, ...screens];
+  const pictures = judged.filter((r) => r.video && !r.cameraMuted && r.sending !== null);
   // What is asked for by hand says nothing about a line.
   const less = (/** @type {Picture['why']} */ why, /** @type {Picture['sending']} */ sending) =>
     pictures.some((r) => r.why === why && r.sending === sending && r.target !== sending);
-  const carries = own.sendsPicture ? own.carries : 'p720';
+  const carries = own.sendsPicture && !own.sharesScreen ? own.carries : 'p720';
   if (loss >= POOR_LOSS || roundTrip >= POOR_ROUND_TRIP || carries === 'audio_only' || less('connection', 'audio_only')) return 'poor_yours';
   if (less('publisher', 'audio_only')) return 'poor_theirs';
   if (pictures.length > 0 && pictures.every((r) => r.sending === 'audio_only')) return 'sound_only';
@@ -54,14 +58,29 @@ export function level(connection, sample, all, own) {
 
 /**
  * What a person has to know about pictures that stopped or may stop, the most important first.
- * @param {Picture[]} all
+ * @param {Picture[]} faces
  * @param {Own} own
+ * @param {Picture[]} [screens]
  * @returns {import('../types/app.d.ts').Notice | null}
  */
-export function notice(all, own) {
-  if (own.sendsPicture && own.carries === 'audio_only') return 'own_paused';
+export function notice(faces, own, screens = []) {
+  if (own.sendsPicture && own.carries === 'audio_only') return own.sharesScreen ? 'own_for_screen' : 'own_paused';
+  if (giveWay(screens)) {
+    if (screens.some(isPaused)) return 'paused';
+    if (screens.some((r) => r.atRisk)) return 'at_risk';
+    return faces.some(isPaused) ? 'for_screen' : null;
+  }
+  const all = [...faces, ...screens];
   if (all.some(isPaused)) return 'paused';
   return all.some((r) => r.atRisk) ? 'at_risk' : null;
+}
+
+/**
+ * Whether a screen is shown, which cameras give way to. One that is paused itself takes nothing from them.
+ * @param {Picture[]} screens
+ */
+export function giveWay(screens) {
+  return screens.some((screen) => screen.video !== null && screen.connected && screen.sending !== 'audio_only');
 }
 
 /**

@@ -5,7 +5,7 @@
  * @typedef {import('../types/protocol.d.ts').ClientReport} ClientReport
  * @typedef {import('../types/protocol.d.ts').ClientMessage} ClientMessage
  *
- * @typedef {object} Totals Since the connection began, over all lines.
+ * @typedef {object} Totals Since the connection began, of one line.
  * @property {number} frames
  * @property {number} dropped
  * @property {number} freezes
@@ -31,15 +31,18 @@ const LOOK_MS = 100;
 const NOTHING = { frames: 0, dropped: 0, freezes: 0, frozenSeconds: 0, samples: 0, concealed: 0, bufferedSeconds: 0, emitted: 0 };
 
 /**
- * Sums up what is received.
+ * Sums up what is received on each line.
  * @param {Iterable<any>} reports the values of an RTCStatsReport
- * @param {Set<string>} [left] lines that are left out: a screen's frames come when something moves, and none is missed in between
- * @returns {Totals}
+ * @returns {Map<string, Totals>}
  */
-export function totals(reports, left) {
-  const sum = { ...NOTHING };
+export function totals(reports) {
+  /** @type {Map<string, Totals>} */
+  const lines = new Map();
   for (const report of reports) {
-    if (report.type !== 'inbound-rtp' || left?.has(report.mid)) continue;
+    if (report.type !== 'inbound-rtp') continue;
+    const line = report.mid ?? report.id ?? '';
+    const sum = lines.get(line) ?? { ...NOTHING };
+    lines.set(line, sum);
     if (report.kind === 'video') {
       sum.frames += report.framesDecoded ?? 0;
       sum.dropped += report.framesDropped ?? 0;
@@ -52,19 +55,21 @@ export function totals(reports, left) {
       sum.emitted += report.jitterBufferEmittedCount ?? 0;
     }
   }
-  return sum;
+  return lines;
 }
 
 /**
- * What happened between two moments. A line that is gone takes its sums along: then a figure is 0 and not negative.
- * @param {Totals} before
- * @param {Totals} now
+ * What happened between two moments. A line that is gone takes its sums along, and one that begins anew counts from nothing.
+ * @param {Map<string, Totals>} before
+ * @param {Map<string, Totals>} now
  * @param {number} milliseconds
+ * @param {Set<string>} [left] lines that are left out: a screen's frames come when something moves, and none is missed in between
  * @returns {ClientReport}
  */
-export function between(before, now, milliseconds) {
+export function between(before, now, milliseconds, left) {
+  const lines = [...now].filter(([line]) => !left?.has(line));
   /** @param {keyof Totals} name */
-  const grown = (name) => Math.max(0, now[name] - before[name]);
+  const grown = (name) => lines.reduce((sum, [line, of]) => sum + Math.max(0, of[name] - (before.get(line)?.[name] ?? 0)), 0);
   const samples = Math.round(grown('samples'));
   const emitted = grown('emitted');
   /** @type {ClientReport} */
@@ -82,8 +87,10 @@ export function between(before, now, milliseconds) {
 }
 
 export class Reporter {
-  /** @type {Totals} */
-  #before = { ...NOTHING };
+  /** @type {Map<string, Totals>} */
+  #before = new Map();
+  /** Lines that have shown a screen since. @type {Set<string>} */
+  #left = new Set();
   #since;
   #send;
   #times;
@@ -111,15 +118,17 @@ export class Reporter {
    * Takes the connection's statistics, and tells the server when it is time.
    * @param {any[]} reports
    * @param {number} now
-   * @param {Set<string>} [left] lines that are left out
+   * @param {Set<string>} [left] lines that show a screen now
    */
   take(reports, now, left) {
+    for (const line of left ?? []) this.#left.add(line);
     const span = now - this.#since;
     if (span < EVERY_MS) return;
-    const sums = totals(reports, left);
+    const sums = totals(reports);
     // A page that was asleep for minutes knows nothing of when in them things happened.
-    const report = span > 120_000 ? null : between(this.#before, sums, span);
+    const report = span > 120_000 ? null : between(this.#before, sums, span, this.#left);
     this.#before = sums;
+    this.#left = new Set(left);
     this.#since = now;
     if (!report) return;
     const { usable, welcomed, firstFrame, said } = this.#times;
@@ -134,7 +143,7 @@ export class Reporter {
     for (const receiver of connection.getReceivers()) {
       if (receiver.track.kind !== 'video') continue;
       const sums = totals((await receiver.getStats()).values());
-      if (sums.frames === 0) continue;
+      if (![...sums.values()].some(({ frames }) => frames > 0)) continue;
       this.#times.firstFrame ??= performance.now();
       clearInterval(this.#look);
       return;

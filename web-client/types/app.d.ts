@@ -190,7 +190,7 @@ export type UplinkOrder = Extract<ServerMessage, { type: "uplink" }>;
 export type QualityLevel = "connecting" | "good" | "fair" | "poor_yours" | "poor_theirs" | "sound_only" | "interrupted" | "failed";
 
 /** What a person has to know about pictures that were stopped, or may be, by somebody's line. */
-export type Notice = "own_paused" | "paused" | "at_risk";
+export type Notice = "own_paused" | "own_for_screen" | "paused" | "for_screen" | "at_risk";
 
 export type QualitySample = {
   /** 0..1 of the packets expected since the last sample. */

@@ -117,6 +117,8 @@ pub(crate) struct Budget {
     pub(crate) audio_loss: f64,
     /// Below this there is no picture.
     pub(crate) floor: Bitrate,
+    /// The flow shows a shared screen.
+    pub(crate) is_screen: bool,
 }
 
 /// What a flow could be sent.
@@ -330,7 +332,7 @@ impl Flow {
     }
 
     fn up_from_480(&mut self, ideal: Target, rates: Rates, budget: &Budget, now_us: i64) -> Option<Move> {
-        let aim = self.aim(ideal, rates, budget.floor)?;
+        let aim = self.aim(ideal, rates, budget.floor, budget.is_screen)?;
         let rested = now_us - self.since_us >= self.dwell_us && self.thinning == 0;
         let fits = rested && !budget.is_congested && enough(budget, aim);
         (self.rung < ideal && fits && rates.large.is_some()).then(|| {
@@ -340,18 +342,25 @@ impl Flow {
     }
 
     fn up_from_audio(&mut self, ideal: Target, rates: Rates, budget: &Budget, now_us: i64) -> Option<Move> {
-        let aim = self.aim(ideal, rates, budget.floor)?;
+        let aim = self.aim(ideal, rates, budget.floor, budget.is_screen)?;
         let rested = now_us - self.since_us >= PAUSE_DWELL_US;
         let fits = rested && !budget.is_congested && enough(budget, aim);
         (self.rung < ideal && fits).then(|| self.go(Target::Video(Layer::P480), Cause::Recovered, false, now_us))
     }
 
     /// How much a probe must show for the next step up; `None` if there is none.
-    pub(crate) fn aim(&self, ideal: Target, rates: Rates, floor: Bitrate) -> Option<Bitrate> {
+    pub(crate) fn aim(&self, ideal: Target, rates: Rates, floor: Bitrate, is_screen: bool) -> Option<Bitrate> {
         let aim = match self.rung {
-            // What is left of the smallest picture once frames are left out has to fit as well, else it would go again at once.
-            Target::AudioOnly if ideal > Target::AudioOnly => (RETURN_MARGIN * bps(floor))
-                .max(CLIMB_MARGIN * (bps(AUDIO_RESERVE) + thinnest(Target::Video(Layer::P480), rates))),
+            Target::AudioOnly if ideal > Target::AudioOnly => {
+                // A screen's floor is far below what it may take: what is left of it once frames are left out has to fit as well, else
+                // it would go again at once.
+                let least = if is_screen {
+                    CLIMB_MARGIN * (bps(AUDIO_RESERVE) + thinnest(Target::Video(Layer::P480), rates))
+                } else {
+                    0.0
+                };
+                least.max(RETURN_MARGIN * bps(floor))
+            }
             Target::Video(_) if self.thinning > 0 => need(self.rung, rates) * 1.05,
             Target::Video(Layer::P480) if ideal > self.rung && rates.large.is_some() => {
                 CLIMB_MARGIN * need(Target::Video(Layer::P720), rates)

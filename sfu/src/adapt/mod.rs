@@ -377,6 +377,7 @@ impl Controller {
                     0.0
                 },
                 floor,
+                is_screen,
             };
             let step = candidate.flow.step(candidate.ideal, candidate.rates, &budget, now_us);
             if let Some(step) = step {
@@ -389,7 +390,7 @@ impl Controller {
                 }
                 let _ = moves.try_push((place, step));
             } else if aim.is_none()
-                && let Some(own) = candidate.flow.aim(candidate.ideal, candidate.rates, floor)
+                && let Some(own) = candidate.flow.aim(candidate.ideal, candidate.rates, floor, is_screen)
             {
                 aim = Some(own + others(before + after));
             }

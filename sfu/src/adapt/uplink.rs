@@ -216,7 +216,7 @@ impl Uplink {
             return Some(self.give_up_large(rates, now_us));
         }
         let estimate = *self.estimator.estimate();
-        let aim = self.flow.aim(demand.ideal, rates, self.floor);
+        let aim = self.flow.aim(demand.ideal, rates, self.floor, false);
         let tries = aim.filter(|_| now_us >= self.next_try_us && !estimate.is_congested);
         let budget = Budget {
             target: estimate.target.map(|target| target - self.screen),
@@ -227,6 +227,7 @@ impl Uplink {
             loses: estimate.loses_more_than_usual,
             audio_loss: (self.audio_loss - self.signals.usual_loss()).max(0.0),
             floor: self.floor,
+            is_screen: false,
         };
         let step = self.flow.step(demand.ideal, rates, &budget, now_us);
         match step {

@@ -273,11 +273,15 @@ fn choose_feedback(media: &OfferedMedia, formats: &Formats) -> Feedback {
 fn publishing(media: &OfferedMedia, formats: &Formats) -> Publishing {
     let extensions = extension::collect(&media.extensions, |extension| extension.is_wanted_of(formats));
     // Without the extension nothing would tell the encodings apart; not accepting them leaves the client one.
-    let (rids, order) = if extensions.rid.is_some() {
+    let (mut rids, order) = if extensions.rid.is_some() {
         choose_rids(&media.rids)
     } else {
         (ArrayVec::new(), LayerOrder::Assumed)
     };
+    if media.is_slides {
+        // A screen is read: it has one size, the largest. The ladder counts on it.
+        rids.drain(..rids.len().saturating_sub(1));
+    }
     let layer = (media.kind == Kind::Video).then_some(Layer::P720);
     let encodings = match (media.kind, &rids[..]) {
         (Kind::Video, [low, high]) => [(low, Layer::P480), (high, Layer::P720)]

@@ -8,7 +8,7 @@ use super::session::{Codec, DeclaredSsrc, Feedback, LayerOrder, Line, Refusal};
 use super::*;
 use crate::api::{IceCredentials, NegotiateError};
 use crate::ids::{Mid, PayloadType, Rid, Ssrc};
-use crate::media::{Kind, Layer};
+use crate::media::{Kind, Layer, Source};
 
 /// Answers as one server would: SSRCs count up from the given one.
 fn answer_from(first_ssrc: u32, offer: &str, previous: Option<&Session>) -> Result<(Session, Answer), NegotiateError> {
@@ -409,6 +409,24 @@ fn of_three_encodings_the_two_largest_are_taken() {
             "{name}"
         );
         answer.has(1, "a=simulcast:recv h;f");
+    }
+}
+
+/// The ladder of a screen counts on one size: of two the larger is taken, and the answer says so.
+#[test]
+fn a_screen_has_one_encoding() {
+    for (name, largest) in [("chromium_client", "h"), ("whip_obs_simulcast", "0")] {
+        let offer = fixture(name).replace("a=mid:1\r\n", "a=mid:1\r\na=content:slides\r\n");
+        let (session, answer) = agreed(&offer);
+        let publishing = session.line(mid("1")).unwrap().publishes.as_ref().unwrap();
+        assert_eq!(publishing.source, Source::Screen, "{name}");
+        assert_eq!(rids(publishing), [(Some(largest), Some(Layer::P720))], "{name}");
+        answer.has(1, &format!("a=rid:{largest} recv"));
+        assert_eq!(
+            answer.line(1).iter().filter(|line| line.starts_with("a=rid:")).count(),
+            1,
+            "{name}"
+        );
     }
 }
 

@@ -61,7 +61,7 @@ impl Worker {
         let has_two_layers = |track: &TrackKey| {
             self.tracks
                 .get(track.0)
-                .is_some_and(|track| track.two_layers().is_some())
+                .is_some_and(|track| track.source == Source::Camera && track.two_layers().is_some())
         };
         let cameras = member.tracks.iter().copied().filter(has_two_layers);
         let cameras: ArrayVec<TrackKey, { limits::MAX_LINES }> = cameras.take(limits::MAX_LINES).collect();

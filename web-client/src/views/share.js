@@ -27,34 +27,24 @@ export function shareControl(app) {
   const toggle = h('button', { type: 'button', class: 'control', 'data-test': 'share', onclick: () => void press() }, symbol, words);
   const status = h('p', { class: 'sharing', 'data-test': 'sharing' }, icon('screen'), t('share.on'));
   let asking = false;
+  let isOver = false;
 
   async function press() {
+    if (asking) return;
     if (app.screen) {
       stop(app.screen);
       return;
     }
     asking = true;
     update();
-    try {
-      const stream = await navigator.mediaDevices.getDisplayMedia(/** @type {DisplayMediaStreamOptions} */ (WANTED));
-      begin(stream.getVideoTracks()[0]);
-    } catch (error) {
-      // Whoever closes the browser's question has changed their mind, and knows it.
-      const declined = error instanceof DOMException && (error.name === 'NotAllowedError' || error.name === 'AbortError');
-      if (!declined) app.say('share.failed');
-    } finally {
-      asking = false;
-      update();
-    }
+    const track = await choose(app, () => isOver);
+    asking = false;
+    if (track) begin(track);
+    update();
   }
 
-  /** @param {MediaStreamTrack | undefined} track */
+  /** @param {MediaStreamTrack} track */
   function begin(track) {
-    // The visit may be over by the time a screen is chosen.
-    if (!track || app.state.page.name !== 'visit') {
-      track?.stop();
-      return;
-    }
     track.contentHint = 'text';
     // By the browser's own bar, or the shared window was closed.
     track.onended = () => stop(track);
@@ -71,7 +61,8 @@ export function shareControl(app) {
 
   function update() {
     const name = t(app.screen ? 'share.stop' : 'share.start');
-    toggle.disabled = asking;
+    // Not disabled: that would take the focus away from whoever pressed it by keyboard.
+    setAttribute(toggle, 'aria-disabled', asking ? 'true' : null);
     toggle.classList.toggle('is-sharing', app.screen !== null);
     symbol.className = `icon icon-${app.screen ? 'close' : 'screen'}`;
     setText(words, name);
@@ -79,7 +70,93 @@ export function shareControl(app) {
     show(status, app.screen !== null);
   }
   update();
-  return { toggle, status, update };
+  return {
+    toggle,
+    status,
+    update,
+    destroy() {
+      isOver = true;
+    },
+  };
+}
+
+/**
+ * Lets the person choose a screen. Nothing comes of it if the visit is over by then, or the page has turned to another one.
+ * @param {Pick<import('../app.js').App, 'state' | 'say'>} app
+ * @param {() => boolean} isOver whether the visit that it was chosen for is not shown any more
+ * @returns {Promise<MediaStreamTrack | null>}
+ */
+export async function choose(app, isOver) {
+  const visit = visitOf(app);
+  try {
+    const stream = await navigator.mediaDevices.getDisplayMedia(/** @type {DisplayMediaStreamOptions} */ (WANTED));
+    const track = stream.getVideoTracks()[0];
+    if (track && visit !== null && visit === visitOf(app) && !isOver()) return track;
+    track?.stop();
+  } catch (error) {
+    const key = trouble(error);
+    if (key && !isOver()) app.say(key);
+  }
+  return null;
+}
+
+/** @param {Pick<import('../app.js').App, 'state'>} app */
+function visitOf({ state: { page } }) {
+  return page.name === 'visit' ? page.session.visit.id : null;
+}
+
+/**
+ * What there is to say when no screen is chosen. Whoever closes the browser's question has changed their mind, and knows it; the same
+ * error says that the computer forbids it, which its words tell apart.
+ * @param {unknown} error
+ * @returns {'share.denied' | 'share.failed' | null}
+ */
+export function trouble(error) {
+  if (!(error instanceof DOMException) || error.name !== 'NotAllowedError') return 'share.failed';
+  return /system/i.test(error.message) ? 'share.denied' : null;
+}
+
+/** A new connection of somebody who shares goes without their screen for a moment. */
+const ENDED_MS = 3_000;
+
+/** Says who begins to share a screen and who has ended, by what the server says of people: the connection that brings the picture may change. */
+export class Sharers {
+  #announce;
+  /** Who shares, and once they do not, since when: a timer. @type {Map<string, {name: string, ends: ReturnType<typeof setTimeout> | null}>} */
+  #known = new Map();
+
+  /** @param {(text: string) => void} announce */
+  constructor(announce) {
+    this.#announce = announce;
+  }
+
+  /** @param {import('../../types/protocol.d.ts').ParticipantInfo[]} others */
+  update(others) {
+    for (const { participant, name, tracks } of others) {
+      const known = this.#known.get(participant);
+      const shares = tracks.some((t) => t.source === 'screen');
+      if (shares) {
+        if (known?.ends) clearTimeout(known.ends);
+        if (!known) this.#announce(t('share.began', { name }));
+        this.#known.set(participant, { name, ends: null });
+      } else if (known && !known.ends) {
+        known.ends = setTimeout(() => {
+          this.#known.delete(participant);
+          this.#announce(t('share.ended', { name }));
+        }, ENDED_MS);
+      }
+    }
+    // That somebody has left is said, and is enough.
+    for (const [participant, { ends }] of this.#known) {
+      if (others.some((p) => p.participant === participant)) continue;
+      if (ends) clearTimeout(ends);
+      this.#known.delete(participant);
+    }
+  }
+
+  destroy() {
+    for (const { ends } of this.#known.values()) if (ends) clearTimeout(ends);
+  }
 }
 
 /**
@@ -102,7 +179,6 @@ export function screenTile(app, { name }) {
   /** @type {Share | null} */
   let now = null;
   video.addEventListener('resize', () => draw());
-  app.announce(t('share.began', { name }));
 
   function draw() {
     if (!now) return;
@@ -125,11 +201,7 @@ export function screenTile(app, { name }) {
       pause.follow(share);
       draw();
     },
-    /** It is not shared any more. */
-    ended() {
-      video.srcObject = null;
-      app.announce(t('share.ended', { name }));
-    },
+    /** It is not shared any more, or comes over another connection. */
     stop() {
       video.srcObject = null;
     },

@@ -4,6 +4,7 @@
 import { each, h, icon, setAttribute, setText, show } from '../dom.js';
 import { t } from '../i18n.js';
 import { initials } from './avatar.js';
+import { giveWay } from '../quality.js';
 import { pauses } from './pause.js';
 import { screenTile } from './share.js';
 
@@ -18,6 +19,8 @@ export function tilesView(app) {
   const screens = h('ul', { class: 'screens' });
   /** @type {Map<string, ReturnType<typeof screenTile>>} */
   const shown = new Map();
+  /** Whether faces give way to a screen. */
+  let forScreen = false;
 
   return {
     /** Screens stand before faces, for whoever listens too. */
@@ -27,11 +30,12 @@ export function tilesView(app) {
      * @param {Share[]} shares
      */
     update(remotes, shares) {
-      for (const [key, screen] of shown) if (!shares.some((s) => s.track === key)) screen.ended();
+      for (const [key, screen] of shown) if (!shares.some((s) => s.track === key)) screen.stop();
+      forScreen = giveWay(shares);
       each(screens, shares, (s) => s.track, (s) => screenTile(app, s), /** @type {any} */ (shown));
       show(screens, shares.length > 0);
       for (const [key, tile] of drawn) if (!remotes.some((r) => r.participant === key)) tile.stop();
-      each(element, remotes, (r) => r.participant, (r) => tile(app, r), /** @type {any} */ (drawn));
+      each(element, remotes, (r) => r.participant, (r) => tile(app, r, () => forScreen), /** @type {any} */ (drawn));
       element.classList.toggle('one-chosen', shares.length === 0 && remotes.some((r) => r.choice === 'chosen'));
       element.dataset.count = String(Math.min(remotes.length, 9));
       // Below who was chosen: all others in one row, or in two when they are more than four.
@@ -53,8 +57,9 @@ export function tilesView(app) {
 /**
  * @param {import('../app.js').App} app
  * @param {Remote} first
+ * @param {() => boolean} forScreen whether faces give way to a screen
  */
-function tile(app, { participant, name }) {
+function tile(app, { participant, name }, forScreen) {
   // The picture is silent and the sound has an element of its own: browsers let a silent picture play at once, and sound must
   // not wait for the first frame. Lips stay in sync below, where both come from the same sender.
   const video = h('video', { class: 'remote-video', playsinline: true, autoplay: true, 'data-test': 'remote-video', 'aria-label': name });
@@ -64,7 +69,8 @@ function tile(app, { participant, name }) {
   const blank = h('div', { class: 'tile-blank' }, h('span', { class: 'avatar large', 'aria-hidden': 'true' }, initials(name)), words);
   const muted = h('span', { class: 'nameplate-muted' }, icon('mic-off'), h('span', { class: 'visually-hidden' }, t('visit.muted')));
   const plate = h('p', { class: 'nameplate' }, muted, h('span', {}, name));
-  const pausedWords = h('p', { class: 'tile-paused', 'data-test': 'paused' }, icon('camera-off'), t('weak.paused'));
+  const whyPaused = h('span');
+  const pausedWords = h('p', { class: 'tile-paused', 'data-test': 'paused' }, icon('camera-off'), whyPaused);
   const choose = h(
     'button',
     { type: 'button', class: 'tile-choose', title: t('visit.larger'), 'data-test': 'choose', 'aria-pressed': 'false', onclick: () => app.choose(now?.choice === 'chosen' ? null : participant) },
@@ -91,6 +97,7 @@ function tile(app, { participant, name }) {
     element.classList.toggle('no-picture', !picture);
     element.classList.toggle('paused', pause.on);
     show(pausedWords, pause.on);
+    if (pause.on) setText(whyPaused, t(forScreen() ? 'weak.for_screen' : 'weak.paused'));
     show(blank, !picture);
     show(muted, now.microphoneMuted);
     show(choose, now.choice !== 'none');

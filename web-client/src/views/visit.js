@@ -7,7 +7,8 @@ import { linkBanner } from './banner.js';
 import { devicePanel } from './devices.js';
 import { openDialog } from './dialog.js';
 import { selfPicture } from './self.js';
-import { shareControl } from './share.js';
+import { others } from '../state.js';
+import { Sharers, shareControl } from './share.js';
 import { tilesView } from './tiles.js';
 import { shortcuts, toggleButtons } from './toggles.js';
 
@@ -23,6 +24,7 @@ export function visitView(app, session) {
   const unbind = shortcuts(app);
   const banner = linkBanner(app);
   const tiles = tilesView(app);
+  const told = new Sharers(app.announce);
   const self = selfTile(app);
   const toggles = toggleButtons(app, 'call');
   const share = shareControl(app);
@@ -81,6 +83,7 @@ export function visitView(app, session) {
       const remotes = app.call?.remotes() ?? [];
       const shares = app.call?.shares() ?? [];
       tiles.update(remotes, shares);
+      told.update(others(app.state));
       middle.classList.toggle('has-screen', shares.length > 0);
       self.update();
       toggles.update();
@@ -98,7 +101,7 @@ export function visitView(app, session) {
       }
       setText(qualityWords, t(`quality.${app.quality}`));
       // A paused picture says so itself.
-      const notice = app.notice === 'paused' ? null : app.notice;
+      const notice = app.notice === 'paused' || app.notice === 'for_screen' ? null : app.notice;
       show(weak, notice !== null);
       setText(weak, notice ? t(`weak.${notice}`) : '');
       setAttribute(quality, 'data-quality', app.quality);
@@ -106,8 +109,10 @@ export function visitView(app, session) {
     },
     destroy() {
       unbind();
+      told.destroy();
       banner.destroy();
       tiles.destroy();
+      share?.destroy();
       self.destroy();
       panel?.destroy();
     },

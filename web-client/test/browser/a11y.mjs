@@ -374,8 +374,10 @@ async function sharing() {
       return stream;
     };
   });
-  await button.click();
-  await page.locator('[data-test=share]:enabled').waitFor();
+  await button.focus();
+  await page.keyboard.press('Enter');
+  await page.locator('[data-test=share]:not([aria-disabled])').waitFor();
+  check('sharing: the focus stays on the button', await button.evaluate((b) => b === document.activeElement));
   check('sharing: who declines is told nothing', !(await page.locator('.toast').isVisible()) && (await button.innerText()) === 'Share screen');
   await page.evaluate(() => (/** @type {any} */ (globalThis).declines = false));
   await button.focus();
@@ -399,6 +401,12 @@ async function sharing() {
   check('sharing: others are told', await heard('Dr. Amira Haddad is sharing a screen.'));
   const faces = [{ track: 'doc-a', kind: 'audio', source: 'microphone' }, { track: 'doc-v', kind: 'video', source: 'camera' }];
   const doctor = { participant: 'doc', role: 'clinician', name: 'Dr. Amira Haddad', connected: true, microphone_muted: false, camera_muted: false, tracks: faces };
+  const away = { ...doctor, connected: false, tracks: [...faces, { track: 'doc-s', kind: 'video', source: 'screen' }] };
+  await viewer.page.evaluate((p) => /** @type {any} */ (globalThis).fake.state({ participants: [p] }), away);
+  const lost = viewer.page.locator('.tile.screen .tile-words');
+  await lost.waitFor();
+  const ground = await lost.evaluate((words) => getComputedStyle(words).backgroundColor);
+  check('sharing: that the sharer is away can be read on a white page', ground === 'rgb(242, 193, 78)');
   await viewer.page.evaluate((p) => /** @type {any} */ (globalThis).fake.state({ participants: [p] }), doctor);
   check('sharing: and of its end', await heard('Dr. Amira Haddad is no longer sharing a screen.'));
   check('sharing: the stage is free', (await viewer.page.locator('[data-test=remote-screen]').count()) === 0);

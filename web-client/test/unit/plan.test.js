@@ -129,8 +129,22 @@ test('a shared screen is asked for in full, and faces small but for whoever was 
     const wanted = targets(assignments, chosen);
     return assignments.map((a) => [a.track, wanted.get(a.mid)]);
   };
-  assert.deepEqual(asked([sharer], null), [['a-video', 'p480'], ['a-screen', 'p720']]);
-  assert.deepEqual(asked([sharer, person('b', ['video'])], 'b'), [['a-video', 'p480'], ['a-screen', 'p720'], ['b-video', 'p720']]);
+  assert.deepEqual(asked([sharer], null), [['a-screen', 'p720'], ['a-video', 'p480']]);
+  assert.deepEqual(asked([sharer, person('b', ['video'])], 'b'), [['a-screen', 'p720'], ['a-video', 'p480'], ['b-video', 'p720']]);
+});
+
+test('a screen is seen however many faces there are', () => {
+  const crowd = Array.from({ length: MOST_LINES }, (_, i) => person(`p${i}`, ['video']));
+  const lines = Array.from({ length: MOST_LINES + 1 }, (_, i) => /** @type {SlotInfo} */ ({ mid: String(i), kind: 'video' }));
+  const before = plan(lines.slice(0, MOST_LINES), crowd, []);
+  const sharer = crowd.at(-1);
+  sharer?.tracks.push({ track: 'screen', kind: 'video', source: 'screen' });
+  const began = plan(lines.slice(0, MOST_LINES), crowd, before.assignments);
+  assert.deepEqual(began.missing, { audio: 0, video: 1 }, 'a line of its own is asked for');
+  assert.deepEqual(plan(lines, crowd, began.assignments).changes, [{ mid: String(MOST_LINES), track: 'screen' }]);
+  const late = plan(lines.slice(0, 1), crowd, []);
+  assert.deepEqual(late.changes, [{ mid: '0', track: 'screen' }], 'who comes later sees it first');
+  assert.equal(late.missing.video, MOST_LINES - 1);
 });
 
 test('a screen has few frames and many pixels, and its line says what it is', () => {

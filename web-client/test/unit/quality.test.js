@@ -26,7 +26,7 @@ const remote = (sending, rest = {}) => ({
   ...rest,
 });
 /** @type {import('../../src/quality.js').Own} */
-const free = { carries: 'p720', sendsPicture: true };
+const free = { carries: 'p720', sendsPicture: true, sharesScreen: false };
 const yours = /** @type {const} */ ({ why: 'connection' });
 const theirs = /** @type {const} */ ({ why: 'publisher' });
 
@@ -55,9 +55,9 @@ test('one word for the connection', () => {
     ['connected', 0, 0.05, [remote('audio_only', theirs)], 'poor_theirs'],
     ['connected', 0, 0.05, [remote('audio_only', theirs), remote('audio_only', yours)], 'poor_yours'],
     ['connected', 0, 0.05, [remote('audio_only', { ...theirs, cameraMuted: true })], 'good'],
-    ['connected', 0, 0.05, [remote('p720')], 'fair', { carries: 'p480', sendsPicture: true }],
-    ['connected', 0, 0.05, [remote('p720')], 'poor_yours', { carries: 'audio_only', sendsPicture: true }],
-    ['connected', 0, 0.05, [remote('p720')], 'good', { carries: 'audio_only', sendsPicture: false }],
+    ['connected', 0, 0.05, [remote('p720')], 'fair', { carries: 'p480', sendsPicture: true, sharesScreen: false }],
+    ['connected', 0, 0.05, [remote('p720')], 'poor_yours', { carries: 'audio_only', sendsPicture: true, sharesScreen: false }],
+    ['connected', 0, 0.05, [remote('p720')], 'good', { carries: 'audio_only', sendsPicture: false, sharesScreen: false }],
   ];
   for (const [connection, loss, roundTrip, remotes, expected, own] of table) {
     assert.equal(level(connection, { loss, roundTrip }, remotes, own ?? free), expected, JSON.stringify([connection, loss, roundTrip, remotes, own]));
@@ -72,8 +72,26 @@ test('what a person has to know about pictures that stop', () => {
   assert.equal(notice([remote('audio_only', { ...theirs, cameraMuted: true })], free), null, 'a camera that is off is no line');
   assert.equal(notice([remote('audio_only', { target: 'audio_only', why: 'asked' })], free), null, 'asked for');
   assert.equal(notice([remote('audio_only', { ...yours, connected: false })], free), null, 'who is away is said elsewhere');
-  assert.equal(notice([remote('audio_only', yours)], { carries: 'audio_only', sendsPicture: true }), 'own_paused');
-  assert.equal(notice([], { carries: 'audio_only', sendsPicture: false }), null);
+  assert.equal(notice([remote('audio_only', yours)], { carries: 'audio_only', sendsPicture: true, sharesScreen: false }), 'own_paused');
+  assert.equal(notice([], { carries: 'audio_only', sendsPicture: false, sharesScreen: false }), null);
+});
+
+test('that cameras give way to a screen says nothing bad about a line', () => {
+  const ok = { loss: 0, roundTrip: 0.05 };
+  const paused = [remote('audio_only', yours), remote('audio_only', theirs)];
+  const [shown, stopped] = [[remote('p720')], [remote('audio_only', yours)]];
+  assert.equal(level('connected', ok, paused, free, shown), 'good');
+  assert.equal(notice(paused, free, shown), 'for_screen');
+  assert.equal(notice([remote('p480', { atRisk: true })], free, shown), null);
+  // The screen itself is judged, and cameras with it once it is gone.
+  assert.equal(level('connected', ok, paused, free, stopped), 'poor_yours');
+  assert.equal(notice(paused, free, stopped), 'paused');
+  assert.equal(notice([], free, [remote('p720', { atRisk: true })]), 'at_risk');
+  assert.equal(level('connected', { loss: 0.1, roundTrip: 0.05 }, paused, free, shown), 'poor_yours', 'loss is loss');
+  // Whoever shares has one line for both.
+  const sharer = /** @type {const} */ ({ carries: 'audio_only', sendsPicture: true, sharesScreen: true });
+  assert.equal(level('connected', ok, [remote('p720')], sharer), 'good');
+  assert.equal(notice([remote('p720')], sharer), 'own_for_screen');
 });
 
 test('loss is of the time since the last sample, and counters may jump back', () => {

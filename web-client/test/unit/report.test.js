@@ -21,16 +21,30 @@ const audio = (/** @type {number} */ samples, concealed = 0, silent = 0) => ({
   jitterBufferEmittedCount: samples,
 });
 
-test('what is received is summed up over all lines', () => {
-  const sums = totals([video(100), video(50, 2, 0.75), audio(48_000, 960, 480), { type: 'outbound-rtp', kind: 'video', framesEncoded: 9 }]);
-  assert.deepEqual({ ...sums, bufferedSeconds: 0 }, {
-    frames: 150, dropped: 2, freezes: 2, frozenSeconds: 0.75, samples: 48_000, concealed: 480, bufferedSeconds: 0, emitted: 48_000,
-  });
+test('what is received is summed up line by line', () => {
+  const sums = totals([{ ...video(100), mid: '3' }, { ...video(50, 2, 0.75), mid: '5' }, { ...audio(48_000, 960, 480), mid: '2' }, { type: 'outbound-rtp', kind: 'video', framesEncoded: 9 }]);
+  const nothing = { frames: 0, dropped: 0, freezes: 0, frozenSeconds: 0, samples: 0, concealed: 0, bufferedSeconds: 0, emitted: 0 };
+  assert.deepEqual([...sums].map(([line, { bufferedSeconds, ...rest }]) => [line, { ...rest, bufferedSeconds: 0 }]), [
+    ['3', { ...nothing, frames: 100, dropped: 1 }],
+    ['5', { ...nothing, frames: 50, dropped: 1, freezes: 2, frozenSeconds: 0.75 }],
+    ['2', { ...nothing, samples: 48_000, concealed: 480, emitted: 48_000 }],
+  ]);
+  const report = between(new Map(), sums, 10_000);
+  assert.deepEqual([report.frames_decoded, report.frames_dropped, report.freezes, report.samples], [150, 2, 2, 48_000]);
 });
 
-test('a shared screen, which stands still by nature, is left out', () => {
-  const sums = totals([{ ...video(100), mid: '3' }, { ...video(5, 9, 60), mid: '5' }], new Set(['5']));
-  assert.deepEqual([sums.frames, sums.freezes, sums.frozenSeconds], [100, totals([video(100)]).freezes, totals([video(100)]).frozenSeconds]);
+test('a screen, which stands still by nature, is left out while it is shown, and a camera’s line before and after it counts', () => {
+  /** @type {any[]} */
+  const told = [];
+  const times = { usable: null, welcomed: null, firstFrame: 1, said: false };
+  const reporter = new Reporter(/** @type {any} */ ({}), (message) => told.push(message) > 0, times, 0);
+  const lines = (/** @type {number} */ first, /** @type {number} */ second, /** @type {number} */ frozen) => [{ ...video(first), mid: '3' }, { ...video(second, frozen, frozen), mid: '5' }];
+  reporter.take(lines(300, 300, 0), 10_000, new Set());
+  reporter.take(lines(600, 310, 9), 20_000, new Set(['5']));
+  // The screen ended within these ten seconds, with a freeze that was none.
+  reporter.take(lines(900, 400, 60), 30_000, new Set());
+  reporter.take(lines(1_200, 700, 60), 40_000, new Set());
+  assert.deepEqual(told.map(({ frames_decoded, freezes }) => [frames_decoded, freezes]), [[600, 0], [300, 0], [300, 0], [600, 0]]);
 });
 
 test('a report is the difference of two moments, and never negative', () => {

@@ -21,6 +21,7 @@ fn budget(kbps: u64) -> Budget {
         loses: false,
         audio_loss: 0.0,
         floor: Bitrate::from_kbps(500),
+        is_screen: false,
     }
 }
 
@@ -109,6 +110,26 @@ fn every_move_and_every_reason_to_stay() {
             other => panic!("{what}: {other:?}"),
         }
     }
+}
+
+/// 1,200 kbit/s thinned as far as can be are 499, with audio 579.
+#[test]
+fn a_screen_comes_back_only_where_the_least_of_it_fits_and_a_camera_at_its_floor() {
+    let rates = Rates {
+        small: None,
+        large: Some(Bitrate::from_kbps(1_200)),
+    };
+    for (is_screen, floor, aim) in [(false, 500, 650), (true, 280, 666)] {
+        let flow = on(NONE, P720);
+        let came = flow.aim(P720, rates, Bitrate::from_kbps(floor), is_screen);
+        assert_eq!(came.map(|rate| rate.bps() / 1_000), Some(aim), "{is_screen}");
+    }
+    let camera = Rates {
+        small: None,
+        large: Some(Bitrate::from_kbps(2_000)),
+    };
+    let aim = on(NONE, P720).aim(P720, camera, Bitrate::from_kbps(500), false);
+    assert_eq!(aim, Some(Bitrate::from_kbps(650)), "whatever a camera sends");
 }
 
 #[test]
