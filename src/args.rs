@@ -145,10 +145,10 @@ pub(crate) struct Probe {
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=300))]
     seconds: u32,
     /// The largest share of packets that may be lost in either direction, in percent.
-    #[arg(long, value_name = "PERCENT", default_value_t = 2.0)]
+    #[arg(long, value_name = "PERCENT", default_value_t = 2.0, value_parser = limit)]
     max_loss: f64,
     /// The longest a packet may take to the server and back, in the median.
-    #[arg(long, value_name = "MS", default_value_t = 300.0)]
+    #[arg(long, value_name = "MS", default_value_t = 300.0, value_parser = limit)]
     max_rtt_ms: f64,
     /// A PEM file with the authority that signed the server's certificate, instead of those that this machine trusts.
     #[arg(long, value_name = "FILE")]
@@ -159,6 +159,9 @@ pub(crate) struct Probe {
     /// Also write the figures to this file, for the textfile collector of Prometheus' node_exporter.
     #[arg(long, value_name = "FILE")]
     prometheus: Option<PathBuf>,
+    /// How often as long as usual everything may take: for machines that are slow themselves.
+    #[arg(long, value_name = "TIMES", default_value_t = 1, hide = true, value_parser = clap::value_parser!(u32).range(1..=10))]
+    patience: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -199,6 +202,7 @@ impl Probe {
             authority: self.ca.clone(),
             json: self.json,
             prometheus: self.prometheus.clone(),
+            patience: self.patience,
         })
     }
 }
@@ -237,6 +241,13 @@ impl CreateVisit {
         let wait = VisitStart::In(SignedDuration::from_mins(i64::from(self.in_minutes)));
         self.at.unwrap_or(wait)
     }
+}
+
+/// What is not a number is no limit: everything is within it.
+fn limit(text: &str) -> Result<f64, String> {
+    let number: Option<f64> = text.parse().ok();
+    let usable = number.filter(|number| number.is_finite() && *number >= 0.0);
+    usable.ok_or_else(|| "write a number that is not negative, like 2 or 0.5".to_owned())
 }
 
 fn time_to_live(text: &str) -> Result<Duration, String> {

@@ -17,12 +17,18 @@ use housecall::Given;
 use housecall::config::{Config, LogFormat, Written};
 
 fn main() -> ExitCode {
-    match execute(Cli::parse().command()) {
+    let command = Cli::parse().command();
+    // To monitoring, 1 says that a probe found a bad way; here none was found.
+    let failure = match command {
+        Command::Probe(_) => ExitCode::from(2),
+        _ => ExitCode::FAILURE,
+    };
+    match execute(command) {
         Ok(code) => code,
         Err(error) => {
             // The whole chain of causes, each after a colon. Nothing is left to do if stderr is gone too.
             let _ = writeln!(io::stderr(), "housecall: {error:#}");
-            ExitCode::FAILURE
+            failure
         }
     }
 }

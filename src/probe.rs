@@ -16,8 +16,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
-use tokio::task::AbortHandle;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -27,10 +27,41 @@ use link::{Candidates, Link};
 use peer::{Part, Peer, Progress, Shared};
 use report::{Outcome, Times};
 
-/// How long ICE and DTLS may take together: a patient would have given up.
-const CONNECT: Duration = Duration::from_secs(8);
-/// How long packets may be on their way, and the server's last report.
-const DRAIN: Duration = Duration::from_secs(6);
+/// How often as long as on any sensible machine things may take: more than once only where the machine itself is slow.
+#[derive(Clone, Copy, Debug)]
+struct Patience(u32);
+
+impl Patience {
+    /// ICE and DTLS together: a patient would have given up.
+    fn connect(self) -> Duration {
+        Duration::from_secs(8) * self.0
+    }
+
+    /// Packets on their way, and the server's last report.
+    fn drain(self) -> Duration {
+        Duration::from_secs(6) * self.0
+    }
+
+    /// The server's first report, of which there is one a second.
+    fn report(self) -> Duration {
+        Duration::from_secs(3) * self.0
+    }
+
+    /// A step on the way to the web server or the relay: longer than any patient waits for it.
+    fn step(self) -> Duration {
+        Duration::from_secs(10) * self.0
+    }
+
+    /// A connection to the media server, or an allocation.
+    fn way(self) -> Duration {
+        Duration::from_secs(5) * self.0
+    }
+
+    /// What needs no network.
+    fn at_once(self) -> Duration {
+        Duration::from_secs(5) * self.0
+    }
+}
 
 /// The way media takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +113,8 @@ pub struct Order {
     pub json: bool,
     /// Where to write metrics.
     pub prometheus: Option<PathBuf>,
+    /// How often as long as usual everything may take.
+    pub patience: u32,
 }
 
 /// Why there is no media. Each says what to do, and none the link.
@@ -119,6 +152,10 @@ enum Trouble {
         "the server does not take this link, which has ended or was taken back; make another with `housecall ops probe-link` on the server"
     )]
     LinkRefused,
+    #[error(
+        "what the first client sent was gone when the second asked for it; probe again, and look at the server's log if this stays"
+    )]
+    PublisherGone,
     #[error("the server is full or asks for a pause; probe less often, and look at the server's log if this stays")]
     Busy,
     #[error("the server answered {0}; look at its log")]
@@ -131,9 +168,13 @@ enum Trouble {
     Relay { path: PathKind, why: String },
     #[error(
         "no media connection by {} within {} s ({stage}); open {} in the firewalls on the way, and run `housecall doctor` on the server",
-        path.name(), CONNECT.as_secs(), opening(*path)
+        path.name(), time.as_secs(), opening(*path)
     )]
-    NoConnection { path: PathKind, stage: &'static str },
+    NoConnection {
+        path: PathKind,
+        time: Duration,
+        stage: &'static str,
+    },
     #[error("no way to the media server works, neither udp, tcp, turn_tls nor turn_tcp; of the first: {0}")]
     NoWay(Box<Trouble>),
     #[error("the media connection by {} stands, but no sound came back; look at the server's log", .0.name())]
@@ -153,20 +194,22 @@ fn opening(path: PathKind) -> &'static str {
 /// Probes, and prints what came of it. 0: all is well; 1: worse than ordered; 2: it does not work.
 ///
 /// # Errors
-/// If it cannot be printed.
+/// If it cannot be printed, or the metrics cannot be written.
 pub async fn probe(order: &Order, out: &mut impl Write, progress: &mut impl Write) -> io::Result<ExitCode> {
     let outcome = match look(order, progress).await {
         Ok(found) => found.judged(order),
         Err(trouble) => Outcome::failed(&trouble),
     };
-    if let Some(file) = &order.prometheus {
-        report::write_whole(file, &outcome.prometheus())?;
-    }
     match (&outcome.problem, order.json) {
         (_, true) => writeln!(out, "{}", serde_json::to_string(&outcome)?)?,
         (_, false) if outcome.reached => write!(out, "{}", outcome.table())?,
         (Some(problem), false) => writeln!(out, "FAILED: {problem}.")?,
         (None, false) => {}
+    }
+    // Whoever reads is told first: the file may be in no place that can be written.
+    if let Some(file) = &order.prometheus {
+        out.flush()?;
+        report::write_whole(file, &outcome.prometheus())?;
     }
     Ok(ExitCode::from(outcome.code()))
 }
@@ -180,7 +223,8 @@ async fn look(order: &Order, progress: &mut impl Write) -> Result<Outcome, Troub
         let _ = writeln!(progress, "{what}");
     };
     say(&format!("connecting to {} ...", link.authority()));
-    let mut web = Web::connect(&link, &connector).await?;
+    let patience = Patience(order.patience);
+    let mut web = Web::connect(&link, &connector, patience).await?;
     let began = Instant::now();
     let (session, room) = web.enter(&link).await?;
     let entered = began.elapsed();
@@ -193,6 +237,7 @@ async fn look(order: &Order, progress: &mut impl Write) -> Result<Outcome, Troub
         say(&format!("media by {} ...", path.name()));
         let mut visit = Visit {
             web: &mut web,
+            patience,
             connector: &connector,
             session: &session,
             room: &room,
@@ -229,49 +274,78 @@ async fn look(order: &Order, progress: &mut impl Write) -> Result<Outcome, Troub
 /// One stay in the test room.
 struct Visit<'a> {
     web: &'a mut Web,
+    patience: Patience,
     connector: &'a TlsConnector,
     session: &'a str,
     room: &'a str,
     shared: Arc<Shared>,
     sessions: Vec<Session>,
-    carried: Vec<AbortHandle>,
+    carried: Vec<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
 impl Visit<'_> {
     async fn by(&mut self, path: PathKind, time: Duration, say: &mut impl FnMut(&str)) -> Result<Outcome, Trouble> {
+        let (mut publisher, sent) = Peer::new(Part::Publisher, &self.shared, self.patience).await?;
+        let found = match Peer::new(Part::Viewer, &self.shared, self.patience).await {
+            Ok((mut viewer, heard)) => {
+                let found = self
+                    .between(path, time, say, (&mut publisher, sent), (&mut viewer, heard))
+                    .await;
+                viewer.close().await;
+                found
+            }
+            Err(trouble) => Err(trouble),
+        };
+        publisher.close().await;
+        found
+    }
+
+    /// Measures between two clients, and leaves them open.
+    async fn between(
+        &mut self,
+        path: PathKind,
+        time: Duration,
+        say: &mut impl FnMut(&str),
+        (publisher, sent): (&mut Peer, Far),
+        (viewer, heard): (&mut Peer, Far),
+    ) -> Result<Outcome, Trouble> {
         let mut times = Times::default();
-        let (mut publisher, far) = Peer::new(Part::Publisher, &self.shared).await?;
         let endpoint = format!("/whip/{}", self.room);
-        times.connected(self.join(path, &mut publisher, far, &endpoint).await?);
-        let (mut viewer, far) = Peer::new(Part::Viewer, &self.shared).await?;
+        times.connected(self.join(path, publisher, sent, &endpoint).await?);
         let from = self.sessions.last().map(Session::participant).unwrap_or_default();
         let endpoint = format!("/whep/{}?from={from}", self.room);
-        self.join(path, &mut viewer, far, &endpoint).await?;
+        self.join(path, viewer, heard, &endpoint).await?;
 
-        let (last, sent) = watch::channel(0);
         let speaking = Instant::now();
         let measured = async {
-            let first = timeout(CONNECT, viewer.first.wait_for(Option::is_some)).await;
-            let (number, at) = match first {
+            let first = timeout(self.patience.connect(), viewer.first.wait_for(Option::is_some)).await;
+            let (_, at) = match first {
                 Ok(Ok(first)) => first.ok_or(Trouble::Silent(path))?,
                 _ => return Err(Trouble::Silent(path)),
             };
             times.first_packet = Some(at.saturating_duration_since(speaking));
-            self.shared.packets().begin(number.max(*sent.borrow()) + 1);
+            self.shared.packets().open();
+            let counting = async {
+                while !self.shared.packets().is_counting() {
+                    self.shared.changed.notified().await;
+                }
+            };
+            if timeout(self.patience.report(), counting).await.is_err() {
+                self.shared.packets().begin_unreported();
+            }
             say(&format!("measuring for {} s ...", time.as_secs()));
             tokio::time::sleep(time).await;
             Ok(())
         };
         tokio::select! {
             measured = measured => measured?,
-            ended = publisher.talk(&last) => return Err(ended.err().unwrap_or(Trouble::Silent(path))),
+            ended = publisher.talk() => return Err(ended.err().unwrap_or(Trouble::Silent(path))),
         }
-        let sent = *sent.borrow();
         let settled = async {
             loop {
                 {
                     let packets = self.shared.packets();
-                    if packets.is_whole() && packets.is_reported(sent) {
+                    if packets.is_whole() && packets.is_reported(packets.last()) {
                         return;
                     }
                 }
@@ -279,10 +353,11 @@ impl Visit<'_> {
             }
         };
         // Whatever has not come by then is lost.
-        let _ = timeout(DRAIN, settled).await;
+        let _ = timeout(self.patience.drain(), settled).await;
         let figures = self.shared.packets().figures();
-        publisher.close().await;
-        viewer.close().await;
+        if !figures.is_measured() {
+            return Err(Trouble::Silent(path));
+        }
         Ok(Outcome::reached(path, times, figures))
     }
 
@@ -301,22 +376,28 @@ impl Visit<'_> {
             candidates: &candidates,
             relays: &relays,
             connector: self.connector,
+            patience: self.patience,
         };
         let carrier = Carrier::open(path, &known).await?;
         let opened = Instant::now();
-        self.carried.push(tokio::spawn(carrier.carry(far)).abort_handle());
+        let (stop, stopped) = oneshot::channel();
+        self.carried.push((stop, tokio::spawn(carrier.carry(far, stopped))));
         peer.accept(&answer).await?;
         let connected = peer
             .progress
             .wait_for(|progress| progress.dtls.is_some() || progress.failed);
-        let _ = timeout(CONNECT, connected).await;
+        let _ = timeout(self.patience.connect(), connected).await;
         let Progress { ice, dtls, .. } = *peer.progress.borrow();
         let stage = match ice {
             None => "no answer to ICE checks",
             Some(_) => "no end of the DTLS handshake",
         };
         let (Some(ice), Some(dtls)) = (ice, dtls) else {
-            return Err(Trouble::NoConnection { path, stage });
+            return Err(Trouble::NoConnection {
+                path,
+                time: self.patience.connect(),
+                stage,
+            });
         };
         Ok(Joined {
             signalling: signalled - began,
@@ -330,8 +411,10 @@ impl Visit<'_> {
         for session in &self.sessions {
             self.web.leave(session, self.session).await;
         }
-        for task in self.carried {
-            task.abort();
+        for (stop, task) in self.carried {
+            // It may have ended already; otherwise it gives back what it has, within a bounded time.
+            let _ = stop.send(());
+            let _ = task.await;
         }
     }
 }

@@ -18,7 +18,7 @@ use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 use rtc::turn::client::{Client, ClientConfig, Event};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use webrtc::runtime::{
@@ -28,10 +28,12 @@ use webrtc::runtime::{
 
 use super::http::{self, Stream};
 use super::link::{Candidates, Relay};
-use super::{PathKind, Trouble};
+use super::{PathKind, Patience, Trouble};
 
-/// How long a connection to the server or its relay may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the relay may take to give an allocation back. It ends by itself if it does not.
+const GIVE_BACK: Duration = Duration::from_secs(1);
+/// How long the relay's client waits if it waits for no time.
+const IDLE: Duration = Duration::from_secs(5);
 /// Packets that may wait on the way; more are lost, as on any wire.
 const QUEUE: usize = 256;
 /// The longest datagram.
@@ -254,6 +256,7 @@ pub(super) struct Known<'a> {
     pub(super) candidates: &'a Candidates,
     pub(super) relays: &'a [Relay],
     pub(super) connector: &'a TlsConnector,
+    pub(super) patience: Patience,
 }
 
 impl Carrier {
@@ -263,6 +266,7 @@ impl Carrier {
             web,
             candidates,
             relays,
+            patience,
             ..
         } = known;
         let none = || Trouble::NotOffered(path);
@@ -273,7 +277,7 @@ impl Carrier {
             }
             PathKind::Tcp => {
                 let media = Candidates::nearest(&candidates.tcp, *web).ok_or_else(none)?;
-                let stream = timeout(PATIENCE, TcpStream::connect(media)).await;
+                let stream = timeout(patience.way(), TcpStream::connect(media)).await;
                 let stream = stream.ok().and_then(Result::ok);
                 let stream = stream.ok_or(Trouble::Closed {
                     path,
@@ -285,15 +289,14 @@ impl Carrier {
             PathKind::TurnUdp => {
                 // The relay is told of for TCP; on UDP it has the same place.
                 let relay = relays.first().ok_or_else(none)?;
-                let found = tokio::net::lookup_host((relay.host.as_str(), relay.port)).await;
-                let found: Vec<SocketAddr> = found.map(Iterator::collect).unwrap_or_default();
+                let found = http::addresses(&relay.host, relay.port, *patience).await?;
                 let place = Candidates::nearest(&found, *web).ok_or_else(|| Trouble::NoName(relay.host.clone()))?;
                 Wire::Datagrams(datagrams(path, place).await?)
             }
             PathKind::TurnTcp | PathKind::TurnTls => {
                 let relay = Self::relay(path, relays).ok_or_else(none)?;
                 let tls = relay.tls.then_some(known.connector);
-                let (stream, ..) = http::connect(&relay.host, relay.port, tls).await?;
+                let (stream, ..) = http::connect(&relay.host, relay.port, tls, *patience).await?;
                 Wire::stream(stream, Framing::Turn)
             }
         };
@@ -309,7 +312,7 @@ impl Carrier {
             path,
             place: format!("{} port {}", relay.host, relay.port),
         };
-        let relayed = timeout(PATIENCE, allocated).await.map_err(|_| refused())??;
+        let relayed = timeout(patience.way(), allocated).await.map_err(|_| refused())??;
         Ok(Self::Relayed(Box::new(relayed)))
     }
 
@@ -321,10 +324,20 @@ impl Carrier {
         }
     }
 
-    /// Carries packets both ways, until one end is gone.
-    pub(super) async fn carry(self, mut far: Far) {
+    /// Carries packets both ways, until one end is gone or it is told to stop. What was allocated is given back.
+    pub(super) async fn carry(mut self, mut far: Far, stop: oneshot::Receiver<()>) {
+        tokio::select! {
+            () = self.carry_on(&mut far) => {}
+            _ = stop => {}
+        }
+        if let Self::Relayed(relayed) = &mut self {
+            let _ = timeout(GIVE_BACK, relayed.give_back()).await;
+        }
+    }
+
+    async fn carry_on(&mut self, far: &mut Far) {
         match self {
-            Self::Plain(mut wire) => loop {
+            Self::Plain(wire) => loop {
                 tokio::select! {
                     packet = far.out.recv() => {
                         let Some(packet) = packet else { return };
@@ -338,9 +351,9 @@ impl Carrier {
                     }
                 }
             },
-            Self::Relayed(mut relayed) => {
+            Self::Relayed(relayed) => {
                 // An error is the end of the connection to the relay; the media connection notices.
-                let _ = relayed.carry(&mut far).await;
+                let _ = relayed.carry(far).await;
             }
         }
     }
@@ -416,7 +429,7 @@ impl Relayed {
             return Ok(Some(event));
         }
         let wait = self.client.poll_timeout();
-        let wait = wait.map_or(PATIENCE, |at| at.saturating_duration_since(Instant::now()));
+        let wait = wait.map_or(IDLE, |at| at.saturating_duration_since(Instant::now()));
         let outgoing = async {
             match far {
                 Some(far) => far.out.recv().await,
@@ -449,6 +462,17 @@ impl Relayed {
             }
         }
         Ok(None)
+    }
+
+    /// Ends the allocation (RFC 8656 §8): over UDP it would stand until its time is over.
+    async fn give_back(&mut self) -> io::Result<()> {
+        if let Ok(mut allocation) = self.client.relay(self.relayed) {
+            allocation.close(Instant::now()).map_err(io::Error::other)?;
+        }
+        while self.client.relay(self.relayed).is_ok() {
+            self.turn(None).await?;
+        }
+        Ok(())
     }
 
     async fn carry(&mut self, far: &mut Far) -> io::Result<()> {

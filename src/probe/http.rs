@@ -1,4 +1,4 @@
-//! The probe's requests, over one connection, with the time that each step of it took.
+//! The probe's requests, over one connection while the server keeps it, with the time that each step of it took.
 
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
@@ -21,11 +21,9 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::Trouble;
 use super::link::{Link, Relay};
+use super::{Patience, Trouble};
 
-/// How long a step may take: longer than any patient waits for it.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest answer of the server is an SDP answer.
 const ANSWER_BYTES: usize = 256 * 1024;
 
@@ -69,22 +67,26 @@ pub(super) struct Steps {
     pub(super) tls: Option<Duration>,
 }
 
+/// All of `host`: one at least.
+pub(super) async fn addresses(host: &str, port: u16, patience: Patience) -> Result<Vec<SocketAddr>, Trouble> {
+    let found = timeout(patience.step(), tokio::net::lookup_host((host, port))).await;
+    let found: Vec<_> = found.ok().and_then(Result::ok).into_iter().flatten().collect();
+    if found.is_empty() {
+        return Err(Trouble::NoName(host.to_owned()));
+    }
+    Ok(found)
+}
+
 /// A connection to `host`, which is looked up.
 pub(super) async fn connect(
     host: &str,
     port: u16,
     tls: Option<&TlsConnector>,
+    patience: Patience,
 ) -> Result<(Box<dyn Stream>, IpAddr, Steps), Trouble> {
     let began = Instant::now();
     let place = || format!("{host} port {port}");
-    let found = timeout(PATIENCE, tokio::net::lookup_host((host, port))).await;
-    let addresses: Vec<SocketAddr> = match found {
-        Ok(Ok(found)) => found.collect(),
-        Ok(Err(_)) | Err(_) => Vec::new(),
-    };
-    if addresses.is_empty() {
-        return Err(Trouble::NoName(host.to_owned()));
-    }
+    let addresses = addresses(host, port, patience).await?;
     let mut steps = Steps {
         dns: began.elapsed(),
         ..Steps::default()
@@ -92,7 +94,7 @@ pub(super) async fn connect(
     let mut why = String::new();
     for address in addresses {
         let began = Instant::now();
-        let stream = match timeout(PATIENCE, TcpStream::connect(address)).await {
+        let stream = match timeout(patience.step(), TcpStream::connect(address)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(cause)) => {
                 why = cause.to_string();
@@ -112,7 +114,7 @@ pub(super) async fn connect(
         };
         let began = Instant::now();
         let name = ServerName::try_from(host.to_owned()).map_err(|_| Trouble::NoLink)?;
-        let secure = timeout(PATIENCE, connector.connect(name, stream)).await;
+        let secure = timeout(patience.step(), connector.connect(name, stream)).await;
         let secure = match secure {
             Ok(Ok(secure)) => secure,
             Ok(Err(cause)) => {
@@ -134,13 +136,27 @@ pub(super) async fn connect(
     Err(Trouble::Unreachable { place: place(), why })
 }
 
-/// A connection on which requests go.
+/// Asks the server, on a connection that is made anew when the server has closed it: it keeps none for long on which nothing is asked.
 pub(super) struct Web {
     sender: http1::SendRequest<String>,
+    host: String,
+    port: u16,
+    /// If the link is one of HTTPS.
+    tls: Option<TlsConnector>,
+    patience: Patience,
     authority: String,
     /// Of the server.
     pub(super) address: IpAddr,
+    /// Of the first connection.
     pub(super) steps: Steps,
+}
+
+/// Why a request has no answer.
+enum Unanswered {
+    /// It never left.
+    Unsent,
+    /// The server may have done what it asks for.
+    Sent,
 }
 
 /// The answer to a request.
@@ -165,18 +181,34 @@ impl Session {
     }
 }
 
+/// A connection for requests.
+async fn open(
+    host: &str,
+    port: u16,
+    tls: Option<&TlsConnector>,
+    patience: Patience,
+) -> Result<(http1::SendRequest<String>, IpAddr, Steps), Trouble> {
+    let (stream, address, steps) = connect(host, port, tls, patience).await?;
+    let (sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|_| Trouble::NoAnswer)?;
+    // Ends with the sender.
+    tokio::spawn(async move {
+        let _ = connection.await;
+    });
+    Ok((sender, address, steps))
+}
+
 impl Web {
-    pub(super) async fn connect(link: &Link, connector: &TlsConnector) -> Result<Self, Trouble> {
-        let (stream, address, steps) = connect(&link.host, link.port, link.tls.then_some(connector)).await?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|_| Trouble::NoAnswer)?;
-        // Ends with the sender.
-        tokio::spawn(async move {
-            let _ = connection.await;
-        });
+    pub(super) async fn connect(link: &Link, connector: &TlsConnector, patience: Patience) -> Result<Self, Trouble> {
+        let (host, port, tls) = (link.host.clone(), link.port, link.tls.then(|| connector.clone()));
+        let (sender, address, steps) = open(&host, port, tls.as_ref(), patience).await?;
         Ok(Self {
             sender,
+            host,
+            port,
+            tls,
+            patience,
             authority: link.authority(),
             address,
             steps,
@@ -202,22 +234,36 @@ impl Web {
             request = request.header(AUTHORIZATION, format!("Bearer {bearer}"));
         }
         let request = request.body(body).map_err(|cause| Trouble::Bug(cause.to_string()))?;
-        let sender = &mut self.sender;
-        let answered = async {
-            sender.ready().await.ok()?;
-            let response = sender.send_request(request).await.ok()?;
-            let (parts, body) = response.into_parts();
-            Some(Answer {
-                status: parts.status,
-                headers: parts.headers,
-                body: read(body).await?,
-            })
-        };
-        timeout(PATIENCE, answered)
-            .await
-            .ok()
-            .flatten()
-            .ok_or(Trouble::NoAnswer)
+        // What was asked may be asked again if the server has not heard it, or if it does nothing more the second time.
+        let is_idempotent = request.method() == Method::DELETE;
+        for is_again in [false, true] {
+            if self.sender.is_closed() || is_again {
+                let opened = open(&self.host, self.port, self.tls.as_ref(), self.patience).await?;
+                self.sender = opened.0;
+            }
+            let answered = timeout(self.patience.step(), self.exchange(request.clone())).await;
+            match answered {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(Unanswered::Unsent)) => {}
+                Ok(Err(Unanswered::Sent)) if is_idempotent => {}
+                Ok(Err(Unanswered::Sent)) | Err(_) => break,
+            }
+        }
+        Err(Trouble::NoAnswer)
+    }
+
+    async fn exchange(&mut self, request: Request<String>) -> Result<Answer, Unanswered> {
+        self.sender.ready().await.map_err(|_| Unanswered::Unsent)?;
+        let response = self.sender.try_send_request(request).await.map_err(|mut failed| {
+            let unsent = failed.take_message();
+            unsent.map_or(Unanswered::Sent, |_| Unanswered::Unsent)
+        })?;
+        let (parts, body) = response.into_parts();
+        Ok(Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: read(body).await.ok_or(Unanswered::Sent)?,
+        })
     }
 
     /// Trades the link for a session; returns it and the room.
@@ -253,7 +299,7 @@ impl Web {
             .ask(Method::POST, endpoint, Some(session), "application/sdp", offer)
             .await?;
         if answer.status != StatusCode::CREATED {
-            return Err(refused(answer.status));
+            return Err(refused_offer(answer.status, endpoint));
         }
         let location = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok());
         let links = answer
@@ -274,6 +320,14 @@ impl Web {
             .ask(Method::DELETE, &session.location, Some(bearer), "", String::new())
             .await;
     }
+}
+
+/// As [`refused`]; a viewer names whom it wants to hear, and where that one is gone it is not the link's fault.
+fn refused_offer(status: StatusCode, endpoint: &str) -> Trouble {
+    if status == StatusCode::NOT_FOUND && endpoint.contains("?from=") {
+        return Trouble::PublisherGone;
+    }
+    refused(status)
 }
 
 fn refused(status: StatusCode) -> Trouble {
@@ -297,4 +351,62 @@ async fn read(mut body: Incoming) -> Option<String> {
         }
     }
     String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A server that answers one request on each connection, and closes it.
+    async fn answer_once_each(listener: TcpListener) {
+        loop {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let mut got = Vec::new();
+            while !got.ends_with(b"\r\n\r\n") && !got.ends_with(b"offer") {
+                assert_ne!(stream.read_buf(&mut got).await.expect("a request"), 0);
+            }
+            let answer = b"HTTP/1.1 201 Created\r\nlocation: /whip/v/p\r\ncontent-length: 0\r\n\r\n";
+            stream.write_all(answer).await.expect("an answer");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_the_server_closed_is_made_anew() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        tokio::spawn(answer_once_each(listener));
+        let link = format!("http://127.0.0.1:{port}/probe#hc_{}", "x".repeat(43));
+        let Ok(link) = Link::parse(&link) else { panic!("a link") };
+        let Ok(connector) = connector(None) else {
+            panic!("a connector")
+        };
+        let Ok(mut web) = Web::connect(&link, &connector, Patience(6)).await else {
+            panic!("a connection")
+        };
+        for _ in 0..3 {
+            let offered = web.offer("/whip/v", "session", "offer".to_owned()).await;
+            assert!(offered.is_ok_and(|session| session.participant() == "p"));
+            // As after a measurement that took long.
+            while !web.sender.is_closed() {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    #[test]
+    fn a_publisher_that_is_gone_is_not_the_links_fault() {
+        let said = |status, endpoint| refused_offer(status, endpoint);
+        assert!(matches!(
+            said(StatusCode::NOT_FOUND, "/whep/v?from=p"),
+            Trouble::PublisherGone
+        ));
+        assert!(matches!(said(StatusCode::NOT_FOUND, "/whip/v"), Trouble::LinkRefused));
+        assert!(matches!(
+            said(StatusCode::FORBIDDEN, "/whep/v?from=p"),
+            Trouble::LinkRefused
+        ));
+    }
 }

@@ -1,6 +1,7 @@
 //! What the figures mean: sound goes to the server and comes back, and says when it left.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::time::Duration;
 
 /// The beginning of a packet's payload: its number and when it left.
@@ -37,47 +38,80 @@ pub(super) struct Uplink {
     pub(super) jitter_ms: f64,
 }
 
+/// Where counting begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Window {
+    /// Not yet: the way back is not open.
+    #[default]
+    Before,
+    /// At the packet after the next report's last one: what was lost until then is known.
+    AtReport,
+    /// With what had been reported lost before, if there was a report.
+    From { first: u32, lost_before: Option<u32> },
+}
+
 /// Packets as they go out and come back.
 #[derive(Debug, Default)]
 pub(super) struct Loop {
-    /// The first one that counts: those before it left before the way back was open.
-    first: Option<u32>,
-    sent: u32,
+    window: Window,
+    /// The last one that was sent. Their numbers begin at nothing.
+    last: Option<u32>,
     back: HashSet<u32>,
-    round_trips: Vec<Duration>,
-    jitter: f64,
-    /// Reported when counting began.
-    lost_before: u32,
+    /// Of what came back, in that order.
+    round_trips: Vec<(u32, Duration)>,
     uplink: Option<Uplink>,
 }
 
 impl Loop {
-    /// From this packet on they count.
-    pub(super) fn begin(&mut self, first: u32) {
-        self.first = Some(first);
-        self.lost_before = self.uplink.map_or(0, |uplink| uplink.lost);
+    /// The way back is open: from the server's next report on, packets count.
+    pub(super) fn open(&mut self) {
+        if self.window == Window::Before {
+            self.window = Window::AtReport;
+        }
+    }
+
+    /// Whether packets count.
+    pub(super) fn is_counting(&self) -> bool {
+        matches!(self.window, Window::From { .. })
+    }
+
+    /// There was no report: the packets from the next one on count, and which way one was lost stays unknown.
+    pub(super) fn begin_unreported(&mut self) {
+        if !self.is_counting() {
+            let first = self.last.map_or(0, |last| last + 1);
+            let lost_before = None;
+            self.window = Window::From { first, lost_before };
+        }
+    }
+
+    /// The last packet that was sent.
+    pub(super) fn last(&self) -> u32 {
+        self.last.unwrap_or_default()
+    }
+
+    /// The numbers that count.
+    fn counted(&self) -> Range<u32> {
+        match self.window {
+            Window::Before | Window::AtReport => 0..0,
+            Window::From { first, .. } => first..self.last.map_or(0, |last| last + 1).max(first),
+        }
     }
 
     pub(super) fn handle_sent(&mut self, number: u32) {
-        if self.first.is_some_and(|first| number >= first) {
-            self.sent += 1;
-        }
+        self.last = Some(number);
     }
 
     pub(super) fn handle_back(&mut self, number: u32, left: Duration, now: Duration) {
-        if self.first.is_none_or(|first| number < first) || !self.back.insert(number) {
-            return;
+        if self.back.insert(number) {
+            self.round_trips.push((number, now.saturating_sub(left)));
         }
-        let taken = now.saturating_sub(left);
-        if let Some(last) = self.round_trips.last() {
-            // RFC 3550 §6.4.1, with one clock on both sides.
-            let change = taken.abs_diff(*last).as_secs_f64() * 1e3;
-            self.jitter += (change - self.jitter) / 16.0;
-        }
-        self.round_trips.push(taken);
     }
 
     pub(super) fn handle_report(&mut self, report: Uplink) {
+        if self.window == Window::AtReport {
+            let (first, lost_before) = (report.seen + 1, Some(report.lost));
+            self.window = Window::From { first, lost_before };
+        }
         self.uplink = Some(report);
     }
 
@@ -88,33 +122,48 @@ impl Loop {
 
     /// Whether all packets that count have come back.
     pub(super) fn is_whole(&self) -> bool {
-        self.back.len() >= self.sent as usize
+        self.counted().all(|number| self.back.contains(&number))
     }
 
     pub(super) fn figures(&self) -> Figures {
-        let mut sorted = self.round_trips.clone();
+        let counted = self.counted();
+        let in_order: Vec<Duration> = self
+            .round_trips
+            .iter()
+            .filter(|(number, _)| counted.contains(number))
+            .map(|(_, taken)| *taken)
+            .collect();
+        // RFC 3550 §6.4.1, with one clock on both sides.
+        let jitter = in_order.windows(2).fold(0.0, |jitter, pair| {
+            let change = pair[1].abs_diff(pair[0]).as_secs_f64() * 1e3;
+            jitter + (change - jitter) / 16.0
+        });
+        let mut sorted = in_order;
         sorted.sort_unstable();
         let at = |share: f64| {
             let place = ((sorted.len() as f64 * share).ceil() as usize).clamp(1, sorted.len().max(1)) - 1;
             sorted.get(place).map_or(0.0, |taken| taken.as_secs_f64() * 1e3)
         };
-        let back = u32::try_from(self.back.len()).unwrap_or(u32::MAX);
-        let lost = self.sent.saturating_sub(back);
+        let sent = counted.end - counted.start;
+        let back = u32::try_from(sorted.len()).unwrap_or(u32::MAX);
+        let lost = sent.saturating_sub(back);
         // What the server has not reported lost was lost on the way back.
-        let lost_up = self
-            .uplink
-            .map_or(0, |uplink| uplink.lost.saturating_sub(self.lost_before))
-            .min(lost);
+        let lost_up = match (self.window, self.uplink) {
+            (Window::From { lost_before, .. }, Some(uplink)) => {
+                lost_before.map(|before| uplink.lost.saturating_sub(before).min(lost))
+            }
+            _ => None,
+        };
         Figures {
-            sent: self.sent,
+            sent,
+            lost,
             lost_up,
-            lost_down: lost - lost_up,
             rtt_min: at(0.0),
             rtt_median: at(0.5),
             rtt_p95: at(0.95),
             rtt_max: at(1.0),
-            jitter_up: self.uplink.map_or(0.0, |uplink| uplink.jitter_ms),
-            jitter_loop: self.jitter,
+            jitter_up: self.uplink.map(|uplink| uplink.jitter_ms),
+            jitter_loop: jitter,
         }
     }
 }
@@ -123,25 +172,43 @@ impl Loop {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Figures {
     pub(super) sent: u32,
-    pub(super) lost_up: u32,
-    pub(super) lost_down: u32,
+    /// There or back.
+    pub(super) lost: u32,
+    /// On the way to the server; `None` if it has not told.
+    pub(super) lost_up: Option<u32>,
     pub(super) rtt_min: f64,
     pub(super) rtt_median: f64,
     pub(super) rtt_p95: f64,
     pub(super) rtt_max: f64,
-    pub(super) jitter_up: f64,
+    /// `None` without a report.
+    pub(super) jitter_up: Option<f64>,
     pub(super) jitter_loop: f64,
 }
 
 impl Figures {
+    /// Whether anything was measured.
+    pub(super) fn is_measured(&self) -> bool {
+        self.lost < self.sent
+    }
+
+    /// On the way from the server.
+    pub(super) fn lost_down(&self) -> Option<u32> {
+        Some(self.lost - self.lost_up?)
+    }
+
+    /// In percent of what was sent.
+    pub(super) fn loss(&self) -> f64 {
+        percent(self.lost, self.sent)
+    }
+
     /// In percent of what was sent that way.
-    pub(super) fn loss_up(&self) -> f64 {
-        percent(self.lost_up, self.sent)
+    pub(super) fn loss_up(&self) -> Option<f64> {
+        Some(percent(self.lost_up?, self.sent))
     }
 
     /// In percent of what the server had to send.
-    pub(super) fn loss_down(&self) -> f64 {
-        percent(self.lost_down, self.sent - self.lost_up)
+    pub(super) fn loss_down(&self) -> Option<f64> {
+        Some(percent(self.lost_down()?, self.sent - self.lost_up?))
     }
 }
 
@@ -168,51 +235,81 @@ mod tests {
         assert_eq!(stamp(&payload[..STAMP - 1]), None);
     }
 
+    fn reported(lost: u32, seen: u32, jitter_ms: f64) -> Uplink {
+        Uplink { lost, seen, jitter_ms }
+    }
+
     #[test]
     fn losses_are_told_apart_by_what_the_server_reports() {
         let mut packets = Loop::default();
-        packets.handle_sent(0);
-        packets.handle_report(Uplink {
-            lost: 3,
-            seen: 0,
-            jitter_ms: 9.0,
-        });
-        packets.begin(10);
-        for number in 10..110 {
+        packets.handle_report(reported(1, 2, 9.0));
+        packets.open();
+        assert!(!packets.is_counting());
+        for number in 0..110 {
             packets.handle_sent(number);
-            // Twenty are lost; the server reports five of them.
+            // Every fifth is lost; the server reports five of the last twenty, and three of those before.
             if number % 5 != 0 {
                 let left = ms(u64::from(number) * 20);
                 packets.handle_back(number, left, left + ms(u64::from(number)));
             }
+            // It tells of the ninth when the eighteenth has left.
+            if number == 17 {
+                packets.handle_report(reported(3, 9, 9.0));
+            }
         }
         packets.handle_back(11, ms(0), ms(900));
         packets.handle_back(9, ms(0), ms(900));
+        // The last one, of which is not known whether it was sent.
+        packets.handle_back(110, ms(0), ms(900));
         assert!(!packets.is_reported(109) && !packets.is_whole());
-        packets.handle_report(Uplink {
-            lost: 8,
-            seen: 109,
-            jitter_ms: 1.5,
-        });
+        packets.handle_report(reported(8, 109, 1.5));
         assert!(packets.is_reported(109));
         let figures = packets.figures();
-        assert_eq!((figures.sent, figures.lost_up, figures.lost_down), (100, 5, 15));
-        assert_eq!((figures.loss_up(), figures.loss_down()), (5.0, 15.0 * 100.0 / 95.0));
+        assert_eq!(
+            (figures.sent, figures.lost, figures.lost_up, figures.lost_down()),
+            (100, 20, Some(5), Some(15))
+        );
+        assert_eq!(
+            (figures.loss_up(), figures.loss_down()),
+            (Some(5.0), Some(15.0 * 100.0 / 95.0))
+        );
         assert_eq!(
             (figures.rtt_min, figures.rtt_max, figures.jitter_up),
-            (11.0, 109.0, 1.5)
+            (11.0, 109.0, Some(1.5))
         );
         assert_eq!((figures.rtt_median, figures.rtt_p95), (59.0, 104.0));
         assert!(figures.jitter_loop > 1.0 && figures.jitter_loop < 2.0, "{figures:?}");
     }
 
     #[test]
-    fn nothing_came_back() {
+    fn which_way_is_unknown_without_a_report() {
         let mut packets = Loop::default();
-        packets.begin(0);
+        packets.open();
         packets.handle_sent(0);
+        packets.begin_unreported();
+        for number in 1..5 {
+            packets.handle_sent(number);
+        }
+        packets.handle_back(0, ms(0), ms(5));
+        packets.handle_back(3, ms(0), ms(5));
         let figures = packets.figures();
-        assert_eq!((figures.lost_up, figures.lost_down, figures.rtt_median), (0, 1, 0.0));
-        assert_eq!(Loop::default().figures().loss_down(), 0.0);
+        assert_eq!((figures.sent, figures.lost, figures.loss()), (4, 3, 75.0));
+        assert_eq!(
+            (figures.lost_up, figures.lost_down(), figures.jitter_up),
+            (None, None, None)
+        );
+        assert!(figures.is_measured());
+    }
+
+    #[test]
+    fn where_nothing_came_back_nothing_is_measured() {
+        let mut packets = Loop::default();
+        assert!(!packets.figures().is_measured());
+        packets.begin_unreported();
+        assert!(!packets.figures().is_measured());
+        packets.handle_sent(0);
+        assert!(!packets.figures().is_measured());
+        packets.handle_back(0, ms(0), ms(5));
+        assert!(packets.figures().is_measured());
     }
 }

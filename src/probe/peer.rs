@@ -29,10 +29,10 @@ use webrtc::peer_connection::{
 };
 use webrtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 
-use super::Trouble;
 use super::carrier::{FAR, Far, Linked};
 use super::link::with_candidate;
 use super::measure::{Loop, Uplink, payload, stamp};
+use super::{Patience, Trouble};
 
 const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 const OPUS: u8 = 111;
@@ -40,8 +40,6 @@ const OPUS: u8 = 111;
 const SAMPLES: u32 = 960;
 /// Between packets.
 pub(super) const TICK: Duration = Duration::from_millis(20);
-/// How long the crate may take for what needs no network.
-const AT_ONCE: Duration = Duration::from_secs(5);
 
 /// What both clients of a probe know.
 #[derive(Debug)]
@@ -141,6 +139,7 @@ pub(super) struct Peer {
     connection: Arc<dyn PeerConnection>,
     shared: Arc<Shared>,
     track: Option<(Arc<TrackLocalStaticRTP>, u32)>,
+    patience: Patience,
     gathered: watch::Receiver<bool>,
     pub(super) progress: watch::Receiver<Progress>,
     pub(super) first: watch::Receiver<Option<(u32, Instant)>>,
@@ -152,7 +151,7 @@ fn bug(cause: impl std::fmt::Display) -> Trouble {
 
 impl Peer {
     /// A client, and the far end of its link.
-    pub(super) async fn new(part: Part, shared: &Arc<Shared>) -> Result<(Self, Far), Trouble> {
+    pub(super) async fn new(part: Part, shared: &Arc<Shared>, patience: Patience) -> Result<(Self, Far), Trouble> {
         let (runtime, far) = Linked::new();
         let (gathered, is_gathered) = watch::channel(false);
         let (progress, has_progress) = watch::channel(Progress::default());
@@ -182,6 +181,7 @@ impl Peer {
             connection: Arc::new(connection),
             shared: Arc::clone(shared),
             track: None,
+            patience,
             gathered: is_gathered,
             progress: has_progress,
             first: has_first,
@@ -227,7 +227,7 @@ impl Peer {
     pub(super) async fn offer(&mut self) -> Result<String, Trouble> {
         let offer = self.connection.create_offer(None).await.map_err(bug)?;
         self.connection.set_local_description(offer).await.map_err(bug)?;
-        let gathered = timeout(AT_ONCE, self.gathered.wait_for(|done| *done)).await;
+        let gathered = timeout(self.patience.at_once(), self.gathered.wait_for(|done| *done)).await;
         gathered.map_err(bug)?.map_err(bug)?;
         let offer = self.connection.local_description().await;
         Ok(offer.ok_or_else(|| bug("no offer"))?.sdp)
@@ -241,7 +241,7 @@ impl Peer {
     }
 
     /// Sends sound until this is given up.
-    pub(super) async fn talk(&self, last: &watch::Sender<u32>) -> Result<(), Trouble> {
+    pub(super) async fn talk(&self) -> Result<(), Trouble> {
         let (Some((track, ssrc)), Some(offer)) = (&self.track, self.connection.local_description().await) else {
             return Err(bug("not a publisher"));
         };
@@ -272,11 +272,11 @@ impl Peer {
             if let Some(id) = mid_id {
                 header.set_extension(id, mid.clone()).map_err(bug)?;
             }
-            self.shared.packets().handle_sent(number);
-            last.send_replace(number);
             let payload = Bytes::from(payload(number, self.shared.began.elapsed()));
             // What cannot be sent is lost.
             let _ = track.write_rtp(rtp::Packet { header, payload }).await;
+            // Only now: this may be given up while it waits above.
+            self.shared.packets().handle_sent(number);
         }
         Ok(())
     }
@@ -284,7 +284,7 @@ impl Peer {
     /// Closes the connection.
     pub(super) async fn close(self) {
         // It may be closed already.
-        let _ = timeout(AT_ONCE, self.connection.close()).await;
+        let _ = timeout(self.patience.at_once(), self.connection.close()).await;
     }
 }
 

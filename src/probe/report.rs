@@ -81,6 +81,13 @@ struct Way {
     loss_percent: f64,
 }
 
+impl Way {
+    fn of(lost: u32, loss: f64) -> Self {
+        let loss_percent = rounded(loss);
+        Self { lost, loss_percent }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Serialize)]
 struct RoundTrip {
     min: f64,
@@ -91,8 +98,8 @@ struct RoundTrip {
 
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Jitter {
-    /// As the server reports it.
-    up: f64,
+    /// As the server reports it, if it does.
+    up: Option<f64>,
     /// Of packets that went to the server and back.
     round: f64,
 }
@@ -100,8 +107,11 @@ struct Jitter {
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Media {
     packets: u32,
-    up: Way,
-    down: Way,
+    /// There or back.
+    round: Way,
+    /// `None`: the server has not told.
+    up: Option<Way>,
+    down: Option<Way>,
     rtt_ms: RoundTrip,
     jitter_ms: Jitter,
 }
@@ -130,14 +140,15 @@ impl Outcome {
             times,
             media: Some(Media {
                 packets: figures.sent,
-                up: Way {
-                    lost: figures.lost_up,
-                    loss_percent: rounded(figures.loss_up()),
-                },
-                down: Way {
-                    lost: figures.lost_down,
-                    loss_percent: rounded(figures.loss_down()),
-                },
+                round: Way::of(figures.lost, figures.loss()),
+                up: figures
+                    .lost_up
+                    .zip(figures.loss_up())
+                    .map(|(lost, loss)| Way::of(lost, loss)),
+                down: figures
+                    .lost_down()
+                    .zip(figures.loss_down())
+                    .map(|(lost, loss)| Way::of(lost, loss)),
                 rtt_ms: RoundTrip {
                     min: rounded(figures.rtt_min),
                     median: rounded(figures.rtt_median),
@@ -145,7 +156,7 @@ impl Outcome {
                     max: rounded(figures.rtt_max),
                 },
                 jitter_ms: Jitter {
-                    up: rounded(figures.jitter_up),
+                    up: figures.jitter_up.map(rounded),
                     round: rounded(figures.jitter_loop),
                 },
             }),
@@ -169,7 +180,12 @@ impl Outcome {
     pub(super) fn judged(mut self, order: &Order) -> Self {
         let Some(media) = &self.media else { return self };
         let mut worse = Vec::new();
-        for (direction, way) in [("to the server", media.up), ("from the server", media.down)] {
+        let mut ways = [("to the server", media.up), ("from the server", media.down)].to_vec();
+        if media.up.is_none() {
+            // Not known apart: together they must not be worse than one may be.
+            ways = vec![("to the server and back", Some(media.round))];
+        }
+        for (direction, way) in ways.into_iter().filter_map(|(direction, way)| Some((direction, way?))) {
             if way.loss_percent > order.max_loss {
                 worse.push(format!(
                     "{} % of the packets {direction} are lost, {} % are allowed",
@@ -223,18 +239,18 @@ impl Outcome {
                 "round trip",
                 format!("{median:>9.2} ms median, {min:.2} min, {p95:.2} p95, {max:.2} max"),
             );
-            line(
-                "jitter",
-                format!(
-                    "{:>9.2} ms up, {:.2} ms round",
-                    media.jitter_ms.up, media.jitter_ms.round
-                ),
-            );
-            for (name, way) in [("loss up", media.up), ("loss down", media.down)] {
-                line(
-                    name,
-                    format!("{:>9.2} %  {} of {} packets", way.loss_percent, way.lost, media.packets),
-                );
+            let Jitter { up, round } = media.jitter_ms;
+            let up = up.map_or("  unknown".to_owned(), |up| format!("{up:>9.2} ms"));
+            line("jitter", format!("{up} up, {round:.2} ms round"));
+            for (name, way) in [
+                ("loss", Some(media.round)),
+                ("loss up", media.up),
+                ("loss down", media.down),
+            ] {
+                let value = way.map_or("  unknown".to_owned(), |way| {
+                    format!("{:>9.2} %  {} of {} packets", way.loss_percent, way.lost, media.packets)
+                });
+                line(name, value);
             }
         }
         match &self.problem {
@@ -288,10 +304,10 @@ impl Outcome {
             gauge(
                 "loss_ratio",
                 "Share of the packets that were lost.",
-                &[
-                    (label("up"), media.up.loss_percent / 100.0),
-                    (label("down"), media.down.loss_percent / 100.0),
-                ],
+                &[("up", media.up), ("down", media.down), ("round", Some(media.round))]
+                    .into_iter()
+                    .filter_map(|(name, way)| Some((label(name), way?.loss_percent / 100.0)))
+                    .collect::<Vec<_>>(),
             );
             gauge(
                 "round_trip_seconds",

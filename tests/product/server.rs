@@ -35,7 +35,7 @@ pub(crate) fn run_reading(arguments: &[&str], stdin: Stdio) -> Output {
         .spawn()
         .expect("the program can be started");
     // What these commands print fits into a pipe, so they end without being read.
-    if wait(&mut child).is_none() {
+    if wait(&mut child, 4 * PATIENCE).is_none() {
         child.kill().expect("a child that did not end can be killed");
         panic!("{arguments:?} did not end");
     }
@@ -53,9 +53,9 @@ pub(crate) fn command(data: &Path, arguments: &[&str]) -> String {
 }
 
 /// Waits for the end of a child; `None` if it runs on after a long time.
-fn wait(child: &mut Child) -> Option<ExitStatus> {
+fn wait(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
     let start = Instant::now();
-    while start.elapsed() < PATIENCE {
+    while start.elapsed() < patience {
         if let Some(status) = child.try_wait().expect("a child can be waited for") {
             return Some(status);
         }
@@ -183,7 +183,7 @@ impl Server {
 
     /// Waits until it has ended.
     pub(crate) fn ended(mut self) -> ExitStatus {
-        wait(&mut self.child).expect("the server did not end")
+        wait(&mut self.child, PATIENCE).expect("the server did not end")
     }
 }
 
