@@ -385,6 +385,13 @@ pub(crate) const STREAM_URGENT: LaneBound = LaneBound {
 /// then a peer in a network that is new can be reached.
 pub(crate) const OWN_NETWORKS_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How long the general relay refuses a network that its machine has no more: longer than a lease takes to be renewed or a link to come back, and
+/// than a permission lasts (5 minutes), which was given in the meantime.
+pub(crate) const OWN_NETWORKS_KEPT: Duration = Duration::from_secs(600);
+
+/// When the general relay tries again to read them for the first time. Until it could, it serves nobody.
+pub(crate) const OWN_NETWORKS_RETRY: Duration = Duration::from_millis(500);
+
 /// How long a stream may be there without being of use: no allocation, no check that was answered. A browser does either within a second.
 pub(crate) const STREAM_UNUSED: Duration = Duration::from_secs(30);
 

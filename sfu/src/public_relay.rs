@@ -5,6 +5,7 @@ mod buffers;
 mod driver;
 mod figures;
 mod gather;
+mod own;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -28,6 +29,7 @@ use crate::streams::{self, Opener, StreamLink};
 
 use driver::Base;
 use figures::Figures;
+use own::Own;
 
 /// Settings of the general relay. Holds a secret, hence no `Debug`.
 #[derive(Clone)]
@@ -85,6 +87,14 @@ impl PublicRelay {
     /// # Errors
     /// [`PublicRelayError`].
     pub fn start(settings: PublicRelaySettings, registry: &Registry) -> Result<Self, PublicRelayError> {
+        Self::start_with(settings, registry, own_networks)
+    }
+
+    fn start_with(
+        settings: PublicRelaySettings,
+        registry: &Registry,
+        read: ReadNetworks,
+    ) -> Result<Self, PublicRelayError> {
         let thread = PublicRelayError::Thread;
         let bind = |source| PublicRelayError::Bind {
             address: settings.listen,
@@ -103,12 +113,9 @@ impl PublicRelay {
         let wake = Arc::new(wake);
         let (opener, streams) = streams::pair(Arc::clone(&wake), MAX_RELAYED_MESSAGE, driver::now());
         let stop = Arc::new(AtomicBool::new(false));
-        let own = own_networks(&settings).unwrap_or_else(|cause| {
-            tracing::warn!(%cause, "the relay does not know the networks of this machine yet, and refuses none of them");
-            always_own(&settings).collect()
-        });
         let base = Base {
-            own,
+            own: Own::default(),
+            read,
             settings,
             clients,
             streams,
@@ -155,6 +162,9 @@ pub fn usable_addresses(public: &[IpAddr], listen: SocketAddr) -> Vec<IpAddr> {
     found.iter().map(SocketAddr::ip).collect()
 }
 
+/// How the networks of this machine are read.
+type ReadNetworks = fn(&PublicRelaySettings) -> std::io::Result<Vec<Network>>;
+
 /// Every address at which this machine can be reached, and the networks of its interfaces: as peers they are refused. A neighbour with a public address
 /// may trust this machine, or be kept from the internet by a firewall that both of them are behind.
 fn own_networks(settings: &PublicRelaySettings) -> std::io::Result<Vec<Network>> {
@@ -176,7 +186,7 @@ fn always_own(settings: &PublicRelaySettings) -> impl Iterator<Item = Network> +
     addresses.chain([settings.listen.ip()]).map(Network::from)
 }
 
-fn server(settings: &PublicRelaySettings, own: &[Network], now: Instant) -> Server {
+fn server(settings: &PublicRelaySettings, own: Vec<Network>, now: Instant) -> Server {
     let of = |family| settings.addresses.iter().copied().find(|ip| Family::of(*ip) == family);
     let v4: Option<Ipv4Addr> = of(Family::V4).and_then(|ip| match ip {
         IpAddr::V4(v4) => Some(v4),
@@ -195,7 +205,7 @@ fn server(settings: &PublicRelaySettings, own: &[Network], now: Instant) -> Serv
             ports: settings.ports.clone(),
         },
         peers: Peers::Public {
-            own: own.to_vec(),
+            own,
             denied: settings.denied.clone(),
             allowed: settings.allowed.clone(),
         },
@@ -204,4 +214,55 @@ fn server(settings: &PublicRelaySettings, own: &[Network], now: Instant) -> Serv
         started: now,
         unix: unix_now(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// How often the networks were asked for. The first two times there is no answer.
+    static READS: AtomicUsize = AtomicUsize::new(0);
+    const FAILURES: usize = 2;
+
+    fn read_late(settings: &PublicRelaySettings) -> std::io::Result<Vec<Network>> {
+        if READS.fetch_add(1, Ordering::SeqCst) < FAILURES {
+            return Err(rustix::io::Errno::MFILE.into());
+        }
+        Ok(always_own(settings).collect())
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_types, reason = "a test over real sockets")]
+    fn nothing_is_served_before_the_networks_are_known() {
+        let listen = "127.0.0.1:0".parse().expect("an address");
+        let settings = PublicRelaySettings {
+            listen,
+            addresses: vec![listen.ip()],
+            ports: 49_152..=49_160,
+            secret: Secret::new(b"0123456789abcdef0123456789abcdef"),
+            bindings: Bindings::Answer,
+            allowed: Vec::new(),
+            denied: Vec::new(),
+            quotas: Quotas {
+                per_user: 1,
+                per_prefix: 1,
+                total: 1,
+                bytes_per_second: 1,
+            },
+        };
+        let relay = PublicRelay::start_with(settings, &Registry::new(), read_late).expect("a relay on loopback");
+        let client = std::net::UdpSocket::bind(listen).expect("a socket");
+        // A Binding request without attributes is a header (RFC 8489 §5).
+        let mut request = [7; 20];
+        request[..8].copy_from_slice(&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42]);
+        client.send_to(&request, relay.address()).expect("sent");
+        client
+            .set_read_timeout(Some(Duration::from_secs(30)))
+            .expect("a timeout");
+        client.recv(&mut [0; 256]).expect("answered once they are known");
+        assert!(READS.load(Ordering::SeqCst) > FAILURES, "and not before");
+    }
 }

@@ -96,7 +96,8 @@ fn outcome(result: io::Result<()>) -> Sent {
 pub(crate) enum Oversize {
     /// It is lost: what is sent is known to fit everywhere, and a path that drops fragments would hide what is wrong.
     Lost,
-    /// It goes on in fragments, over IPv4. Over IPv6 only its sender may fragment, and the option that forbids it cannot be taken back.
+    /// It goes on in fragments, over IPv4. Over IPv6 only its sender may fragment, and the library sets `IPV6_DONTFRAG`, which no safe call that we
+    /// have takes back.
     Fragmented,
 }
 
@@ -105,6 +106,8 @@ pub(crate) struct UdpPort {
     socket: Socket,
     state: UdpSocketState,
     segmentation: Segmentation,
+    /// What the kernel told at first. The library forgets it at the first refusal, which may be about one path or one length alone.
+    max_segments: usize,
     oversize: Oversize,
     /// Bound to one address: what is sent leaves from it without being told to.
     has_address: bool,
@@ -152,6 +155,7 @@ impl UdpPort {
             .ok_or_else(|| io::Error::other("a UDP socket has no IP address"))?;
         Ok(Self {
             segmentation: Segmentation::Used,
+            max_segments: state.max_gso_segments(),
             oversize,
             has_address: !local.ip().is_unspecified(),
             is_v6: local.is_ipv6(),
@@ -168,7 +172,7 @@ impl UdpPort {
 
     /// Datagrams one send call may hold, 1 where the kernel has no GSO.
     pub(crate) fn max_segments(&self) -> usize {
-        self.state.max_gso_segments()
+        self.max_segments
     }
 
     /// Receives once. How many buffers were filled, 0 if nothing is there.
@@ -447,6 +451,16 @@ mod tests {
         let mut media = UdpPort::bind(address, true, Oversize::Lost, 0).expect("a port");
         assert_eq!(media.send_whole(to, None, b"aab", 2), Sent::All);
         assert_eq!(discovery(&media), sockopt::Ipv4PathMtuDiscovery::PROBE);
+    }
+
+    #[test]
+    fn one_refusal_does_not_change_how_many_segments_a_call_may_hold() {
+        let address = "127.0.0.1:0".parse().expect("address");
+        let mut port = UdpPort::bind(address, true, Oversize::Fragmented, 0).expect("a port");
+        let before = port.max_segments();
+        // Linux answers EINVAL to more than 128 segments in a call.
+        assert_eq!(port.send(port.local(), None, &[7; 400], 1), Sent::All);
+        assert_eq!(port.max_segments(), before);
     }
 
     #[test]

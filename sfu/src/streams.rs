@@ -63,6 +63,8 @@ pub(crate) struct Shared {
     closed: AtomicBool,
     /// The shard has more than the task took.
     wants_room: AtomicBool,
+    /// The client has proved who it is, and may send messages that are as long as this kind of shard takes them.
+    may_be_long: AtomicBool,
 }
 
 /// The first message of a stream, whose messages have at most `longest` bytes.
@@ -258,6 +260,13 @@ impl Streams {
             chunk.shrink_to(limits::STREAM_CHUNK);
             let _ = stream.returned.try_send(chunk);
             stream.shared.reader.wake();
+        }
+    }
+
+    /// From now on a stream may have messages as long as [`pair`] was told: its client is no stranger any more.
+    pub(crate) fn allow_long(&self, path: Path) {
+        if let Some(stream) = path.is_stream().and_then(|(id, _)| self.streams.get(&id)) {
+            stream.shared.may_be_long.store(true, Ordering::Release);
         }
     }
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// Open TCP connections. A visit holds one or two, and one more where no UDP gets through; each costs a few kB.
+/// Open TCP connections. A visit holds one or two, and one more where no UDP gets through. Each costs a few kB; one that carries media or TURN
+/// has up to four chunks of 16 KiB besides to be read into, which grow to 64 KiB only when its client has proved who it is.
 pub(crate) const CONNECTIONS: usize = 8_192;
 
 /// Of these, for one address prefix: a quarter. A hospital behind one address needs some 500 for pages and as many for media where its

@@ -28,7 +28,8 @@ use rustix::io::Errno;
 use super::buffers::Buffers;
 use super::figures::{Direction, Figures, Lost, Tally};
 use super::gather::{Gather, To};
-use super::{PublicRelaySettings, own_networks, server};
+use super::own::{Look, Own};
+use super::{PublicRelaySettings, ReadNetworks, server};
 use crate::batch::Cargo;
 use crate::driver::unix_now;
 use crate::limits;
@@ -74,8 +75,10 @@ impl Token {
 /// What stays when a broken invariant takes everything else.
 pub(super) struct Base {
     pub(super) settings: PublicRelaySettings,
-    /// Addresses of this machine, and its networks, when they were last looked at.
-    pub(super) own: Vec<Network>,
+    /// Addresses of this machine, and its networks.
+    pub(super) own: Own,
+    /// Reads them.
+    pub(super) read: ReadNetworks,
     pub(super) clients: UdpPort,
     pub(super) streams: Streams,
     pub(super) wake: Arc<OwnedFd>,
@@ -94,14 +97,31 @@ impl Base {
     /// Runs until it is told to stop.
     pub(super) fn run(mut self) {
         let mut connected = FxHashMap::default();
-        loop {
-            let mut relay = Relay::new(&mut self, &mut connected);
+        while let Some(own) = self.learn() {
+            let mut relay = Relay::new(&mut self, own, &mut connected);
             match catch_unwind(AssertUnwindSafe(|| relay.run())) {
                 Ok(()) => return,
                 // The panic hook has printed where.
                 Err(_) => tracing::error!("a broken invariant ended all allocations of the general relay"),
             }
         }
+    }
+
+    /// The networks of this machine, once they can be read: a relay that does not know them would open them to strangers. What clients send
+    /// meanwhile waits in the kernel. `None` if it is told to stop.
+    fn learn(&mut self) -> Option<Vec<Network>> {
+        while !self.stop.load(Ordering::Acquire) {
+            self.look(now());
+            if let Some(own) = self.own.known() {
+                return Some(own);
+            }
+            std::thread::sleep(limits::OWN_NETWORKS_RETRY);
+        }
+        None
+    }
+
+    fn look(&mut self, now: Instant) -> Look {
+        self.own.handle_read((self.read)(&self.settings), now)
     }
 }
 
@@ -153,8 +173,8 @@ struct Relay<'a> {
 }
 
 impl<'a> Relay<'a> {
-    fn new(base: &'a mut Base, connected: &'a mut FxHashMap<ClientAddr, Path>) -> Self {
-        let server = server(&base.settings, &base.own, now());
+    fn new(base: &'a mut Base, own: Vec<Network>, connected: &'a mut FxHashMap<ClientAddr, Path>) -> Self {
+        let server = server(&base.settings, own, now());
         let ports = Family::ALL.map(|family| Ports {
             first: *base.settings.ports.start(),
             sockets: base.settings.ports.clone().map(|_| None).collect(),
@@ -201,7 +221,7 @@ impl<'a> Relay<'a> {
             }
             if now.saturating_duration_since(looked) >= limits::OWN_NETWORKS_INTERVAL {
                 looked = now;
-                self.look_around();
+                self.look_around(now);
             }
         }
     }
@@ -345,7 +365,7 @@ impl<'a> Relay<'a> {
                 },
                 Some(StreamEvent::Messages(path, kind, chunk)) => {
                     if let Some(client) = path.relay_client() {
-                        self.handle_messages(client, kind, &chunk, now);
+                        self.handle_messages(path, client, kind, &chunk, now);
                     }
                     self.base.streams.give_back(path, chunk);
                 }
@@ -356,7 +376,7 @@ impl<'a> Relay<'a> {
         crate::driver::wake(&self.base.wake);
     }
 
-    fn handle_messages(&mut self, client: ClientAddr, kind: StreamKind, mut bytes: &[u8], now: Instant) {
+    fn handle_messages(&mut self, path: Path, client: ClientAddr, kind: StreamKind, mut bytes: &[u8], now: Instant) {
         self.gather.clear();
         let (all, mut start) = (bytes, 0);
         // Its task has looked: there are whole messages only.
@@ -374,6 +394,10 @@ impl<'a> Relay<'a> {
             {
                 // In the order of the stream: what follows may need the socket that was asked for.
                 self.settle(now);
+                // Its answer has not left yet: what the client sends after it is taken.
+                if self.server.has_allocation(client) {
+                    self.base.streams.allow_long(path);
+                }
             }
             start += found.len;
             bytes = &all[start..];
@@ -411,7 +435,7 @@ impl<'a> Relay<'a> {
     }
 
     /// Looks at what changes seldom, and tells what should not be told for each request.
-    fn look_around(&mut self) {
+    fn look_around(&mut self, now: Instant) {
         let refused = std::mem::take(&mut self.exhausted);
         if refused > 0 {
             tracing::warn!(
@@ -420,16 +444,11 @@ impl<'a> Relay<'a> {
             );
         }
         // Addresses of this machine come and go: a lease ends, a tunnel or a container's network is set up.
-        match own_networks(&self.base.settings) {
-            Ok(own) if own == self.base.own => {}
-            Ok(own) => {
-                tracing::info!("the networks of this machine have changed; the relay refuses them as they are now");
-                self.server.set_own(own.clone());
-                self.base.own = own;
-            }
-            Err(cause) => {
-                tracing::debug!(%cause, "the networks of this machine cannot be read: those known stay refused");
-            }
+        if self.base.look(now) == Look::Changed
+            && let Some(own) = self.base.own.known()
+        {
+            tracing::info!("the networks of this machine have changed, and what the relay refuses with them");
+            self.server.set_own(own);
         }
     }
 

@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_cha
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use housecall_turn::limits::MAX_STREAM_MESSAGE;
 use housecall_turn::stream::FramingError;
 
 use super::{Chunk, FromStream, Opened, Shared, Streams, frame};
@@ -26,7 +27,8 @@ pub(crate) struct Opener {
     longest: usize,
 }
 
-/// Both ends of what a shard and the tasks of its streams have between them. Messages have at most `longest` bytes.
+/// Both ends of what a shard and the tasks of its streams have between them. Messages have at most `longest` bytes, and at most
+/// [`MAX_STREAM_MESSAGE`] while the client is a stranger ([`Streams::allow_long`]): nobody can make the server keep 64 KiB without a credential.
 pub(crate) fn pair(wake: Arc<OwnedFd>, longest: usize, now: Instant) -> (Opener, Streams) {
     let (sender, inbox) = sync_channel(limits::STREAM_INBOX);
     let closes = Arc::new(AtomicU64::new(0));
@@ -138,6 +140,7 @@ pub struct StreamReader {
     made: usize,
     /// What was read and is not a whole message yet.
     filling: Option<Chunk>,
+    /// Longest message of a client that has proved who it is.
     longest: usize,
 }
 
@@ -151,7 +154,21 @@ impl StreamReader {
         if self.filling.is_none() {
             self.filling = Some(self.empty().await?);
         }
-        Ok(self.filling.get_or_insert_default())
+        let longest = self.longest();
+        let chunk = self.filling.get_or_insert_default();
+        if chunk.len() == chunk.capacity() {
+            // A long message of a client that may have them. Growing by doubling would keep twice its length.
+            chunk.reserve_exact(longest.saturating_sub(chunk.len()));
+        }
+        Ok(chunk)
+    }
+
+    fn longest(&self) -> usize {
+        if self.shared.may_be_long.load(Ordering::Acquire) {
+            self.longest
+        } else {
+            self.longest.min(MAX_STREAM_MESSAGE)
+        }
     }
 
     async fn empty(&mut self) -> Result<Chunk, LinkError> {
@@ -182,11 +199,12 @@ impl StreamReader {
     /// # Errors
     /// If what was read is no message of such a stream: the connection is to be closed.
     pub async fn hand_over(&mut self) -> Result<bool, LinkError> {
+        let longest = self.longest();
         let Some(chunk) = &mut self.filling else {
             return Ok(true);
         };
         let mut whole = 0;
-        while let Some(found) = frame(self.kind, &chunk[whole..], self.longest)? {
+        while let Some(found) = frame(self.kind, &chunk[whole..], longest)? {
             whole += found.len;
         }
         if whole == 0 {

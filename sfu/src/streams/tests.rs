@@ -131,6 +131,7 @@ fn a_connection_is_not_read_while_its_shard_is_behind() {
 #[test]
 fn a_long_message_crosses_whole_and_leaves_no_long_chunks_behind() {
     let (mut streams, mut link, path, now) = ends_with(StreamKind::TurnTcp, MAX_RELAYED_MESSAGE);
+    streams.allow_long(path);
     let mut message = vec![7; 4 + 65_507];
     message[..4].copy_from_slice(&[0x40, 1, 0xff, 0xe3]);
     message.push(0);
@@ -145,6 +146,11 @@ fn a_long_message_crosses_whole_and_leaves_no_long_chunks_behind() {
         let Some(StreamEvent::Messages(_, kind, chunk)) = streams.poll(now) else {
             panic!("a message has come")
         };
+        assert!(
+            chunk.capacity() <= MAX_RELAYED_MESSAGE + 10_000,
+            "{} bytes",
+            chunk.capacity()
+        );
         let found = frame(kind, &chunk, MAX_RELAYED_MESSAGE)
             .expect("a message")
             .expect("whole");
@@ -153,6 +159,34 @@ fn a_long_message_crosses_whole_and_leaves_no_long_chunks_behind() {
         let spare = at_once(link.reader.buffer()).expect("free").expect("open").capacity();
         assert!(spare <= limits::STREAM_CHUNK, "{spare} bytes");
     }
+}
+
+// A stranger announces 65,504 bytes and would hold them, less one, until the connection is closed for want of use.
+#[test]
+fn a_stranger_s_stream_holds_little() {
+    let (streams, mut link, path, _) = ends_with(StreamKind::TurnTcp, MAX_RELAYED_MESSAGE);
+    let announced = [0x40, 1, 0xff, 0xe0];
+    let mut read = |bytes: &[u8]| {
+        let buffer = at_once(link.reader.buffer()).expect("a chunk is free").expect("open");
+        buffer.extend_from_slice(bytes);
+        let held = buffer.capacity();
+        (held, at_once(link.reader.hand_over()).expect("not busy"))
+    };
+    // One byte less than the longest that it may have.
+    let mut longest = vec![0; MAX_STREAM_MESSAGE - 1];
+    longest[..4].copy_from_slice(&[0x40, 1, 0x0f, 0xfc]);
+    assert_eq!(read(&longest), (limits::STREAM_CHUNK, Ok(true)));
+    assert_eq!(read(&[0]), (limits::STREAM_CHUNK, Ok(true)));
+    let too_long = LinkError::Framing(FramingError::TooLong);
+    assert_eq!(read(&announced), (limits::STREAM_CHUNK, Err(too_long)));
+    streams.allow_long(path);
+    let rest = [0; limits::STREAM_CHUNK - 4];
+    assert_eq!(read(&rest).1, Ok(true), "its client has an allocation");
+    assert_eq!(
+        read(&[]),
+        (MAX_RELAYED_MESSAGE, Ok(true)),
+        "as long as a message, not twice that"
+    );
 }
 
 #[test]
