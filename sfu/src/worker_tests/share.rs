@@ -109,6 +109,42 @@ fn on_a_thin_path_the_camera_goes_before_the_screen_and_the_screen_before_the_so
     });
 }
 
+/// What moves on a screen takes all the path can carry, for one second or for four, and then nothing: the face beside it loses frames and
+/// does not come and go each time.
+#[test]
+fn a_face_does_not_come_and_go_with_every_page_of_a_screen() {
+    tell(1, 1, |seed| {
+        for (moving, still) in [(1, 6), (4, 8)] {
+            let mut stage = Stage::new(seed);
+            let viewer = Profile {
+                receives: 2,
+                ..Profile::viewer()
+            };
+            stage.join(ROOM, &viewer, home(1_000));
+            stage.join(ROOM, &Profile::full(), Quality::PERFECT);
+            stage.join(ROOM, &screen(), Quality::PERFECT);
+            stage.watch(0, 0, 1);
+            stage.watch(0, 1, 2);
+            stage.connect_all();
+            let [face, slides] = [0, 1].map(|pair| receiving_mid(pair, Kind::Video));
+            stage.run(5 * SECOND);
+            for _ in 0..10 {
+                let before = stage.now;
+                stage.seats[2].peer.studio.switch(Layer::P480, true);
+                stage.run(moving * SECOND);
+                stage.seats[2].peer.studio.switch(Layer::P480, false);
+                stage.run(still * SECOND);
+                let decoded = &stage.seats[0].peer.screen.video[1].decoded;
+                assert!(decoded.iter().any(|(at, _)| *at > before), "each page is seen");
+            }
+            assert_eq!(moved_to(&stage, slides, stage.start), [], "the screen stays");
+            // Down and back once, while the path is being learnt.
+            let moves = moved_to(&stage, face, stage.start);
+            assert!(moves.len() <= 4, "{moving} s of {}: {moves:?}", moving + still);
+        }
+    });
+}
+
 /// A screen on which nothing moves is no screen that was switched off: nothing is told, and what comes next is shown.
 #[test]
 fn a_screen_that_stands_still_is_still_shared() {
