@@ -51,7 +51,7 @@ function visit() {
     if (call !== null || app.state.page.name === 'opening' || app.state.page.name === 'problem') return;
     call = 'loading';
     try {
-      call = await import('./views/visit.js');
+      [call] = await Promise.all([import('./views/visit.js'), styles('stage.css')]);
     } catch {
       // The server is gone just now.
       await new Promise((resolve) => setTimeout(resolve, 2_000));
@@ -101,6 +101,24 @@ function visit() {
         return app.setTarget(args.length > 1 ? args[0] : undefined, target);
       },
     }),
+  });
+}
+
+/**
+ * Styles that come later count as if the page's own sheet had begun with them.
+ * @param {string} name
+ */
+function styles(name) {
+  const sheet = document.createElement('link');
+  sheet.rel = 'stylesheet';
+  sheet.href = new URL(`../styles/${name}`, import.meta.url).href;
+  return new Promise((resolve, reject) => {
+    sheet.onload = resolve;
+    sheet.onerror = () => {
+      sheet.remove();
+      reject(new Error(`${name} did not come`));
+    };
+    document.querySelector('link[rel=stylesheet]')?.before(sheet);
   });
 }
 
