@@ -446,7 +446,8 @@ export class App {
     if (!this.#meter) return;
     this.#way ??= new this.#meter.Way();
     const look = call.connection === 'connected' && this.#way.note(this.#meter.pathInUse(reports), now);
-    if (look) call.lookForBetterWay();
+    // Where nothing at all gets through, an offer would only be in the way of what the browser does by itself.
+    if (look) this.#signaling?.whenReached(() => this.call === call && call.lookForBetterWay());
     // Words about the line would flicker if every look changed them.
     this.#looks += 1;
     if (this.#looks % LOOKS_PER_SAMPLE !== 0) return;

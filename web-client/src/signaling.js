@@ -34,6 +34,8 @@
 
 import { delay } from './backoff.js';
 
+/** A server that answers within this is reached. */
+const REACHED_MS = 2_000;
 /** A ping goes out this often: often enough to notice a dead path soon, and it keeps NAT and proxies awake. */
 export const PING_MS = 5_000;
 /** Nothing heard for this long (two pings and a bit) means that the path or the server is dead, whatever the socket says. */
@@ -76,6 +78,8 @@ export class Signaling {
   /** Offers in a row after which nothing was heard. */
   #unanswered = 0;
   #pings = 0;
+  /** Who waits for the server to be reached. @type {{ping: number, until: number, then: () => void} | null} */
+  #asked = null;
   #renew = false;
   /** Counts tries, so that a session token that arrives late is not used for a newer one. */
   #generation = 0;
@@ -203,6 +207,7 @@ export class Signaling {
     if (this.#connection.name === 'up') this.#heard(this.#connection, message);
     switch (message.type) {
       case 'pong':
+        this.#answered(message.id);
         return;
       case 'welcome':
         this.#welcome(message.resume);
@@ -222,6 +227,22 @@ export class Signaling {
     }
     if (this.#connection.name === 'leaving') return;
     this.#hooks.onMessage(message);
+  }
+
+  /**
+   * Calls `then` once the server has answered, if it does at once: where it cannot be reached either, nothing can be agreed with it.
+   * @param {() => void} then
+   */
+  whenReached(then) {
+    if (this.#connection.name === 'up') this.#asked = { ping: this.#ping(), until: this.#clock.now() + REACHED_MS, then };
+  }
+
+  /** @param {number} ping */
+  #answered(ping) {
+    if (this.#asked?.ping !== ping) return;
+    const { until, then } = this.#asked;
+    this.#asked = null;
+    if (this.#clock.now() <= until) then();
   }
 
   /** @param {string} resume */

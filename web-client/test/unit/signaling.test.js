@@ -286,3 +286,26 @@ test('what is not a message is nothing', async () => {
   for (const data of ['', '{', '[]', 'null', '1', '{"type":1}', new Uint8Array(3)]) socket().onmessage?.({ data });
   assert.deepEqual(log, ['welcome']);
 });
+
+test('the server is reached if it answers at once, on the ping that was sent for it', async () => {
+  const { clock, socket, signaling } = await up();
+  let reached = 0;
+  const ask = () => {
+    signaling.whenReached(() => (reached += 1));
+    return socket().sent.at(-1);
+  };
+  const first = ask();
+  assert.equal(first.type, 'ping');
+  socket().say({ type: 'pong', id: first.id - 1 });
+  assert.equal(reached, 0, 'another ping');
+  await clock.pass(1_000);
+  socket().say({ type: 'pong', id: first.id });
+  socket().say({ type: 'pong', id: first.id });
+  assert.equal(reached, 1, 'once');
+  const late = ask();
+  await clock.pass(3_000);
+  socket().say({ type: 'pong', id: late.id });
+  assert.equal(reached, 1, 'too late');
+  signaling.close();
+  signaling.whenReached(() => assert.fail('not reached'));
+});
