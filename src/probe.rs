@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use housecall_sfu::PathKind;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -60,35 +61,6 @@ impl Patience {
     /// What needs no network.
     fn at_once(self) -> Duration {
         Duration::from_secs(5) * self.0
-    }
-}
-
-/// The way media takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PathKind {
-    /// Datagrams.
-    Udp,
-    /// ICE over TCP.
-    Tcp,
-    /// The relay, over UDP.
-    TurnUdp,
-    /// The relay, over TCP.
-    TurnTcp,
-    /// The relay, over TLS.
-    TurnTls,
-}
-
-impl PathKind {
-    /// As in metrics and quality records.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Udp => "udp",
-            Self::Tcp => "tcp",
-            Self::TurnUdp => "turn_udp",
-            Self::TurnTcp => "turn_tcp",
-            Self::TurnTls => "turn_tls",
-        }
     }
 }
 
@@ -160,15 +132,15 @@ enum Trouble {
     Busy,
     #[error("the server answered {0}; look at its log")]
     Answered(u16),
-    #[error("the server offers no way by {}; see `turn.relay`, `[tls]` and `public_addresses` in its configuration", .0.name())]
+    #[error("the server offers no way by {}; see `turn.relay`, `[tls]` and `public_addresses` in its configuration", .0.as_str())]
     NotOffered(PathKind),
-    #[error("nothing answers at {place} for {}; open this port in the firewalls on the way", path.name())]
+    #[error("nothing answers at {place} for {}; open this port in the firewalls on the way", path.as_str())]
     Closed { path: PathKind, place: String },
-    #[error("the relay refused {} ({why}); look at the server's log, and at `turn` in its configuration", path.name())]
+    #[error("the relay refused {} ({why}); look at the server's log, and at `turn` in its configuration", path.as_str())]
     Relay { path: PathKind, why: String },
     #[error(
         "no media connection by {} within {} s ({stage}); open {} in the firewalls on the way, and run `housecall doctor` on the server",
-        path.name(), time.as_secs(), opening(*path)
+        path.as_str(), time.as_secs(), opening(*path)
     )]
     NoConnection {
         path: PathKind,
@@ -177,7 +149,7 @@ enum Trouble {
     },
     #[error("no way to the media server works, neither udp, tcp, turn_tls nor turn_tcp; of the first: {0}")]
     NoWay(Box<Trouble>),
-    #[error("the media connection by {} stands, but no sound came back; look at the server's log", .0.name())]
+    #[error("the media connection by {} stands, but no sound came back; look at the server's log", .0.as_str())]
     Silent(PathKind),
     #[error("this is a bug, please report it: {0}")]
     Bug(String),
@@ -234,7 +206,7 @@ async fn look(order: &Order, progress: &mut impl Write) -> Result<Outcome, Troub
     };
     let mut blocked: Vec<(PathKind, Trouble)> = Vec::new();
     for path in ways {
-        say(&format!("media by {} ...", path.name()));
+        say(&format!("media by {} ...", path.as_str()));
         let mut visit = Visit {
             web: &mut web,
             patience,
@@ -249,7 +221,7 @@ async fn look(order: &Order, progress: &mut impl Write) -> Result<Outcome, Troub
         visit.leave().await;
         match found {
             Ok(mut found) => {
-                found.blocked = blocked.iter().map(|(path, _)| path.name()).collect();
+                found.blocked = blocked.iter().map(|(path, _)| path.as_str()).collect();
                 found.times.session = Some(entered);
                 found.times.web(&web.steps);
                 return Ok(found);

@@ -135,7 +135,7 @@ impl Outcome {
         Self {
             ok: true,
             reached: true,
-            path: Some(path.name()),
+            path: Some(path.as_str()),
             blocked: Vec::new(),
             times,
             media: Some(Media {

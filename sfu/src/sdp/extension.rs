@@ -77,7 +77,7 @@ impl OfferedExtension {
     /// True if the client is to put it on what it publishes in these formats. Audio without redundancy of its own (Firefox) goes without what is
     /// another value each time a packet leaves: it has to be asked for when it is lost, browsers resend it under its own sequence number, and what
     /// is sealed twice under one number must be the same to the bit (RFC 7714 §14.2, see [`crate::srtp::Profile::may_repeat`]). Chromium's
-    /// redundant audio keeps it, for without picture nothing else feeds its estimate: it would not probe when the picture is asked for again.
+    /// redundant audio keeps it: without, a picture asked for again after a time of sound alone began at 30 kbit/s (docs/adaptation.md).
     pub(super) fn is_wanted_of(self, formats: &Formats) -> bool {
         let differs_when_resent = matches!(self.kind, KnownExtension::TransportCc | KnownExtension::AbsSendTime);
         self.client_may_send() && !(differs_when_resent && formats.is_asked_for_by_its_own_number())

@@ -37,23 +37,28 @@ fn moved_to(stage: &Stage, mid: Mid, since: Instant) -> Vec<Target> {
     moves.collect()
 }
 
+/// Somebody behind a line of so many kbit/s who has been seeing a face and a screen for five seconds, and the lines of both.
+fn face_and_screen(seed: u64, kbps: u64) -> (Stage, [Mid; 2]) {
+    let mut stage = Stage::new(seed);
+    let viewer = Profile {
+        receives: 2,
+        ..Profile::viewer()
+    };
+    stage.join(ROOM, &viewer, home(kbps));
+    stage.join(ROOM, &Profile::full(), Quality::PERFECT);
+    stage.join(ROOM, &screen(), Quality::PERFECT);
+    // The camera has the first line: without a screen it would come first.
+    stage.watch(0, 0, 1);
+    stage.watch(0, 1, 2);
+    stage.connect_all();
+    stage.run(5 * SECOND);
+    (stage, [0, 1].map(|pair| receiving_mid(pair, Kind::Video)))
+}
+
 #[test]
 fn on_a_thin_path_the_camera_goes_before_the_screen_and_the_screen_before_the_sound() {
     tell(1, 1, |seed| {
-        let mut stage = Stage::new(seed);
-        let viewer = Profile {
-            receives: 2,
-            ..Profile::viewer()
-        };
-        stage.join(ROOM, &viewer, home(4_000));
-        stage.join(ROOM, &Profile::full(), Quality::PERFECT);
-        stage.join(ROOM, &screen(), Quality::PERFECT);
-        // The camera has the first line: without a screen it would come first.
-        stage.watch(0, 0, 1);
-        stage.watch(0, 1, 2);
-        stage.connect_all();
-        let [face, slides] = [0, 1].map(|pair| receiving_mid(pair, Kind::Video));
-        stage.run(5 * SECOND);
+        let (mut stage, [face, slides]) = face_and_screen(seed, 4_000);
         assert_eq!(moved_to(&stage, slides, stage.start), []);
         let frames = |stage: &Stage, line: usize, since: Instant| {
             let decoded = &stage.seats[0].peer.screen.video[line].decoded;
@@ -115,19 +120,7 @@ fn on_a_thin_path_the_camera_goes_before_the_screen_and_the_screen_before_the_so
 fn a_face_does_not_come_and_go_with_every_page_of_a_screen() {
     tell(1, 1, |seed| {
         for (moving, still) in [(1, 6), (4, 8)] {
-            let mut stage = Stage::new(seed);
-            let viewer = Profile {
-                receives: 2,
-                ..Profile::viewer()
-            };
-            stage.join(ROOM, &viewer, home(1_000));
-            stage.join(ROOM, &Profile::full(), Quality::PERFECT);
-            stage.join(ROOM, &screen(), Quality::PERFECT);
-            stage.watch(0, 0, 1);
-            stage.watch(0, 1, 2);
-            stage.connect_all();
-            let [face, slides] = [0, 1].map(|pair| receiving_mid(pair, Kind::Video));
-            stage.run(5 * SECOND);
+            let (mut stage, [face, slides]) = face_and_screen(seed, 1_000);
             for _ in 0..10 {
                 let before = stage.now;
                 stage.seats[2].peer.studio.switch(Layer::P480, true);
