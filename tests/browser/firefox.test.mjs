@@ -6,6 +6,7 @@ import { describe, test } from 'node:test';
 import { house } from './support/house.mjs';
 import { decodes, hook, inbound, meet, restartInTheDark, stats, until } from './support/page.mjs';
 import { hasAttribute, kindOf, readRtp } from './support/relay.mjs';
+import { sent, shows } from './support/screen.mjs';
 
 const { person, pairBehindRelay, visit } = house();
 
@@ -20,6 +21,21 @@ const layersSent = async (page) =>
 const large = 'h,1280,720';
 const small = 'm,853,480';
 const sends = async (page, layer) => (await layersSent(page)).some((sent) => String(sent) === layer);
+
+/** Run in the page before its own scripts: the screen that one chooses is a canvas on which something moves. */
+const drawnScreen = `
+  if (navigator.mediaDevices) navigator.mediaDevices.getDisplayMedia = async () => {
+    const canvas = Object.assign(document.createElement('canvas'), { width: 1920, height: 1080 });
+    const context = canvas.getContext('2d');
+    let drawn = 0;
+    setInterval(() => {
+      context.fillStyle = 'white';
+      context.fillRect(0, 0, 1920, 1080);
+      context.fillStyle = 'black';
+      context.fillText(String((drawn += 1)), 100, 100);
+    }, 100);
+    return canvas.captureStream(10);
+  };`;
 
 const pairs = [
   ['Firefox', 'Firefox'],
@@ -66,6 +82,27 @@ describe('a visit with Firefox', () => {
         assert.ok(audio.totalAudioEnergy > 0, 'there is sound in the sound');
         assert.deepEqual(page.errors, []);
       }
+    });
+  }
+
+  for (const [sharesIn, seesIn] of [['Firefox', 'Chromium'], ['Chromium', 'Firefox']]) {
+    test(`a screen is shared in ${sharesIn} and seen in ${seesIn}, until it is stopped`, async () => {
+      const links = await visit('patient', 'clinician');
+      const viewer = await person(seesIn, links.patient);
+      // Without a desktop Firefox has no screen to choose: it takes a drawn one. All behind the choice is its own.
+      const sharer = await person(sharesIn, links.clinician, { script: sharesIn === 'Firefox' ? drawnScreen : '' });
+      await meet(viewer, sharer);
+      await hook(sharer, 'share').click();
+      await hook(sharer, 'sharing').waitFor();
+      await hook(viewer, 'remote-screen').waitFor();
+      const { frameWidth, frameHeight } = await shows(viewer, 8);
+      assert.deepEqual([frameWidth, frameHeight], [1920, 1080], 'every pixel of it');
+      assert.ok((await sent(sharer)).framesEncoded > 0);
+      await decodes(viewer, { audioSeconds: 1 });
+      await hook(sharer, 'share').click();
+      await hook(viewer, 'remote-screen').waitFor({ state: 'detached' });
+      await decodes(viewer, { frames: 20, audioSeconds: 1 });
+      for (const page of [sharer, viewer]) assert.deepEqual(page.errors, []);
     });
   }
 

@@ -3,28 +3,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { decodes, hook, meet, stats, until } from './support/page.mjs';
+import { decodes, hook, meet } from './support/page.mjs';
+import { sent, shows } from './support/screen.mjs';
 import { windows } from './support/windows.mjs';
 
 const { pair } = windows();
-
-/** What a page receives of the screen it is shown. */
-async function seen(page) {
-  const id = await hook(page, 'remote-screen').evaluate((video) => video.srcObject?.getTracks()[0]?.id);
-  return (await stats(page)).find((stat) => stat.type === 'inbound-rtp' && stat.trackIdentifier === id);
-}
-
-/** What a page sends of its screen. */
-const sent = async (page) => (await stats(page)).find((stat) => stat.type === 'outbound-rtp' && stat.kind === 'video' && !stat.rid);
-
-/** Waits until the page has decoded so many more frames of the screen. */
-async function shows(page, frames) {
-  const before = (await seen(page))?.framesDecoded ?? 0;
-  return until(`${frames} more frames of the screen are decoded`, async () => {
-    const now = await seen(page);
-    return (now?.framesDecoded ?? 0) >= before + frames && now;
-  }, 60_000);
-}
 
 test('a screen is shared, seen whole by the other, and gone again when it is stopped: by the button, and by the browser', async () => {
   const { patient, clinician } = await pair();

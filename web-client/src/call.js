@@ -135,6 +135,9 @@ export class Call {
         await replace(this.#screen.sender, track);
       } else if (track) {
         this.#screen = this.peerConnection.addTransceiver(track, { direction: 'sendonly', streams: [new MediaStream()], sendEncodings: [screenEncoding()] });
+        // Firefox begins with 720 lines otherwise, for some fifteen seconds.
+        const { sender } = this.#screen;
+        void import('./uplink.js').then(({ Uplink }) => new Uplink(sender).keepResolution());
       }
     } catch (cause) {
       if (this.#closed) return false;

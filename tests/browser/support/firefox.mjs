@@ -294,8 +294,18 @@ class Locator {
     }, this.#selector);
   }
 
-  async waitFor({ timeout = 30_000 } = {}) {
-    await until(`${this.#selector} is there`, () => this.isVisible(), timeout);
+  async waitFor({ state = 'visible', timeout = 30_000 } = {}) {
+    const holds = {
+      visible: () => this.isVisible(),
+      hidden: async () => !(await this.isVisible()),
+      detached: async () => (await this.count()) === 0,
+    }[state];
+    await until(`${this.#selector} is ${state}`, holds, timeout);
+  }
+
+  /** Calls `f` with the element. */
+  evaluate(f) {
+    return this.#page.evaluate(`(selector) => (${f})(document.querySelector(selector))`, this.#selector);
   }
 
   async click({ timeout = 30_000 } = {}) {
