@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+pub use crate::adapt::sim::beside::{Ran, WANTED_KBPS, Way, ours};
 pub use crate::adapt::sim::plot::{Drawn, TRACES, draw};
 use crate::demux;
 use crate::ids::Ssrc;

@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 mod acceptance;
+pub(crate) mod beside;
 mod link;
 pub(crate) mod plot;
 mod publisher;

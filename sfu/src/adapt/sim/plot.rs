@@ -6,10 +6,10 @@ use super::{LinkConfig, World};
 use crate::media::{Layer, Target};
 
 /// Milliseconds between two samples.
-const STEP_MS: u64 = 100;
+pub(super) const STEP_MS: u64 = 100;
 
 /// The links there are, by name, with what they are.
-pub const TRACES: [(&str, &str); 9] = [
+pub const TRACES: [(&str, &str); 12] = [
     ("cut-700", "2.5 Mbit/s, 700 kbit/s for 15 s, 2.5 Mbit/s"),
     ("cut-400", "2.5 Mbit/s, 400 kbit/s for 15 s, 2.5 Mbit/s"),
     ("cut-250", "2.5 Mbit/s, 250 kbit/s for 15 s, 2.5 Mbit/s"),
@@ -21,6 +21,12 @@ pub const TRACES: [(&str, &str); 9] = [
     (
         "others",
         "2.5 Mbit/s, of which somebody else takes 1.5 for 2 s in every 6",
+    ),
+    ("steps", "2.5, 1.2, 0.8, 1.2, 2.5 Mbit/s, 10 s each"),
+    ("loss", "2.5 Mbit/s, of which a tenth is lost from 10 s on"),
+    (
+        "policer",
+        "5 Mbit/s, 300 kbit/s for 15 s, 5 Mbit/s, and nothing ever waits",
     ),
 ];
 
@@ -44,7 +50,7 @@ pub struct Drawn {
     pub audio: (f64, f64),
 }
 
-fn link(name: &str) -> Option<(LinkConfig, u64)> {
+pub(super) fn link(name: &str) -> Option<(LinkConfig, u64)> {
     let cut = |kbps: u64| {
         let mut link = LinkConfig::steps(&[(0, 2_500), (10_000, kbps), (25_000, 2_500)]);
         link.queue = kbps as usize * 125 / 1_000 * 800;
@@ -85,6 +91,32 @@ fn link(name: &str) -> Option<(LinkConfig, u64)> {
                 ..LinkConfig::constant(2_500)
             };
             (link, 60_000)
+        }
+        "steps" => {
+            let steps = [
+                (0, 2_500),
+                (10_000, 1_200),
+                (20_000, 800),
+                (30_000, 1_200),
+                (40_000, 2_500),
+            ];
+            (LinkConfig::steps(&steps), 55_000)
+        }
+        "loss" => {
+            let link = LinkConfig {
+                loss_permille: 100,
+                loss_from_ms: 10_000,
+                jitter_ms: 5,
+                ..LinkConfig::constant(2_500)
+            };
+            (link, 40_000)
+        }
+        "policer" => {
+            let link = LinkConfig {
+                burst: 60_000,
+                ..LinkConfig::steps(&[(0, 5_000), (10_000, 300), (25_000, 5_000)])
+            };
+            (link, 40_000)
         }
         _ => return None,
     })

@@ -2,8 +2,11 @@
 //! the rung.
 //!
 //! `cargo bench -p housecall-sfu --bench adapt -- --trace cut-400 --svg cut-400.svg`; without `--trace`, all links there are and how
-//! much faster than real time they ran. `--seed N` for another run of the same link.
+//! much faster than real time they ran. `--seed N` for another run of the same link. `--beside` puts other estimators on some of the links
+//! and prints the medians of `--seeds N` runs.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
+
+mod beside;
 
 use std::fmt::Write as _;
 use std::time::Instant;
@@ -24,6 +27,11 @@ fn main() {
         arguments.get(place + 1).cloned()
     };
     let seed = value("--seed").map_or(1, |text| text.parse().expect("--seed is a number"));
+    if arguments.iter().any(|argument| argument == "--beside") {
+        let seeds = value("--seeds").map_or(5, |text| text.parse().expect("--seeds is a number"));
+        beside::print(seeds, now());
+        return;
+    }
     let wanted = value("--trace");
     for (name, what) in TRACES {
         if wanted.as_deref().is_some_and(|wanted| wanted != name) {
