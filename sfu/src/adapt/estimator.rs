@@ -37,7 +37,7 @@ const HINT_RISE: Millis = 15.0;
 const HINT_US: i64 = 120_000;
 /// Over TCP and TLS what is lost comes a round trip or a timeout later, and everything behind it at once: delay has to rise by so many times
 /// more there to be a queue.
-const ORDERED_GATE: f64 = 2.5;
+pub(crate) const ORDERED_GATE: f64 = 2.5;
 /// Loss above the usual that is congestion with a queue too short to be seen: over the last 0.3 s, and over the last second. A path
 /// that begins to lose a tenth by chance is far from the latter.
 const LOSS_EXCESS: f64 = 0.15;
@@ -120,6 +120,7 @@ impl Estimate {
             lost: 0,
             audio: 0,
             audio_lost: 0,
+            audio_bytes: 0,
         },
         loses_more_than_usual: false,
         is_congested: false,

@@ -7,6 +7,7 @@
 //! * `probe` sends more for a moment to see whether the next rung fits;
 //! * `ladder` decides what each video flow is sent;
 //! * `pacing` says when video may leave;
+//! * `speech` knows what sound takes;
 //! * `uplink` does the same for what a publisher sends: it reads what arrives, and the publisher is asked; `plan` says which layers.
 //!
 //! A receiver that sends no feedback is sent what was asked for, at once.
@@ -20,6 +21,7 @@ mod sent;
 mod signals;
 #[cfg_attr(not(test), allow(dead_code, reason = "the drawing bench uses only a part of it"))]
 pub(crate) mod sim;
+mod speech;
 mod uplink;
 
 use std::time::{Duration, Instant};
@@ -41,6 +43,7 @@ pub(crate) use probe::{Probed, Verdict};
 use sent::SentHistory;
 pub(crate) use sent::Sort;
 use signals::Signals;
+use speech::Speech;
 pub(crate) use uplink::{Demand, Uplink};
 
 /// Bytes that a packet is longer on the wire than as RTP: SRTP tag, UDP and IPv4 headers.
@@ -136,6 +139,7 @@ pub(crate) struct Controller {
     clean: Option<(Bitrate, i64)>,
     probed: Option<Probed>,
     floor: Bitrate,
+    speech: Speech,
     /// Packets are lost by chance.
     is_lossy: bool,
     /// A flow waits for a better path, which must be looked for even if nothing else is sent; when it was last looked at.
@@ -162,6 +166,7 @@ impl Controller {
             clean: None,
             probed: None,
             floor,
+            speech: Speech::new(),
             is_lossy: false,
             waiting: None,
         }
@@ -178,6 +183,7 @@ impl Controller {
     /// Whether packets go over TCP, where none is missing and each may be held up by those before.
     pub(crate) const fn set_ordered(&mut self, is_ordered: bool) {
         self.estimator.set_ordered(is_ordered);
+        self.prober.set_ordered(is_ordered);
     }
 
     /// From here on everything goes another way: nothing is known of it.
@@ -264,6 +270,8 @@ impl Controller {
         if let Some(probed) = self.prober.handle_feedback(signals, now_us) {
             self.take_verdict(probed, now_us);
         }
+        let heard = self.estimator.estimate().losses.audio_bytes;
+        self.speech.handle_second(heard, now_us);
         self.set_pace(now_us);
         self.weigh_loss();
         self.hot.due = true;
@@ -342,7 +350,8 @@ impl Controller {
             .collect();
         let mut moves = Moves::new();
         let mut aim: Option<Bitrate> = None;
-        let mut before = 0.0;
+        // Sound comes first; what one voice takes is in what the ladder sets aside.
+        let mut before = self.speech.beyond_reserve();
         let has_picture = candidates
             .iter()
             .any(|candidate| candidate.flow.rung() != Target::AudioOnly);

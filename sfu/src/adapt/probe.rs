@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::adapt::estimator::ORDERED_GATE;
 use crate::adapt::signals::{Millis, Signals};
 use crate::media::Bitrate;
 
@@ -38,6 +39,11 @@ const LARGEST_STEP: f64 = 1.3;
 const LEAST_STEP: Bitrate = Bitrate::from_kbps(300);
 /// Queue that a clean probe may build, as a share of its time: 4 % over the capacity.
 const CLEAN_SLOPE: f64 = 0.04;
+
+/// Over TCP and TLS a probe during which nothing came for so long says nothing ...
+const STOOD_STILL: Millis = 100.0;
+/// ... and is made again so soon.
+const STOOD_STILL_AGAIN: Duration = Duration::from_millis(700);
 
 /// What came of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +97,8 @@ pub(crate) struct Prober {
     again: Duration,
     /// Where the bottleneck was met last.
     full: Bitrate,
+    /// Each loss holds up all that is behind it.
+    is_ordered: bool,
 }
 
 impl Prober {
@@ -100,7 +108,13 @@ impl Prober {
             next_us: 0,
             again: AGAIN,
             full: Bitrate::ZERO,
+            is_ordered: false,
         }
+    }
+
+    /// Whether packets come in order and none is missing, as over TCP.
+    pub(crate) const fn set_ordered(&mut self, is_ordered: bool) {
+        self.is_ordered = is_ordered;
     }
 
     /// A rung was lost: the way back begins.
@@ -186,7 +200,8 @@ impl Prober {
         // What was sent before is no evidence.
         if signals.newest_sent_us > running.started_us && running.ended_us.is_none() {
             let losses = signals.losses(3, now_us);
-            let rose = signals.latest().is_some_and(|queue| queue > running.queue + TOO_MUCH);
+            let too_much = if self.is_ordered { ORDERED_GATE } else { 1.0 } * TOO_MUCH;
+            let rose = signals.latest().is_some_and(|queue| queue > running.queue + too_much);
             let lost = losses.packets >= 20 && losses.share() > signals.usual_loss() + 0.10;
             if rose || lost {
                 running.failed = true;
@@ -206,17 +221,28 @@ impl Prober {
             aim,
         };
         let passage = signals.passage(running.started_us..=ended);
+        let ground = signals.ground(running.started_us..=ended).filter(|_| self.is_ordered);
+        let stood_still = ground.is_some_and(|ground| ground.gap > STOOD_STILL);
         let probed = match passage {
             Some(passage) if heard && passage.span_us >= 50_000 => {
                 let losses = signals.losses(5, now_us);
-                let queue = signals.latest().unwrap_or(0.0);
+                // What a loss held up is gone again with what came of it: over TCP what counts is what stood below.
+                let (queue, slope) = match ground {
+                    Some(ground) => {
+                        let apart = (ended - running.started_us) as f64 / 1_000.0 * 2.0 / 3.0;
+                        (ground.last, (ground.last - ground.first) / apart)
+                    }
+                    None => (signals.latest().unwrap_or(0.0), passage.slope),
+                };
                 let is_clean = !running.failed
                     && queue <= running.queue + CLEAN
-                    && passage.slope <= CLEAN_SLOPE
+                    && slope <= CLEAN_SLOPE
                     && (losses.lost <= 2 || losses.share() <= 2.0 * signals.usual_loss() + CLEAN_LOSS)
                     && passage.span_us >= LENGTH_US / 2;
                 if is_clean {
                     done(Verdict::Clean, passage.rate.clamp(running.aim, running.aim * 1.1))
+                } else if stood_still {
+                    done(Verdict::Unclear, 0.0)
                 } else {
                     // Only while a queue stands is what comes through the capacity.
                     let full = signals.delivered(LENGTH_US, running.since_arrival_us + 1, Some(QUEUED));
@@ -236,6 +262,8 @@ impl Prober {
                 self.again = AGAIN;
             }
             self.next_us = now_us + micros(NEXT);
+        } else if probed.verdict == Verdict::Unclear && stood_still {
+            self.next_us = now_us + micros(STOOD_STILL_AGAIN);
         } else {
             self.next_us = now_us + micros(self.again);
             let longer = if running.has_picture {

@@ -52,6 +52,8 @@ pub(crate) struct Losses {
     pub(crate) audio: u32,
     /// Of which lost.
     pub(crate) audio_lost: u32,
+    /// What audio took on the wire, lost or not.
+    pub(crate) audio_bytes: u32,
 }
 
 impl Losses {
@@ -70,6 +72,7 @@ impl Losses {
         self.lost += other.lost;
         self.audio += other.audio;
         self.audio_lost += other.audio_lost;
+        self.audio_bytes += other.audio_bytes;
     }
 }
 
@@ -93,6 +96,18 @@ pub(crate) struct Passage {
     pub(crate) span_us: i64,
     /// Milliseconds of queue per millisecond.
     pub(crate) slope: f64,
+}
+
+/// The least that stood while the packets of a span of time went by, in the first and in the last third of them, and the longest time
+/// without an arrival among them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Ground {
+    /// Of the first third.
+    pub(crate) first: Millis,
+    /// Of the last.
+    pub(crate) last: Millis,
+    /// Where nothing arrived.
+    pub(crate) gap: Millis,
 }
 
 /// See the module.
@@ -178,6 +193,7 @@ impl Signals {
             lost: u32::from(is_lost),
             audio: u32::from(is_audio),
             audio_lost: u32::from(is_audio && is_lost),
+            audio_bytes: if is_audio { u32::from(packet.size) } else { 0 },
         });
     }
 
@@ -343,6 +359,34 @@ impl Signals {
             rate: (bytes - first.1) as f64 * 8e6 / span_us as f64,
             span_us,
             slope: (n * sum_xy - sum_x * sum_y) / spread,
+        })
+    }
+
+    /// What stood below the packets that left in a span of time. A connection that stands still for a moment leaves it as it was, a queue
+    /// that builds raises it.
+    pub(crate) fn ground(&self, sent_us: std::ops::RangeInclusive<i64>) -> Option<Ground> {
+        let base = self.base();
+        let first_delay = self.first_delay?;
+        let third = (sent_us.end() - sent_us.start()) / 3;
+        let (mut first, mut last, mut gap, mut later) = (i64::MAX, i64::MAX, 0, None);
+        for sample in self.recent(PASSAGE_US) {
+            let sent = sample.arrival - sample.delay() - first_delay;
+            if !sent_us.contains(&sent) {
+                continue;
+            }
+            if sent <= sent_us.start() + third {
+                first = first.min(sample.delay() - base);
+            } else if sent >= sent_us.end() - third {
+                last = last.min(sample.delay() - base);
+            }
+            gap = gap.max(later.unwrap_or(sample.arrival) - sample.arrival);
+            later = Some(sample.arrival);
+        }
+        let is_known = first != i64::MAX && last != i64::MAX;
+        is_known.then(|| Ground {
+            first: first as Millis / 1_000.0,
+            last: last as Millis / 1_000.0,
+            gap: gap as Millis / 1_000.0,
         })
     }
 

@@ -190,8 +190,7 @@ fn a_line_through_tcp_keeps_its_picture_and_is_seen_to_be_thin() {
         last = format!("seed {seed}\n{}", story(record));
     }
     check("TCP to 300 kbit/s: audio only after ms", p95(down), 2_000.0, &last);
-    // Probes end at the first loss that holds them up.
-    check("TCP back from 300: 480p after ms", p95(back), 20_000.0, &last);
+    check("TCP back from 300: 480p after ms", p95(back), 7_000.0, &last);
 }
 
 /// A line that is good enough, and bad all the same.
