@@ -42,6 +42,9 @@ pub fn rtp(data: &[u8]) {
         let mut written = payload.to_vec();
         red::set_block_payload_type(&mut written, header.payload_type);
         assert_eq!(red::Red::parse(&written), Ok(parsed), "renaming keeps the blocks");
+        let last = red::last_blocks::<{ limits::RECOVERED_FRAMES }>(payload);
+        let bytes: usize = last.iter().map(|block| red::BLOCK_HEADER + block.data.len()).sum();
+        assert!(bytes < usize::from(parsed.primary), "the blocks lie before the primary");
     }
 }
 

@@ -154,6 +154,9 @@ pub(crate) const MIN_NACK_INTERVAL: Duration = Duration::from_millis(20);
 /// Requests for one hole before giving up.
 pub(crate) const MAX_NACK_TRIES: u8 = 10;
 
+/// Frames of speech that are taken out of one packet with redundancy, from the youngest on: what our page sends at most, and one more.
+pub(crate) const RECOVERED_FRAMES: usize = 3;
+
 /// Age at which a hole is given up, or four measured round trips if that is longer. Viewers that have their frames held up for longer
 /// than this are better off with a key frame.
 pub(crate) const MAX_HOLE_AGE: Duration = Duration::from_millis(500);

@@ -14,7 +14,7 @@ use crate::media::{Bitrate, Codec, Kind, Layer, Source};
 use crate::member::MemberKey;
 use crate::ntp::{NtpSpan, SrMapping};
 use crate::receive::{KeyFrameRequests, LayerReceiver, Refused, Repair};
-use crate::red::{self, Red};
+use crate::red::{self, Block, Red};
 use crate::ring::{Incoming, Packing, Ring, RingSize};
 use crate::sdp::{Encoding, Format, Formats, LayerOrder, MediaLine, Publishing};
 use crate::send::LayerSource;
@@ -394,31 +394,44 @@ impl Published {
 }
 
 impl Stream {
-    /// Takes the frame before out of a packet with redundancy, if it did not come by itself: whoever listens can have it at once, without
-    /// redundancy too.
+    /// Takes the frames before out of a packet with redundancy, if they did not come by themselves: whoever listens can have them at once,
+    /// without redundancy too. Browsers put one there, and our page two on a line that loses packets.
     fn recover(&mut self, packet: &Incoming, payload: &[u8]) {
         if packet.packing != Packing::Red || Red::parse(payload).is_err() {
             return;
         }
-        let Some(block) = red::blocks(payload).last() else {
-            return;
-        };
-        let Some(sequence) = packet.sequence.checked_sub(1) else {
-            return;
-        };
-        if block.age > LONGEST_AUDIO_PACKET || !block.is_expressible() || !self.receiver.handle_recovered(sequence) {
-            return;
+        // The oldest first in the payload as in the ring; which packet each belongs to is counted from the end.
+        let mut after = 0;
+        let mut found: ArrayVec<Block<'_>, { limits::RECOVERED_FRAMES }> = ArrayVec::new();
+        for block in red::last_blocks::<{ limits::RECOVERED_FRAMES }>(payload)
+            .into_iter()
+            .rev()
+        {
+            // Older than that, it was not in the packet before.
+            if !block.is_expressible() || block.age <= after || block.age - after > LONGEST_AUDIO_PACKET {
+                break;
+            }
+            after = block.age;
+            found.push(block);
         }
-        let recovered = Incoming {
-            sequence,
-            timestamp: packet.timestamp.wrapping_sub(u32::from(block.age)),
-            marker: false,
-            packing: Packing::Plain(Codec::Opus),
-            audio_level: None,
-            ..*packet
-        };
-        // Not too long, for it is a part of one that is not.
-        let _ = self.ring.insert(recovered, block.data);
+        for (place, block) in found.iter().enumerate().rev() {
+            let Some(sequence) = packet.sequence.checked_sub(1 + place as u64) else {
+                continue;
+            };
+            if !self.receiver.handle_recovered(sequence) {
+                continue;
+            }
+            let recovered = Incoming {
+                sequence,
+                timestamp: packet.timestamp.wrapping_sub(u32::from(block.age)),
+                marker: false,
+                packing: Packing::Plain(Codec::Opus),
+                audio_level: None,
+                ..*packet
+            };
+            // Not too long, for it is a part of one that is not.
+            let _ = self.ring.insert(recovered, block.data);
+        }
     }
 }
 

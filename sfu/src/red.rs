@@ -1,5 +1,7 @@
 //! Redundant audio (RFC 2198): a primary Opus frame with older ones in front of it.
 
+use arrayvec::ArrayVec;
+
 use crate::ids::PayloadType;
 
 /// Where the newest frame lies in a redundant payload.
@@ -81,6 +83,18 @@ pub(crate) fn blocks(payload: &[u8]) -> impl Iterator<Item = Block<'_>> {
             data: block,
         })
     })
+}
+
+/// The youngest `N` of [`blocks`], the oldest of them first.
+pub(crate) fn last_blocks<const N: usize>(payload: &[u8]) -> ArrayVec<Block<'_>, N> {
+    let mut last = ArrayVec::new();
+    for block in blocks(payload) {
+        if last.is_full() {
+            last.remove(0);
+        }
+        last.push(block);
+    }
+    last
 }
 
 /// Writes a payload: redundant blocks, the oldest first, all [expressible](Block::is_expressible), and the packet's own frame. `out` must
@@ -180,6 +194,9 @@ mod tests {
             if let Ok(red) = Red::parse(&payload) {
                 let (count, bytes) = blocks(&payload).fold((0, 0), |(n, sum), block| (n + 1, sum + block.data.len()));
                 prop_assert_eq!(count * BLOCK_HEADER + 1 + bytes, usize::from(red.primary));
+                let last = last_blocks::<3>(&payload);
+                prop_assert_eq!(last.len(), count.min(3));
+                prop_assert!(last.into_iter().eq(blocks(&payload).skip(count.saturating_sub(3))));
             } else {
                 let _ = blocks(&payload).count();
             }

@@ -72,6 +72,8 @@ export class App {
   #way = null;
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #sampler;
+  /** Ready before the first call, where the browser suits. @type {import('./speech.js').Speech | null} */
+  #speech = null;
   /** @type {import('./report.js').Reporter | null} */
   #reporter = null;
   /** @type {import('./report.js').JoinTimes} */
@@ -300,6 +302,8 @@ export class App {
   #connect() {
     this.#signaling?.close();
     this.#saidMuted = '';
+    // Without it speech is sent as the browser does it.
+    void import('./speech.js').then(async ({ speech }) => (this.#speech = await speech)).catch(() => {});
     this.#signaling = new Signaling(
       {
         connect: () => new WebSocket(new URL('/ws', location.href.replace(/^http/, 'ws'))),
@@ -376,6 +380,8 @@ export class App {
         this.say('share.failed');
       },
     });
+    // In this very task, or never.
+    this.#speech?.attach(call.peerConnection);
     this.call = call;
     void call.setScreen(this.screen);
     this.#tellCall();

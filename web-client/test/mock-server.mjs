@@ -13,7 +13,7 @@ import { extname, normalize } from 'node:path';
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const ASSETS = '/assets/mock';
 const CSP =
-  "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; media-src 'self' blob:; require-trusted-types-for 'script'; trusted-types 'none'";
+  "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; media-src 'self' blob:; require-trusted-types-for 'script'; trusted-types speech-worker";
 /** @type {Record<string, string>} */
 const TYPES = { '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.html': 'text/html; charset=utf-8' };
 

@@ -13,10 +13,11 @@ use super::problem::Problem;
 use super::{Edge, Peer, proxy};
 use crate::ids::RequestId;
 
-/// Everything from the own origin, nothing inline, nothing framed; the DOM takes no strings as code.
+/// Everything from the own origin, nothing inline, nothing framed; the DOM takes no strings as code, but for the URL of one worker
+/// (`web-client/src/speech.js`; its policy makes that one URL only).
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
     font-src 'self'; connect-src 'self'; media-src 'self' blob:; manifest-src 'self'; form-action 'none'; \
-    frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+    frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'; trusted-types speech-worker";
 const PERMISSIONS_POLICY: &str = "camera=(self), microphone=(self), autoplay=(self), fullscreen=(self), \
     picture-in-picture=(self), display-capture=(self), screen-wake-lock=(self), geolocation=(), payment=(), usb=()";
 const STRICT_TRANSPORT_SECURITY: &str = "max-age=31536000";

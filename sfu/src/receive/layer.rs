@@ -89,7 +89,7 @@ pub(crate) struct LayerReceiver {
     repair: Repair,
     nack: Option<NackGenerator>,
     last_report: Option<LastReport>,
-    /// Expected and received at the last report block.
+    /// Expected and received by itself or on request at the last report block.
     reported: (u64, u64),
 }
 
@@ -298,16 +298,18 @@ impl LayerReceiver {
         }
     }
 
-    /// The block for the next receiver report, or `None` if nothing came yet. Loss is counted after repair.
+    /// The block for the next receiver report, or `None` if nothing came yet. Loss is counted after repair; but frames of speech that were found
+    /// inside other packets count as lost in the fraction, by which the publisher's page sees that redundancy is needed.
     ///
     /// The fraction lost is that since the last block (RFC 3550 §A.3), so each block made is to be sent.
     pub(crate) fn report_block(&mut self, now: Instant) -> Option<ReportBlock> {
         let highest = self.sequences.highest()?;
         let expected = self.expected();
-        let (expected_before, received_before) = std::mem::replace(&mut self.reported, (expected, self.packets));
+        let received = self.packets - self.recovered;
+        let (expected_before, received_before) = std::mem::replace(&mut self.reported, (expected, received));
         let expected_since = expected - expected_before;
         // A packet that came late can make up for more than was expected since: no loss then.
-        let lost_since = expected_since.saturating_sub(self.packets - received_before);
+        let lost_since = expected_since.saturating_sub(received - received_before);
         let fraction = (lost_since * 256).checked_div(expected_since).unwrap_or(0);
         let (last_sr, delay_since_last_sr) = self.last_report.map_or((CompactNtp::ZERO, CompactNtp::ZERO), |last| {
             let delay = now.saturating_duration_since(last.arrival);

@@ -354,6 +354,12 @@ fn what_came_with_the_next_packet_is_not_asked_for_and_comes_once() {
     assert_eq!(asked(&mut layer, start, 0..1_000), []);
     let counters = layer.counters();
     assert_eq!((counters.packets, counters.lost, counters.repaired), (3, 0, 1));
+    let block = layer.report_block(start + 45 * MS).unwrap();
+    assert_eq!(
+        (block.cumulative_lost, block.fraction_lost),
+        (0, (256 / 3) as u8),
+        "the publisher sees what the line loses"
+    );
     assert_eq!(
         layer.handle_packet(2, 1_920, 100, start + 50 * MS),
         Err(Refused::Duplicate)

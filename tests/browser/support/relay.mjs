@@ -87,6 +87,8 @@ export class Relay {
   jitter = 0;
   /** Called with each datagram that passes: (direction, datagram), where direction is "up" (to the server) or "down". */
   watch = null;
+  /** Called the same way with each datagram of media that is not lost by chance: true, and it is lost on purpose. */
+  drop = null;
   /** Called the same way with each datagram that comes, before it is known whether it passes: what an eavesdropper at the sender's side has. */
   overhear = null;
   /** Media datagrams so far. */
@@ -183,7 +185,7 @@ export class Relay {
     if (this.dark) return false;
     this.overhear?.(direction, datagram);
     if (isMedia(datagram)) {
-      const lost = this.#dice[direction]() < this.#loss;
+      const lost = this.#dice[direction]() < this.#loss || (this.drop?.(direction, datagram) ?? false);
       this.counts[direction][lost ? 'lost' : 'passed'] += 1;
       if (lost) return false;
     }

@@ -15,7 +15,7 @@ const EVERYWHERE: [(&str, &str); 6] = [
         "content-security-policy",
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; \
          media-src 'self' blob:; manifest-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'; \
-         require-trusted-types-for 'script'; trusted-types 'none'",
+         require-trusted-types-for 'script'; trusted-types speech-worker",
     ),
     ("x-content-type-options", "nosniff"),
     ("referrer-policy", "no-referrer"),

@@ -40,8 +40,8 @@ pub(crate) struct Profile {
     /// Its offers list the layers of the camera from large to small.
     pub(crate) largest_first: bool,
     pub(crate) timing: Timing,
-    /// Its sounds are sent with redundancy.
-    pub(crate) red: bool,
+    /// With how many later ones each of its sounds is sent again (RFC 2198).
+    pub(crate) redundancy: usize,
 }
 
 impl Profile {
@@ -54,7 +54,7 @@ impl Profile {
             receives: 1,
             largest_first: false,
             timing: Timing::default(),
-            red: false,
+            redundancy: 0,
         }
     }
 
@@ -136,8 +136,8 @@ impl Peer {
         // The server's are known with its answer.
         let client = Client::seeded(seed, &own, &own, now);
         let mut studio = Studio::new(profile.timing, seed, profile.microphone, profile.camera, now);
-        studio.sends_red = profile.red;
-        studio.numbers_sounds = profile.red;
+        studio.redundancy = profile.redundancy;
+        studio.numbers_sounds = profile.redundancy > 0;
         if profile.screen {
             studio.switch(Layer::P720, false);
         }

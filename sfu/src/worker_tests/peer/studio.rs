@@ -104,11 +104,12 @@ pub(crate) struct Studio {
     sounds: u32,
     first_sound_timestamp: u32,
     first_sound_sequence: u16,
-    /// Each sound is sent again with the next one (RFC 2198), as Chromium does.
-    pub(crate) sends_red: bool,
+    /// With how many later ones each sound is sent again (RFC 2198): one in Chromium, two with our page's worker, none in Firefox.
+    pub(crate) redundancy: usize,
     /// Sounds carry a transport-wide number: sent again they would be another packet under the same number. Chromium's do.
     pub(crate) numbers_sounds: bool,
-    last_sound: Vec<u8>,
+    /// The oldest first.
+    last_sounds: VecDeque<Vec<u8>>,
     /// What its sounds say of who made them.
     name: u32,
     pictures: u32,
@@ -152,9 +153,9 @@ impl Studio {
             sounds: 0,
             first_sound_timestamp: chance.bits() as u32,
             first_sound_sequence: chance.bits() as u16,
-            sends_red: false,
+            redundancy: 0,
             numbers_sounds: false,
-            last_sound: Vec::new(),
+            last_sounds: VecDeque::new(),
             name: chance.bits() as u32,
             pictures: 0,
             outbox: BTreeMap::new(),
@@ -261,10 +262,12 @@ impl Studio {
         payload.extend(self.name.to_be_bytes());
         payload.extend(number.to_be_bytes());
         payload.resize(40 + self.chance.below(60) as usize, 0x55);
-        if self.sends_red {
-            let last = std::mem::replace(&mut self.last_sound, payload.clone());
-            let before = Block { age: 960, data: &last };
-            let blocks = [before].into_iter().filter(Block::is_expressible);
+        if self.redundancy > 0 {
+            let ages = (1..=self.last_sounds.len() as u16).rev();
+            let blocks = ages.zip(&self.last_sounds).map(|(behind, data)| Block {
+                age: 960 * behind,
+                data,
+            });
             let blocks: Vec<Block<'_>> = blocks.collect();
             let len = blocks
                 .iter()
@@ -272,6 +275,10 @@ impl Studio {
                 .sum::<usize>();
             let mut whole = vec![0; len + 1 + payload.len()];
             red::write(&mut whole, blocks.iter(), &payload, OPUS);
+            self.last_sounds.push_back(payload);
+            if self.last_sounds.len() > self.redundancy {
+                self.last_sounds.pop_front();
+            }
             payload = whole;
         }
         let packet = MediaPacket {
@@ -354,7 +361,7 @@ impl Studio {
                 ssrc: stream.ssrc.0,
                 sequence: packet.sequence,
                 payload_type: match index {
-                    0 if self.sends_red => RED.0,
+                    0 if self.redundancy > 0 => RED.0,
                     0 => OPUS.0,
                     _ => VP8.0,
                 },
