@@ -2,6 +2,7 @@
 //!
 //! Strangers hold a connection only for as long as they take to say what they want, and only so many of them.
 
+mod carrier;
 mod carry;
 mod first;
 mod limits;
@@ -9,17 +10,20 @@ mod metrics;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tls;
+mod wire;
 
+use std::collections::HashMap;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use housecall_portal::{Connections, Peer, Place, Places, Router, holds};
-use housecall_sfu::{PublicRelay, Sfu, StreamKind};
+use housecall_sfu::{PublicRelay, Sfu, StreamKind, StreamLink};
 use housecall_turn::first_bytes::{Protocol, first_bytes, first_bytes_in_tls};
 use housecall_turn::limits::FIRST_BYTES_TIMEOUT;
 use ipnet::IpNet;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -27,10 +31,13 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use carrier::Carrier;
+use carry::Ended;
 use first::Begun;
 pub(crate) use limits::CONNECTIONS;
 pub(crate) use metrics::FrontMetrics;
 use metrics::{Refused, Served};
+use wire::TlsWire;
 
 /// What the port serves.
 pub(crate) struct Services {
@@ -63,7 +70,7 @@ struct Arrival {
 }
 
 /// Which listener a connection came to.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Door {
     /// That of a shard: everything is served there.
     Shard(usize),
@@ -79,17 +86,27 @@ pub(crate) async fn serve(
     services: Services,
     shutdown: impl Future<Output = ()>,
 ) {
+    let shards = listeners.into_iter();
+    let shards = shards.map(|(listener, shard)| (Door::Shard(shard), listener));
+    let doors: Vec<_> = shards
+        .chain(general.map(|listener| (Door::GeneralRelay, listener)))
+        .collect();
+    let carriers = doors.iter().map(|(door, _)| Ok((*door, Carrier::start()?)));
+    let carriers = match carriers.collect::<io::Result<_>>() {
+        Ok(carriers) => carriers,
+        // Nothing is served then, which is noticed outside.
+        Err(cause) => return tracing::error!(%cause, "a thread for connections cannot be started"),
+    };
     let (connections, stop) = Connections::new();
     let front = Arc::new(Front {
         services,
+        carriers,
         room: Arc::new(Semaphore::new(CONNECTIONS)),
         places: Places::new(limits::CONNECTIONS_PER_PREFIX),
         silent: Places::new(limits::SILENT_PER_PREFIX),
     });
     let mut accepting = JoinSet::new();
-    let shards = listeners.into_iter();
-    let shards = shards.map(|(listener, shard)| (Door::Shard(shard), listener));
-    for (door, listener) in shards.chain(general.map(|listener| (Door::GeneralRelay, listener))) {
+    for (door, listener) in doors {
         accepting.spawn(accept(Arc::clone(&front), connections.clone(), listener, door));
     }
     drop((front, connections));
@@ -144,6 +161,8 @@ async fn accept(front: Arc<Front>, connections: Connections, listener: TcpListen
 
 struct Front {
     services: Services,
+    /// Threads for media connections: each shard and the general relay has one of its own.
+    carriers: HashMap<Door, Carrier>,
     room: Arc<Semaphore>,
     places: Places,
     /// Connections that have not said what they want.
@@ -183,13 +202,13 @@ impl Front {
             }
             Protocol::Turn => {
                 drop((http, silent));
-                prepare(stream.get_ref());
-                self.carry(stream, StreamKind::TurnTcp, arrival, Served::TurnTcp).await;
+                self.carry_plain(stream, StreamKind::TurnTcp, arrival, Served::TurnTcp)
+                    .await;
             }
             Protocol::IceTcp => {
                 drop((http, silent));
-                prepare(stream.get_ref());
-                self.carry(stream, StreamKind::IceTcp, arrival, Served::IceTcp).await;
+                self.carry_plain(stream, StreamKind::IceTcp, arrival, Served::IceTcp)
+                    .await;
             }
             Protocol::Http => {
                 drop(silent);
@@ -238,17 +257,43 @@ impl Front {
             }
             Protocol::Turn => {
                 drop(http);
-                prepare(stream.get_ref().get_ref().0.get_ref());
-                self.carry(stream, StreamKind::TurnTls, arrival, Served::TurnTls).await;
+                self.carry_tls(stream, arrival).await;
             }
             // No client does this; a way into the media core that nobody needs is better closed.
             Protocol::IceTcp | Protocol::Tls => metrics.refuse(Refused::Protocol),
         }
     }
 
-    async fn carry<S>(&self, stream: S, kind: StreamKind, arrival: Arrival, served: Served)
+    async fn carry_plain(&self, begun: Begun<TcpStream>, kind: StreamKind, arrival: Arrival, served: Served) {
+        prepare(begun.get_ref());
+        // A task's thread learns of its socket by itself.
+        let Ok(begun) = begun.try_map(TcpStream::into_std) else {
+            return;
+        };
+        self.carry(kind, arrival, served, |link| async move {
+            carry::carry(begun.try_map(TcpStream::from_std)?, link).await
+        })
+        .await;
+    }
+
+    async fn carry_tls(&self, begun: Begun<TlsStream<Begun<TcpStream>>>, arrival: Arrival) {
+        prepare(begun.get_ref().get_ref().0.get_ref());
+        let taken_apart = begun.try_map(|stream| {
+            let (stream, tls) = stream.into_inner();
+            Ok::<_, io::Error>((stream.into_inner().into_std()?, tls))
+        });
+        let Ok(begun) = taken_apart else { return };
+        self.carry(StreamKind::TurnTls, arrival, Served::TurnTls, |link| async move {
+            let wire = |(stream, tls)| Ok::<_, io::Error>(TlsWire::new(TcpStream::from_std(stream)?, tls));
+            carry::carry(begun.try_map(wire)?, link).await
+        })
+        .await;
+    }
+
+    /// Opens a connection's way to the thread that it is for, and has it carried there.
+    async fn carry<F>(&self, kind: StreamKind, arrival: Arrival, served: Served, task: impl FnOnce(StreamLink) -> F)
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        F: Future<Output = Result<(), Ended>> + Send + 'static,
     {
         let Arrival { peer, local, door } = arrival;
         let link = match (door, &self.services.general) {
@@ -256,14 +301,14 @@ impl Front {
             (Door::GeneralRelay, Some(relay)) => relay.open_stream(kind, peer, local),
             (Door::GeneralRelay, None) => None,
         };
-        match link {
-            Some(link) => {
+        match (link, self.carriers.get(&door)) {
+            (Some(link), Some(carrier)) => {
                 self.services.metrics.serve(served);
-                if let Err(cause) = carry::carry(stream, link).await {
+                if let Some(Err(cause)) = carrier.run(task(link)).await {
                     tracing::debug!(%cause, "a media connection ended");
                 }
             }
-            None => self.services.metrics.refuse(Refused::Busy),
+            _ => self.services.metrics.refuse(Refused::Busy),
         }
     }
 }

@@ -658,6 +658,9 @@ impl Shard {
                 }
                 Some(StreamEvent::Messages(path, kind, mut chunk)) => {
                     self.handle_messages(path, kind, &mut chunk, now);
+                    if self.worker.uses_stream(path) {
+                        self.outlet.streams.trust(path);
+                    }
                     self.outlet.streams.give_back(path, chunk);
                 }
                 Some(StreamEvent::Closed(path)) => {

@@ -321,6 +321,10 @@ pub(crate) const INTAKE_IN_GROUPS_FROM: u64 = 6_000;
 /// jitter buffer.
 pub(crate) const INTAKE_PAUSE: Duration = Duration::from_micros(200);
 
+/// The same for the general relay, from the same rate on. It knows nothing of what it carries, which is no conversation's only hop; with half a
+/// millisecond the bursts of several clients leave in one turn.
+pub(crate) const RELAY_PAUSE: Duration = Duration::from_micros(500);
+
 /// DTLS datagrams that wait for their turn: the first flights of 500 people who join at once. What does not fit is sent again by its client
 /// after a second.
 pub(crate) const MAX_WAITING_HANDSHAKES: usize = 1_024;
@@ -363,6 +367,13 @@ pub(crate) const STREAM_CHUNK: usize = 16 * 1024;
 
 /// Chunks of a connection that are being read into or wait for the shard. Then the connection is not read any more.
 pub(crate) const STREAM_CHUNKS_UP: usize = 4;
+
+/// Bytes read at once from a connection whose client has not proved who it is: the longest message that it may send, and its header.
+pub(crate) const STRANGERS_CHUNK: usize = housecall_turn::limits::MAX_STREAM_MESSAGE + 64;
+
+/// Chunks of such a connection, as [`STREAM_CHUNKS_UP`]: it has nothing to send ahead of an answer. 8,320 bytes for a connection, 65 MiB for as
+/// many as the port takes.
+pub(crate) const STRANGERS_CHUNKS_UP: usize = 2;
 
 /// Chunks that are being written to a connection or wait for it: one that leaves and one behind it. The rest waits where video can still be
 /// dropped.

@@ -93,11 +93,16 @@ impl Intake {
     /// What a window says about the next one. The way back needs less than half the rate, so that it does not swing.
     #[must_use]
     pub(crate) const fn after(self, load: Load) -> Self {
+        self.after_rate(load.datagrams)
+    }
+
+    /// The same by datagrams a second.
+    pub(crate) const fn after_rate(self, datagrams: u64) -> Self {
         let threshold = match self {
             Self::AtOnce => limits::INTAKE_IN_GROUPS_FROM,
             Self::InGroups => limits::INTAKE_IN_GROUPS_FROM / 2,
         };
-        if load.datagrams >= threshold {
+        if datagrams >= threshold {
             Self::InGroups
         } else {
             Self::AtOnce

@@ -63,8 +63,8 @@ pub(crate) struct Shared {
     closed: AtomicBool,
     /// The shard has more than the task took.
     wants_room: AtomicBool,
-    /// The client has proved who it is, and may send messages that are as long as this kind of shard takes them.
-    may_be_long: AtomicBool,
+    /// The client has proved who it is: more is kept for it, and its messages may be as long as this kind of shard takes them.
+    is_trusted: AtomicBool,
 }
 
 /// The first message of a stream, whose messages have at most `longest` bytes.
@@ -263,10 +263,10 @@ impl Streams {
         }
     }
 
-    /// From now on a stream may have messages as long as [`pair`] was told: its client is no stranger any more.
-    pub(crate) fn allow_long(&self, path: Path) {
+    /// The client of a stream is no stranger any more: it may have messages as long as [`pair`] was told, and send ahead.
+    pub(crate) fn trust(&self, path: Path) {
         if let Some(stream) = path.is_stream().and_then(|(id, _)| self.streams.get(&id)) {
-            stream.shared.may_be_long.store(true, Ordering::Release);
+            stream.shared.is_trusted.store(true, Ordering::Release);
         }
     }
 

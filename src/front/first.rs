@@ -20,8 +20,29 @@ pub(super) struct Begun<S> {
 }
 
 impl<S> Begun<S> {
-    pub(super) fn get_ref(&self) -> &S {
+    pub(super) const fn get_ref(&self) -> &S {
         &self.stream
+    }
+
+    /// The stream alone, for whoever has read those bytes again.
+    pub(super) fn into_inner(self) -> S {
+        self.stream
+    }
+
+    /// The same bytes, and another stream behind them.
+    pub(super) fn try_map<T, E>(self, change: impl FnOnce(S) -> Result<T, E>) -> Result<Begun<T>, E> {
+        let Self {
+            stream,
+            bytes,
+            from,
+            to,
+        } = self;
+        Ok(Begun {
+            stream: change(stream)?,
+            bytes,
+            from,
+            to,
+        })
     }
 }
 

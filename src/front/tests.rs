@@ -6,7 +6,7 @@ use std::time::Duration;
 use housecall_sfu::{RelayUrls, Running, Settings, Streams};
 use housecall_turn::stun::{Builder, Class, Message, Method, TransactionId};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;

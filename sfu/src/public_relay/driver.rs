@@ -33,6 +33,7 @@ use super::{PublicRelaySettings, ReadNetworks, server};
 use crate::batch::Cargo;
 use crate::driver::unix_now;
 use crate::limits;
+use crate::load::Intake;
 use crate::outbox::Sent;
 use crate::path::{Path, StreamKind};
 use crate::socket::{Oversize, UdpPort};
@@ -170,6 +171,11 @@ struct Relay<'a> {
     tally: Tally,
     /// Allocations that were refused for want of descriptors, not told of yet.
     exhausted: u64,
+    intake: Intake,
+    /// Datagrams and messages since figures were last published.
+    received: u64,
+    /// A socket may have more than was taken from it.
+    more: bool,
 }
 
 impl<'a> Relay<'a> {
@@ -189,6 +195,9 @@ impl<'a> Relay<'a> {
             buffers: Buffers::new(),
             tally: Tally::default(),
             exhausted: 0,
+            intake: Intake::default(),
+            received: 0,
+            more: false,
         }
     }
 
@@ -202,6 +211,8 @@ impl<'a> Relay<'a> {
                 return;
             }
             let now = now();
+            let before = self.received;
+            self.more = false;
             self.base.streams.begin(now);
             for event in &events {
                 match Token::of(event.data.u64()) {
@@ -213,8 +224,15 @@ impl<'a> Relay<'a> {
             self.server.handle_timeout(now);
             self.settle(now);
             self.base.streams.flush(|_, _| {});
-            if now.saturating_duration_since(published) >= limits::METRICS_INTERVAL {
+            // Where much comes, whoever waits a little finds several for the same way, which then leave in one call.
+            let pauses = self.intake == Intake::InGroups && self.received > before && !self.more;
+            let window = now.saturating_duration_since(published);
+            if window >= limits::METRICS_INTERVAL {
                 published = now;
+                let millis = window.as_millis().max(1) as u64;
+                self.intake = self
+                    .intake
+                    .after_rate(std::mem::take(&mut self.received) * 1_000 / millis);
                 self.server.set_unix(unix_now(), now);
                 self.sweep_streams(now);
                 self.publish();
@@ -222,6 +240,9 @@ impl<'a> Relay<'a> {
             if now.saturating_duration_since(looked) >= limits::OWN_NETWORKS_INTERVAL {
                 looked = now;
                 self.look_around(now);
+            }
+            if pauses {
+                std::thread::sleep(limits::RELAY_PAUSE);
             }
         }
     }
@@ -248,6 +269,7 @@ impl<'a> Relay<'a> {
                 let arrived = self.buffers.arrived(buffer);
                 let client = ClientAddr::new(ClientTransport::Udp, arrived.from, arrived.to);
                 for at in arrived.datagrams() {
+                    self.received += 1;
                     let all = self.buffers.bytes();
                     take(
                         &mut self.server,
@@ -272,6 +294,7 @@ impl<'a> Relay<'a> {
                 return;
             }
         }
+        self.more = true;
     }
 
     fn receive_from_peers(&mut self, family: Family, port: u16, now: Instant) {
@@ -281,11 +304,13 @@ impl<'a> Relay<'a> {
         };
         let allocation = relayed.allocation;
         let filled = self.buffers.fill(&relayed.socket).unwrap_or(0);
+        self.more |= filled == quinn_udp::BATCH_SIZE;
         self.gather.clear();
         for buffer in 0..filled {
             let arrived = self.buffers.arrived(buffer);
             let peer = PeerAddr::new(arrived.from);
             for at in arrived.datagrams() {
+                self.received += 1;
                 match self.server.handle_peer_datagram(allocation, peer, at.len(), now) {
                     Some(to) => self.gather.add(To::Client(to.client), Some(to.framing), at),
                     None => self.tally.lose(Lost::Unpermitted, 1),
@@ -373,6 +398,7 @@ impl<'a> Relay<'a> {
             }
         }
         // More may be waiting: come back at once.
+        self.more = true;
         crate::driver::wake(&self.base.wake);
     }
 
@@ -382,6 +408,7 @@ impl<'a> Relay<'a> {
         // Its task has looked: there are whole messages only.
         while let Ok(Some(found)) = streams::frame(kind, bytes, MAX_RELAYED_MESSAGE) {
             let at = start + found.message.start..start + found.message.end;
+            self.received += 1;
             if take(
                 &mut self.server,
                 &mut self.gather,
@@ -396,7 +423,7 @@ impl<'a> Relay<'a> {
                 self.settle(now);
                 // Its answer has not left yet: what the client sends after it is taken.
                 if self.server.has_allocation(client) {
-                    self.base.streams.allow_long(path);
+                    self.base.streams.trust(path);
                 }
             }
             start += found.len;

@@ -28,7 +28,7 @@ pub(crate) struct Opener {
 }
 
 /// Both ends of what a shard and the tasks of its streams have between them. Messages have at most `longest` bytes, and at most
-/// [`MAX_STREAM_MESSAGE`] while the client is a stranger ([`Streams::allow_long`]): nobody can make the server keep 64 KiB without a credential.
+/// [`MAX_STREAM_MESSAGE`] while the client is a stranger ([`Streams::trust`]): nobody can make the server keep 64 KiB without a credential.
 pub(crate) fn pair(wake: Arc<OwnedFd>, longest: usize, now: Instant) -> (Opener, Streams) {
     let (sender, inbox) = sync_channel(limits::STREAM_INBOX);
     let closes = Arc::new(AtomicU64::new(0));
@@ -163,20 +163,38 @@ impl StreamReader {
         Ok(chunk)
     }
 
+    fn is_trusted(&self) -> bool {
+        self.shared.is_trusted.load(Ordering::Acquire)
+    }
+
     fn longest(&self) -> usize {
-        if self.shared.may_be_long.load(Ordering::Acquire) {
+        if self.is_trusted() {
             self.longest
         } else {
             self.longest.min(MAX_STREAM_MESSAGE)
         }
     }
 
+    /// One that came back, or a new one while there are not as many as this client may have.
     async fn empty(&mut self) -> Result<Chunk, LinkError> {
-        if self.made < limits::STREAM_CHUNKS_UP {
-            self.made += 1;
-            return Ok(Vec::with_capacity(limits::STREAM_CHUNK));
+        let (chunks, len) = if self.is_trusted() {
+            (limits::STREAM_CHUNKS_UP, limits::STREAM_CHUNK)
+        } else {
+            (limits::STRANGERS_CHUNKS_UP, limits::STRANGERS_CHUNK)
+        };
+        let mut chunk = match self.empties.try_recv() {
+            Ok(chunk) => chunk,
+            Err(TryRecvError::Disconnected) => return Err(LinkError::Closed),
+            Err(TryRecvError::Empty) if self.made < chunks => {
+                self.made += 1;
+                Chunk::new()
+            }
+            Err(TryRecvError::Empty) => poll_fn(|cx| self.poll_empty(cx)).await?,
+        };
+        if chunk.capacity() < len {
+            chunk.reserve_exact(len);
         }
-        poll_fn(|cx| self.poll_empty(cx)).await
+        Ok(chunk)
     }
 
     /// Takes `self` as a whole: tasks move between threads, and a shared receiver could not.

@@ -112,7 +112,8 @@ fn messages_cross_whole_however_they_were_read() {
 
 #[test]
 fn a_connection_is_not_read_while_its_shard_is_behind() {
-    let (mut streams, mut link, _, now) = ends(StreamKind::IceTcp);
+    let (mut streams, mut link, path, now) = ends(StreamKind::IceTcp);
+    streams.trust(path);
     let mut given = 0;
     while let Some(buffer) = at_once(link.reader.buffer()) {
         buffer.expect("open").extend_from_slice(&framed(&[AUDIO]));
@@ -131,7 +132,7 @@ fn a_connection_is_not_read_while_its_shard_is_behind() {
 #[test]
 fn a_long_message_crosses_whole_and_leaves_no_long_chunks_behind() {
     let (mut streams, mut link, path, now) = ends_with(StreamKind::TurnTcp, MAX_RELAYED_MESSAGE);
-    streams.allow_long(path);
+    streams.trust(path);
     let mut message = vec![7; 4 + 65_507];
     message[..4].copy_from_slice(&[0x40, 1, 0xff, 0xe3]);
     message.push(0);
@@ -175,18 +176,75 @@ fn a_stranger_s_stream_holds_little() {
     // One byte less than the longest that it may have.
     let mut longest = vec![0; MAX_STREAM_MESSAGE - 1];
     longest[..4].copy_from_slice(&[0x40, 1, 0x0f, 0xfc]);
-    assert_eq!(read(&longest), (limits::STREAM_CHUNK, Ok(true)));
-    assert_eq!(read(&[0]), (limits::STREAM_CHUNK, Ok(true)));
+    assert_eq!(read(&longest), (limits::STRANGERS_CHUNK, Ok(true)));
+    assert_eq!(read(&[0]), (limits::STRANGERS_CHUNK, Ok(true)));
     let too_long = LinkError::Framing(FramingError::TooLong);
-    assert_eq!(read(&announced), (limits::STREAM_CHUNK, Err(too_long)));
-    streams.allow_long(path);
-    let rest = [0; limits::STREAM_CHUNK - 4];
+    assert_eq!(read(&announced), (limits::STRANGERS_CHUNK, Err(too_long)));
+    streams.trust(path);
+    let rest = [0; limits::STRANGERS_CHUNK - 4];
     assert_eq!(read(&rest).1, Ok(true), "its client has an allocation");
     assert_eq!(
         read(&[]),
         (MAX_RELAYED_MESSAGE, Ok(true)),
         "as long as a message, not twice that"
     );
+}
+
+/// Sends as much as is taken. How many bytes are kept for that.
+fn held_for_a_sender_ahead(streams: &mut Streams, link: &mut StreamLink, path: Path, now: Instant) -> usize {
+    let mut held = 0;
+    while let Some(buffer) = at_once(link.reader.buffer()) {
+        buffer.expect("open").extend_from_slice(&framed(&[AUDIO]));
+        if at_once(link.reader.hand_over()).is_none() {
+            break;
+        }
+    }
+    held += at_once(link.reader.buffer())
+        .expect("it is there")
+        .expect("open")
+        .capacity();
+    let mut taken = Vec::new();
+    while let Some(StreamEvent::Messages(_, _, chunk)) = streams.poll(now) {
+        held += chunk.capacity();
+        taken.push(chunk);
+    }
+    for chunk in taken {
+        streams.give_back(path, chunk);
+    }
+    // What was not handed over before.
+    assert_eq!(at_once(link.reader.hand_over()), Some(Ok(true)));
+    received(streams, now);
+    held
+}
+
+#[test]
+fn little_is_kept_for_a_stranger_who_sends_ahead() {
+    let (mut streams, mut link, path, now) = ends(StreamKind::IceTcp);
+    let mut held = || held_for_a_sender_ahead(&mut streams, &mut link, path, now);
+    for _ in 0..3 {
+        assert_eq!(held(), 2 * limits::STRANGERS_CHUNK);
+    }
+    streams.trust(path);
+    let mut held = || held_for_a_sender_ahead(&mut streams, &mut link, path, now);
+    // Those that it had grow when they come round.
+    held();
+    held();
+    assert_eq!(held(), limits::STREAM_CHUNKS_UP * limits::STREAM_CHUNK);
+}
+
+#[test]
+fn two_chunks_do_for_whoever_sends_no_faster_than_is_looked() {
+    let (mut streams, mut link, path, now) = ends(StreamKind::IceTcp);
+    streams.trust(path);
+    let mut places = std::collections::BTreeSet::new();
+    for _ in 0..100 {
+        let buffer = at_once(link.reader.buffer()).expect("a chunk is free").expect("open");
+        places.insert(buffer.as_ptr());
+        buffer.extend_from_slice(&framed(&[AUDIO]));
+        assert_eq!(at_once(link.reader.hand_over()), Some(Ok(true)));
+        assert_eq!(received(&mut streams, now), [AUDIO]);
+    }
+    assert_eq!(places.len(), 2);
 }
 
 #[test]
