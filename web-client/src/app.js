@@ -72,7 +72,7 @@ export class App {
   #way = null;
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #sampler;
-  /** Ready before the first call, where the browser suits. @type {import('./speech.js').Speech | null} */
+  /** @type {import('./speech.js').Speech | null} */
   #speech = null;
   /** @type {import('./report.js').Reporter | null} */
   #reporter = null;
@@ -302,8 +302,7 @@ export class App {
   #connect() {
     this.#signaling?.close();
     this.#saidMuted = '';
-    // Without it speech is sent as the browser does it.
-    void import('./speech.js').then(async ({ speech }) => (this.#speech = await speech)).catch(() => {});
+    void import('./speech.js').then(async ({ speech }) => (this.#speech = await speech), () => {});
     this.#signaling = new Signaling(
       {
         connect: () => new WebSocket(new URL('/ws', location.href.replace(/^http/, 'ws'))),
@@ -380,7 +379,6 @@ export class App {
         this.say('share.failed');
       },
     });
-    // In this very task, or never.
     this.#speech?.attach(call.peerConnection);
     this.call = call;
     void call.setScreen(this.screen);
