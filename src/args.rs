@@ -113,6 +113,9 @@ pub(crate) struct Token {
     /// How long the token can be used, e.g. 30m, 1h, 12h [default: until 12 hours after the visit's end].
     #[arg(long, value_name = "TIME", value_parser = time_to_live)]
     pub(crate) ttl: Option<Duration>,
+    /// Print the whole link instead of the token alone.
+    #[arg(long)]
+    pub(crate) link: bool,
 }
 
 #[derive(Subcommand)]

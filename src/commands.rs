@@ -48,17 +48,17 @@ pub(crate) async fn create_visit(
     writeln!(out, "{}", visit.visit)?;
     out.flush()?;
 
-    let (id, place) = (visit.visit, place(command.place.arguments()));
+    let (id, place, program) = (visit.visit, place(command.place.arguments()), program());
     writeln!(
         hints,
-        "\nThe visit starts {}. Its two links, each {}/join# and a token:",
+        "\nThe visit starts {}. For its two links ({}/join# and a token each):",
         shown(visit.starts_at, &visit.time_zone),
         origin(config),
     )?;
-    writeln!(hints, "  housecall token{place} --visit {id} --role clinician")?;
+    writeln!(hints, "  {program} token{place} --visit {id} --role clinician --link")?;
     writeln!(
         hints,
-        "  housecall token{place} --visit {id} --role patient --name \"THEIR NAME\""
+        "  {program} token{place} --visit {id} --role patient --link --name \"THEIR NAME\""
     )?;
     unless_served(&config.data_dir, hints)
 }
@@ -101,6 +101,14 @@ pub(crate) async fn token(
             .context("--name")?,
         ttl: command.ttl.map(SignedDuration::try_from).transpose().context("--ttl")?,
     };
+    // Before there is a token: one that opens nothing is not to be left behind.
+    let origin = match (command.link, known_origin(config)) {
+        (true, None) => {
+            bail!("it is not known where people open links. Start the server, or set public_url in its file")
+        }
+        (true, Some(origin)) => Some(origin),
+        (false, _) => None,
+    };
     let minted = match housecall::open_for_command(config)?.mint_token(request).await {
         Ok(minted) => minted,
         Err(PortalError::NotFound) => return Err(no_visit()),
@@ -109,15 +117,19 @@ pub(crate) async fn token(
         }
         Err(cause) => return Err(cause).context("the token was not made"),
     };
-    writeln!(out, "{}", minted.token.expose())?;
-    out.flush()?;
-
-    writeln!(
-        hints,
-        "\nThe link is {}/join# and this token. {}",
-        origin(config),
-        lifetime(&minted)
-    )?;
+    match origin {
+        Some(origin) => {
+            writeln!(out, "{origin}/join#{}", minted.token.expose())?;
+            out.flush()?;
+            writeln!(hints, "\n{}", lifetime(&minted))?;
+        }
+        None => {
+            writeln!(out, "{}", minted.token.expose())?;
+            out.flush()?;
+            let (origin, lifetime) = (self::origin(config), lifetime(&minted));
+            writeln!(hints, "\nThe link is {origin}/join# and this token. {lifetime}")?;
+        }
+    }
     unless_served(&config.data_dir, hints)
 }
 
@@ -158,8 +170,9 @@ pub(crate) async fn probe_link(
 
     writeln!(
         hints,
-        "\nAnywhere: housecall probe - < FILE, with the link in FILE. It works until {}. To take it back:\n  housecall visit revoke{} --visit {}",
+        "\nAnywhere: housecall probe - < FILE, with the link in FILE. It works until {}. To take it back:\n  {} visit revoke{} --visit {}",
         shown(minted.expires_at, "UTC"),
+        program(),
         place(command.place.arguments()),
         minted.visit
     )?;
@@ -186,11 +199,27 @@ fn shown(instant: Timestamp, zone: &str) -> String {
 }
 
 /// Where people open links: what the running server says, else what the configuration does.
-fn origin(config: &Config) -> String {
+fn known_origin(config: &Config) -> Option<String> {
     let said = housecall::origin_of_server(&config.data_dir).filter(|origin| !origin.is_empty());
-    let written = || config.public_url.clone();
-    said.or_else(written)
-        .unwrap_or_else(|| "http://localhost:PORT".to_owned())
+    said.or_else(|| config.public_url.clone())
+}
+
+/// As [`known_origin`], or what to put there.
+fn origin(config: &Config) -> String {
+    known_origin(config).unwrap_or_else(|| "http://localhost:PORT".to_owned())
+}
+
+/// How this program was called, for the next command: as the user that `sudo` made of the one who asked.
+fn program() -> String {
+    let asked = |name| std::env::var(name).ok();
+    called(asked("SUDO_USER").as_deref(), asked("USER").as_deref())
+}
+
+fn called(by: Option<&str>, as_user: Option<&str>) -> String {
+    match (by, as_user) {
+        (Some(by), Some(user)) if by != user && user != "root" => format!("sudo -u {user} housecall"),
+        _ => "housecall".to_owned(),
+    }
 }
 
 /// The arguments that lead the next command to the same data.
@@ -230,6 +259,17 @@ mod tests {
             "2027-07-01 14:30 (America/Vancouver)"
         );
         assert_eq!(shown(instant, "Mars/Olympus"), "2027-07-01 21:30 (UTC)");
+    }
+
+    #[test]
+    fn the_next_command_is_for_the_same_user() {
+        assert_eq!(called(Some("admin"), Some("housecall")), "sudo -u housecall housecall");
+        assert_eq!(
+            called(Some("admin"), Some("root")),
+            "housecall",
+            "root's commands need nobody's leave"
+        );
+        assert_eq!(called(None, Some("housecall")), "housecall");
     }
 
     #[test]

@@ -25,7 +25,7 @@ const SOCKET_BUFFER_LOW: u64 = 212_992;
 const EXPIRES_SOON: i64 = 7 * 24 * 3_600;
 
 /// Whether a port can be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Port {
     /// This server has it, and answers.
     Ours,
@@ -33,6 +33,8 @@ pub(crate) enum Port {
     Free,
     /// Somebody has it who does not answer as this server does.
     Taken,
+    /// systemd has it for this service, which does not answer.
+    Kept { service: String },
     /// This user may not have it.
     Forbidden,
     /// The machine has no such address.
@@ -94,6 +96,8 @@ pub(crate) struct Facts {
     /// When the data was last written.
     pub(crate) data_written: Option<i64>,
     pub(crate) data_writable: bool,
+    /// Whose the data is, if neither this user's nor root's.
+    pub(crate) data_owner: Option<String>,
     /// Bytes left on the disk of the data.
     pub(crate) disk_free: Option<u64>,
     /// `net.core.rmem_max`, and the same for sending.
@@ -144,6 +148,7 @@ pub(crate) async fn at_start(config: Config) {
 pub(crate) fn findings(facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut say = |check, sentence: String| found.push(Finding { check, sentence });
+    asker(facts, &mut say);
     ports(facts, &mut say);
     addresses(facts, &mut say);
     acme(facts, &mut say);
@@ -153,16 +158,37 @@ pub(crate) fn findings(facts: &Facts) -> Vec<Finding> {
     found
 }
 
+/// Whoever asks as another user than the server's is told what is true of themselves.
+fn asker(facts: &Facts, say: &mut impl FnMut(&'static str, String)) {
+    if let (false, Some(owner)) = (facts.data_writable, &facts.data_owner) {
+        say(
+            "user",
+            format!(
+                "{} belongs to {owner}, and this user may see too little of the server to judge it; ask as that user: sudo -u {owner} housecall doctor …, with the same arguments.",
+                facts.config.data_dir.display()
+            ),
+        );
+    }
+}
+
 fn ports(facts: &Facts, say: &mut impl FnMut(&'static str, String)) {
     let listen = facts.config.listen;
     let port = listen.port();
-    for (name, state) in [("TCP", facts.tcp), ("UDP", facts.udp)] {
+    for (name, state) in [("TCP", &facts.tcp), ("UDP", &facts.udp)] {
         match state {
             Port::Ours | Port::Free => {}
             Port::Taken => say(
                 "port",
                 format!("another program has {name} port {port}; stop it, or choose another port with `listen`."),
             ),
+            Port::Kept { service } => {
+                return say(
+                    "port",
+                    format!(
+                        "systemd has {name} port {port} for {service}, which does not answer; mend what `sudo journalctl -u {service} -n 20` says, then `sudo systemctl restart {service}`."
+                    ),
+                );
+            }
             Port::Forbidden => say(
                 "port",
                 format!(
@@ -424,7 +450,7 @@ fn relay(facts: &Facts, say: &mut impl FnMut(&'static str, String)) {
 
 fn machine(facts: &Facts, say: &mut impl FnMut(&'static str, String)) {
     let data = facts.config.data_dir.display();
-    if !facts.data_writable {
+    if !facts.data_writable && facts.data_owner.is_none() {
         say(
             "data",
             format!("this user cannot write to {data}; make the directory his, or name another as `data_dir`."),

@@ -7,6 +7,7 @@ mod descriptors;
 mod doctor;
 mod front;
 mod general_relay;
+mod owner;
 mod panics;
 mod ports;
 pub mod probe;
@@ -29,7 +30,7 @@ use sd_notify::NotifyState;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use announce::Announcement;
+use announce::{Announcement, Starter};
 use config::{Config, Tls};
 pub use doctor::doctor;
 use front::tls::Certificate;
@@ -108,6 +109,16 @@ pub enum ServeError {
         /// The cause.
         #[source]
         cause: OpenError,
+    },
+    /// The data is another user's.
+    #[error(
+        "{} belongs to {owner}, and this user may not use it. Run this as {owner}: sudo -u {owner} housecall …", absolute(directory).display()
+    )]
+    OthersData {
+        /// The data directory.
+        directory: PathBuf,
+        /// Whose it is.
+        owner: String,
     },
     /// A command was sent to where nothing is stored: most often, it was not told where the server keeps its data.
     #[error(
@@ -292,6 +303,7 @@ pub async fn run(
         relay: relay_address.map(|address| (address, certificate.is_some())),
         data: &std::path::absolute(&config.data_dir).map_err(ServeError::Runtime)?,
         links: links.as_ref(),
+        starter: Starter::from_environment(),
     };
     if let Err(cause) = announcement.print(out) {
         // A closed stdout (a service without one) is no reason not to serve.
@@ -458,6 +470,15 @@ pub fn origin_of_server(directory: &Path) -> Option<String> {
 }
 
 fn not_opened(directory: &Path, cause: OpenError) -> ServeError {
+    if let OpenError::Directory(refused) = &cause
+        && refused.kind() == std::io::ErrorKind::PermissionDenied
+        && let Some(owner) = owner::other_owner(directory)
+    {
+        return ServeError::OthersData {
+            directory: directory.to_owned(),
+            owner,
+        };
+    }
     ServeError::Store {
         directory: directory.to_owned(),
         cause,

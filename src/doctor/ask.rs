@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use housecall_turn::stun::{AttributeType, Builder, Class, Message, Method, TransactionId};
@@ -36,6 +37,27 @@ pub(super) async fn is_served(address: SocketAddr, tls: bool) -> bool {
         }
     })
     .await
+}
+
+/// What systemd says of the sockets that it has; empty where there is no systemd.
+pub(super) async fn systemd_sockets() -> String {
+    let asked = tokio::task::spawn_blocking(|| {
+        let mut systemctl = Command::new("systemctl");
+        systemctl.args([
+            "list-sockets",
+            "--no-legend",
+            "--no-pager",
+            "--plain",
+            "--full",
+            "--show-types",
+        ]);
+        systemctl.stdin(Stdio::null()).output()
+    });
+    match timeout(PATIENCE, asked).await {
+        Ok(Ok(Ok(output))) => String::from_utf8_lossy(&output.stdout).into_owned(),
+        // No such program, or it waits for a system that doesn't answer.
+        _ => String::new(),
+    }
 }
 
 async fn is_healthy(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Option<bool> {

@@ -15,22 +15,18 @@ use super::{Answer, Certificate, Facts, Port, ask, own_address};
 use crate::acme::Place;
 use crate::config::{Config, Relay, Tls};
 use crate::front::tls;
+use crate::owner::other_owner;
 use crate::ports::host_and_port;
 
 /// Looks at everything. Changes nothing.
 pub(crate) async fn gather(config: &Config) -> Facts {
     let address = own_address(config.listen);
     let is_served = ask::is_served(address, config.tls != Tls::Off).await;
-    let tcp = match bindable(TcpListener::bind(config.listen).map(drop)) {
-        // Forbidden: to whoever asks, not to the service, which has the port.
-        Port::Taken | Port::Forbidden if is_served => Port::Ours,
-        port => port,
-    };
-    let udp = match bindable(UdpSocket::bind(config.listen).map(drop)) {
-        // What the relay says of it is another question.
-        Port::Taken | Port::Forbidden if is_served => Port::Ours,
-        port => port,
-    };
+    let tcp = bindable(TcpListener::bind(config.listen).map(drop));
+    let tcp = known(tcp, is_served, "Stream", config.listen.port()).await;
+    // What the relay says of it is another question.
+    let udp = bindable(UdpSocket::bind(config.listen).map(drop));
+    let udp = known(udp, is_served, "Datagram", config.listen.port()).await;
     let has_relay = is_served && config.relay != Relay::Off;
     let asked = async |is_asked: bool, answer: bool| match (is_asked, answer) {
         (false, _) => Answer::NotAsked,
@@ -59,6 +55,7 @@ pub(crate) async fn gather(config: &Config) -> Facts {
         now: seconds(SystemTime::now()),
         data_written: modified(&config.data_dir.join("housecall.sqlite3")),
         data_writable: is_writable(&config.data_dir),
+        data_owner: other_owner(&config.data_dir),
         disk_free: disk_free(&config.data_dir),
         socket_buffer: ["rmem_max", "wmem_max"]
             .iter()
@@ -76,6 +73,28 @@ fn bindable(tried: std::io::Result<()>) -> Port {
         Err(ErrorKind::AddrNotAvailable) => Port::NotHere,
         Err(_) => Port::Taken,
     }
+}
+
+/// Whose a port is that cannot be bound. Forbidden is a port to whoever asks, not to the service, which may have it.
+async fn known(port: Port, is_served: bool, kind: &str, number: u16) -> Port {
+    match port {
+        Port::Taken | Port::Forbidden if is_served => Port::Ours,
+        Port::Taken | Port::Forbidden => match keeper(&ask::systemd_sockets().await, kind, number) {
+            Some(service) => Port::Kept { service },
+            None => port,
+        },
+        port => port,
+    }
+}
+
+/// The service for which systemd has a port, in what `systemctl list-sockets --show-types` prints: address, kind, the socket's unit, the service's.
+pub(super) fn keeper(sockets: &str, kind: &str, port: u16) -> Option<String> {
+    sockets.lines().find_map(|line| {
+        let mut words = line.split_whitespace();
+        let (address, its_kind) = (words.next()?, words.next()?);
+        let is_it = address.rsplit_once(':').is_some_and(|(_, its)| its.parse() == Ok(port));
+        (its_kind == kind && is_it).then_some(words.nth(1)?.to_owned())
+    })
 }
 
 async fn resolve(host: &str, port: u16) -> Option<Vec<IpAddr>> {

@@ -44,6 +44,7 @@ fn clinic() -> Facts {
         now: NOW,
         data_written: Some(NOW - 60),
         data_writable: true,
+        data_owner: None,
         disk_free: Some(20 << 30),
         socket_buffer: Some(212_992),
     }
@@ -123,6 +124,15 @@ fn each_misconfiguration_is_named_and_nothing_else() {
             "port",
             "may not open TCP port 443",
             with(|facts| facts.tcp = Port::Forbidden),
+        ),
+        (
+            "port",
+            "journalctl -u housecall.service",
+            with(|facts| {
+                let service = "housecall.service".to_owned();
+                facts.tcp = Port::Kept { service };
+                facts.udp = facts.tcp.clone();
+            }),
         ),
         (
             "port",
@@ -261,6 +271,14 @@ fn each_misconfiguration_is_named_and_nothing_else() {
         ),
         ("data", "cannot write", with(|facts| facts.data_writable = false)),
         (
+            "user",
+            "sudo -u housecall housecall doctor",
+            with(|facts| {
+                facts.data_writable = false;
+                facts.data_owner = Some("housecall".to_owned());
+            }),
+        ),
+        (
             "disk",
             "100 MiB are left",
             with(|facts| facts.disk_free = Some(100 << 20)),
@@ -285,6 +303,20 @@ fn each_misconfiguration_is_named_and_nothing_else() {
         assert!(sentence.contains(part), "{sentence}");
         assert!(sentence.ends_with('.') && !sentence.contains('\n'), "{sentence}");
     }
+}
+
+#[test]
+fn ports_that_systemd_has_are_known_by_their_service() {
+    let listed = "/run/systemd/journal/dev-log Datagram systemd-journald-dev-log.socket systemd-journald.service
+[::]:1443                    Stream   other.socket                    other.service
+[::]:443                     Stream   housecall.socket                housecall.service
+127.0.0.1:631                Stream   cups.socket                     cups.service
+";
+    let keeper = |kind, port| facts::keeper(listed, kind, port);
+    assert_eq!(keeper("Stream", 443).as_deref(), Some("housecall.service"));
+    assert_eq!(keeper("Stream", 631).as_deref(), Some("cups.service"));
+    assert_eq!(keeper("Datagram", 443), None, "that is another program's");
+    assert_eq!(facts::keeper("", "Stream", 443), None);
 }
 
 #[tokio::test]

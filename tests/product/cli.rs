@@ -259,6 +259,13 @@ async fn what_a_command_was_asked_for_is_all_of_its_output() {
         "a token alone"
     );
     assert!(!hints.contains(token), "the secret is printed once");
+    let whole = server::run(&[&["token", "--visit", visit, "--role", "patient", "--link"], &place[..]].concat());
+    let (whole, hints) = (text(&whole.stdout), text(&whole.stderr));
+    let secret = whole.trim_end().strip_prefix(&link).expect("a link");
+    assert!(
+        secret.starts_with("hc_") && !hints.contains(secret),
+        "the secret is printed once"
+    );
     let url = format!("{}/api/session", server.origin());
     let request = reqwest::Client::new()
         .post(url)

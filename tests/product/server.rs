@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 /// Guards against hanging for ever; nothing is measured by it. Debug builds on busy machines are slow.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The last line the server prints at start.
-const LAST_LINE: &str = "Stop with Ctrl-C.";
+/// How the last line begins that the server prints at start.
+const LAST_LINE: &str = "Stop with ";
 
 /// The program under test, with logs only of what is wrong.
 pub(crate) fn housecall() -> Command {
@@ -126,7 +126,7 @@ impl Server {
             child,
             printed: Vec::new(),
         };
-        while server.printed.last().is_none_or(|line| line != LAST_LINE) {
+        while server.printed.last().is_none_or(|line| !line.starts_with(LAST_LINE)) {
             let line = printed.recv_timeout(PATIENCE).unwrap_or_else(|_| {
                 panic!(
                     "the server did not say that it runs; it printed:\n{}",
