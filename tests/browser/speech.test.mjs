@@ -50,8 +50,15 @@ test('speech with redundancy (Chromium) is not asked for: it would be another pa
   assert.deepEqual([found.same, found.other], [0, 0]);
 });
 
-/** Run in the page: notes what its worker was told last, and that there was one. */
+/** Run in the page: notes that its worker runs, and what it was told last. */
 const listening = `
+  const Plain = Worker;
+  globalThis.Worker = class extends Plain {
+    constructor(...args) {
+      super(...args);
+      this.addEventListener('message', () => (globalThis.isRunning = true));
+    }
+  };
   const { postMessage } = Worker.prototype;
   Worker.prototype.postMessage = function (message) {
     globalThis.told = message;
@@ -60,6 +67,7 @@ const listening = `
 
 test('two packets of speech lost in a row on the way up are no loss where the page adds redundancy (Chromium), which ends with the losses', async () => {
   const { relay, patient, clinician } = await pairBehindRelay('Chromium', 'Chromium', { script: listening });
+  await until('the worker runs before there is a call', () => patient.evaluate(() => globalThis.isRunning));
   await meet(patient, clinician);
   await decodes(clinician, { audioSeconds: 2 });
   const told = () => patient.evaluate(() => globalThis.told);

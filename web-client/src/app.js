@@ -294,6 +294,7 @@ export class App {
       this.#joinTimes.usable ??= performance.now();
       this.dispatch({ type: 'opened', session: this.#session });
       void this.devices.start();
+      void import('./speech.js').then(async ({ speech }) => (this.#speech = await speech), () => {});
     } catch (error) {
       this.dispatch({ type: 'open_failed', problem: api.problemOf(error) });
     }
@@ -302,7 +303,6 @@ export class App {
   #connect() {
     this.#signaling?.close();
     this.#saidMuted = '';
-    void import('./speech.js').then(async ({ speech }) => (this.#speech = await speech), () => {});
     this.#signaling = new Signaling(
       {
         connect: () => new WebSocket(new URL('/ws', location.href.replace(/^http/, 'ws'))),

@@ -15,6 +15,8 @@ const BEGIN = 0.03;
 const END = 0.01;
 /** How much one report, of about a second, counts. */
 const WEIGHT = 0.2;
+/** Bit/s. Where the browser takes the line to carry less, losses may well be of too many packets. */
+const LEAST = 250_000;
 const LOOK_MS = 1_000;
 /** @type {any} */
 const { RTCRtpScriptTransform: Transform, navigator, trustedTypes } = globalThis;
@@ -32,12 +34,13 @@ export class LossMeter {
 
   /**
    * @param {number} share of the packets since the report before
+   * @param {number} [carries] what the browser takes the line to carry, in bit/s, if it says so
    * @returns {number}
    */
-  note(share) {
+  note(share, carries = Infinity) {
     this.#loss += WEIGHT * (Math.min(1, Math.max(0, share)) - this.#loss);
     this.#isLossy = this.#loss >= (this.#isLossy ? END : BEGIN);
-    return this.#isLossy ? FRAMES : 0;
+    return this.#isLossy && carries >= LEAST ? FRAMES : 0;
   }
 }
 
@@ -70,10 +73,12 @@ export class Speech {
         clearInterval(timer);
         return;
       }
-      const report = [...(await sender.getStats()).values()].find(({ type }) => type === 'remote-inbound-rtp');
+      const stats = [...(await sender.getStats()).values()];
+      const report = stats.find(({ type }) => type === 'remote-inbound-rtp');
       if (!report || report.timestamp === seen) return;
       seen = report.timestamp;
-      this.#worker.postMessage(meter.note(report.fractionLost ?? 0));
+      const carries = stats.find(({ availableOutgoingBitrate }) => availableOutgoingBitrate > 0)?.availableOutgoingBitrate;
+      this.#worker.postMessage(meter.note(report.fractionLost ?? 0, carries));
     }, LOOK_MS);
   }
 }
@@ -82,9 +87,9 @@ export class Speech {
  * Starts the worker, once for each page. Null where the browser does not suit, or the worker did not come.
  * @returns {Promise<Speech | null>}
  */
-function prepare() {
+async function prepare() {
   const redundant = () => RTCRtpSender.getCapabilities('audio')?.codecs.some(({ mimeType }) => mimeType === 'audio/red');
-  if (!Transform || !navigator.userAgentData || !redundant()) return Promise.resolve(null);
+  if (!Transform || !navigator.userAgentData || !redundant()) return null;
   return new Promise((resolve) => {
     const worker = new Worker(workerUrl(), { type: 'module' });
     worker.onmessage = () => resolve(new Speech(worker));
@@ -92,5 +97,5 @@ function prepare() {
   });
 }
 
-/** There from the first import on. */
-export const speech = prepare();
+/** There from the first import on, and ready before the first call where it is to be of use. */
+export const speech = prepare().catch(() => null);

@@ -70,6 +70,8 @@ test('it begins after a few seconds of a tenth lost, and ends some time after th
   const after = reports(0, 30);
   assert.equal(after[0], 2);
   assert.equal(after.at(-1), 0);
+  reports(0.1, 10);
+  assert.deepEqual([meter.note(0.1, 200_000), meter.note(0.1, 300_000)], [0, 2], 'a thin line is not filled up');
   assert.equal(new LossMeter().note(Number.NaN), 0, 'nonsense is no loss');
 });
 
