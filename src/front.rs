@@ -12,7 +12,7 @@ mod tests;
 pub(crate) mod tls;
 mod wire;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -91,7 +91,9 @@ pub(crate) async fn serve(
     let doors: Vec<_> = shards
         .chain(general.map(|listener| (Door::GeneralRelay, listener)))
         .collect();
-    let carriers = doors.iter().map(|(door, _)| Ok((*door, Carrier::start()?)));
+    // Several listeners may be one door: ports 443 and 80, both of the first shard.
+    let distinct: HashSet<Door> = doors.iter().map(|(door, _)| *door).collect();
+    let carriers = distinct.into_iter().map(|door| Ok((door, Carrier::start()?)));
     let carriers = match carriers.collect::<io::Result<_>>() {
         Ok(carriers) => carriers,
         // Nothing is served then, which is noticed outside.

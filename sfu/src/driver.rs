@@ -648,6 +648,7 @@ impl Shard {
 
     /// Takes what connections have brought.
     fn handle_streams(&mut self, now: Instant) {
+        let mut strangers = 0;
         for _ in 0..limits::STREAM_CHUNKS_PER_TURN {
             match self.outlet.streams.poll(now) {
                 None => return,
@@ -660,8 +661,14 @@ impl Shard {
                     self.handle_messages(path, kind, &mut chunk, now);
                     if self.worker.uses_stream(path) {
                         self.outlet.streams.trust(path);
+                    } else {
+                        strangers += 1;
                     }
                     self.outlet.streams.give_back(path, chunk);
+                    if strangers == limits::STRANGERS_CHUNKS_PER_TURN {
+                        // Media leaves first.
+                        break;
+                    }
                 }
                 Some(StreamEvent::Closed(path)) => {
                     guard(&mut self.worker, |worker| worker.close_stream(path, now));

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 /// Open TCP connections. A visit holds one or two, and one more where no UDP gets through. Each costs a few kB; one that carries media or TURN
-/// has two chunks of 4 KiB besides to be read into, and four of 16 KiB, which may grow to 64 KiB, only when its client has proved who it is.
+/// has two chunks of 4 KiB besides to be read into (65 MiB for all), and four of 16 KiB, which may grow to 64 KiB, only when its client has proved
+/// who it is. Over TLS the library keeps a record that is not whole as well, 18 KiB, or a message of a handshake, 64 KiB: with the chunks 209 MiB
+/// or 577 MiB for all. What one read brought, up to 34 KB, is there besides until it is handed on.
 pub(crate) const CONNECTIONS: usize = 8_192;
 
 /// Of these, for one address prefix: a quarter. A hospital behind one address needs some 500 for pages and as many for media where its

@@ -9,14 +9,16 @@ use std::sync::mpsc;
 
 use tokio::sync::oneshot;
 
-use super::{Running, start};
+use super::{COMMANDS_PER_TURN, Running, start};
 use crate::api::{Answer, IceCredentials};
 use crate::demux::{self, Datagram};
 use crate::dtls::Fingerprint;
 use crate::handle::Sfu;
 use crate::ids::{ParticipantId, RoomId};
+use crate::limits;
 use crate::media::Kind;
-use crate::settings::Settings;
+use crate::path::StreamKind;
+use crate::settings::{self, RelayUrls, Settings};
 use crate::testing::puppet::{Direction, Fields, Line, OPUS, Puppet, offer};
 
 const FIRST: RoomId = RoomId(1);
@@ -149,6 +151,62 @@ async fn a_shard_that_stands_still_holds_up_no_other() {
     go_on.send(()).expect("it waits for this");
     is_said.await.expect("it goes on");
     assert!(sfu.stats(FIRST, ParticipantId(1)).await.is_none());
+}
+
+#[tokio::test]
+async fn of_strangers_connections_a_turn_takes_little_and_the_next_ones_the_rest() {
+    // An Allocate request without credentials, which everybody is told to send with some.
+    const ALLOCATE: [u8; 20] = [0, 3, 0, 0, 0x21, 0x12, 0xa4, 0x42, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7];
+    let settings = Settings {
+        listen: ([127, 0, 0, 1], 0).into(),
+        relay: settings::Relay::HandOver,
+        streams: settings::Streams::Accepted {
+            relay_urls: RelayUrls::default(),
+        },
+        ..Settings::default()
+    };
+    let running = start(&settings).expect("loopback");
+    let sfu = &running.sfu;
+    sfu.create_room(FIRST, 4).expect("an empty queue");
+
+    let (go_on, wait) = mpsc::channel::<()>();
+    let (stopped, has_stopped) = oneshot::channel();
+    let work = move |_: &mut crate::worker::Worker, _| {
+        let _ = stopped.send(());
+        let _ = wait.recv();
+    };
+    sfu.run_on_shard_of(FIRST, Box::new(work));
+    has_stopped.await.expect("the shard runs");
+    let mut links = Vec::new();
+    for port in 1..=8 {
+        let link = sfu.open_stream(
+            0,
+            StreamKind::TurnTcp,
+            ([192, 0, 2, 1], port).into(),
+            [127, 0, 0, 1].into(),
+        );
+        let mut link = link.expect("room");
+        link.reader.buffer().await.expect("open").extend(ALLOCATE);
+        assert!(link.reader.hand_over().await.expect("a message"));
+        links.push(link);
+    }
+    // The turn that stands still has room for all but the last of these, and each turn looks at connections before it does.
+    for _ in 1..COMMANDS_PER_TURN {
+        sfu.run_on_shard_of(FIRST, Box::new(|_, _| {}));
+    }
+    let (taken, is_taken) = oneshot::channel();
+    let work = |worker: &mut crate::worker::Worker, _| {
+        let _ = taken.send(worker.shared.relay.take_counters().challenged);
+    };
+    sfu.run_on_shard_of(FIRST, Box::new(work));
+    go_on.send(()).expect("it waits for this");
+    let challenged = is_taken.await.expect("the shard runs");
+    assert_eq!(challenged, limits::STRANGERS_CHUNKS_PER_TURN as u64);
+    for link in &mut links {
+        let answer = link.writer.next().await.expect("an answer");
+        assert_eq!(answer[..2], [0x01, 0x13], "Allocate, refused");
+        link.writer.done(answer);
+    }
 }
 
 #[tokio::test]

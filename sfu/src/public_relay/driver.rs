@@ -212,7 +212,8 @@ impl<'a> Relay<'a> {
             }
             let now = now();
             let before = self.received;
-            self.more = false;
+            // A full list means that others may be ready too.
+            self.more = events.len() == EVENTS;
             self.base.streams.begin(now);
             for event in &events {
                 match Token::of(event.data.u64()) {
