@@ -14,14 +14,14 @@ pub(crate) fn other_owner(directory: &Path) -> Option<String> {
     Some(name_in(&users, owner))
 }
 
-/// The user's name as `sudo -u` takes it (`passwd(5)`): a number where there is none.
+/// The user's name as `sudo -u` takes it (`passwd(5)`): a number where there is none, in quotes, or a shell would take it for a comment.
 fn name_in(users: &str, id: u32) -> String {
     let mut lines = users.lines().map(|line| line.split(':'));
     let name = lines.find_map(|mut fields| {
         let name = fields.next()?;
         (fields.nth(1)?.parse() == Ok(id)).then_some(name)
     });
-    name.map_or_else(|| format!("#{id}"), str::to_owned)
+    name.map_or_else(|| format!("'#{id}'"), str::to_owned)
 }
 
 #[cfg(test)]
@@ -33,8 +33,8 @@ mod tests {
         let users =
             "root:x:0:0:root:/root:/bin/bash\n# a comment\nhousecall:x:998:997::/var/lib/housecall:/usr/sbin/nologin\n";
         assert_eq!(name_in(users, 998), "housecall");
-        assert_eq!(name_in(users, 997), "#997", "that is a group");
-        assert_eq!(name_in("", 7), "#7");
+        assert_eq!(name_in(users, 997), "'#997'", "that is a group");
+        assert_eq!(name_in("", 7), "'#7'");
     }
 
     #[test]
