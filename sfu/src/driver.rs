@@ -281,27 +281,15 @@ pub(crate) fn random_bytes() -> [u8; 32] {
     bytes
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the driver is where time enters the media core"
-)]
 pub(crate) fn unix_now() -> UnixSeconds {
     let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     UnixSeconds(unix.unwrap_or_default().as_secs())
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the driver is where time enters the media core"
-)]
 fn now() -> Instant {
     Instant::now()
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the driver is where time enters the media core"
-)]
 fn clock() -> WallClock {
     let now = Instant::now();
     let unix = SystemTime::now()
