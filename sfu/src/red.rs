@@ -85,6 +85,12 @@ pub(crate) fn blocks(payload: &[u8]) -> impl Iterator<Item = Block<'_>> {
     })
 }
 
+/// Whether a payload that [`Red::parse`] accepted has more than one redundant block.
+pub(crate) fn has_several_blocks(payload: &[u8]) -> bool {
+    let is_redundant = |at: usize| payload.get(at).is_some_and(|first| first & 0x80 != 0);
+    is_redundant(0) && is_redundant(BLOCK_HEADER)
+}
+
 /// The youngest `N` of [`blocks`], the oldest of them first.
 pub(crate) fn last_blocks<const N: usize>(payload: &[u8]) -> ArrayVec<Block<'_>, N> {
     let mut last = ArrayVec::new();
@@ -98,13 +104,13 @@ pub(crate) fn last_blocks<const N: usize>(payload: &[u8]) -> ArrayVec<Block<'_>,
 }
 
 /// Writes a payload: redundant blocks, the oldest first, all [expressible](Block::is_expressible), and the packet's own frame. `out` must
-/// have room for [`BLOCK_HEADER`] and the data of each, one byte, and the frame.
+/// have room for [`BLOCK_HEADER`] and the data of each, one byte, and the frame. The payload's length.
 pub(crate) fn write<'a>(
     out: &mut [u8],
     redundant: impl Iterator<Item = &'a Block<'a>> + Clone,
     own: &[u8],
     payload_type: PayloadType,
-) {
+) -> usize {
     let mut at = 0;
     for block in redundant.clone() {
         let [high, low] = (block.age << 2 | (block.data.len() >> 8) as u16).to_be_bytes();
@@ -117,6 +123,7 @@ pub(crate) fn write<'a>(
         out[at..at + data.len()].copy_from_slice(data);
         at += data.len();
     }
+    at
 }
 
 /// Names `payload_type` in every block header of a payload that [`Red::parse`] accepted: each receiver has its own number for Opus.
@@ -173,7 +180,7 @@ mod tests {
             Block { age: 960, data: b"b" },
         ];
         let mut out = vec![0; 2 * BLOCK_HEADER + 1_023 + 1 + 1 + 3];
-        write(&mut out, blocks.iter(), b"own", PayloadType(111));
+        assert_eq!(write(&mut out, blocks.iter(), b"own", PayloadType(111)), out.len());
         let red = Red::parse(&out).unwrap();
         assert_eq!(&out[usize::from(red.primary)..], b"own");
         assert_eq!(super::blocks(&out).collect::<Vec<_>>(), blocks);
@@ -193,6 +200,7 @@ mod tests {
         fn blocks_lie_before_the_primary(payload: Vec<u8>) {
             if let Ok(red) = Red::parse(&payload) {
                 let (count, bytes) = blocks(&payload).fold((0, 0), |(n, sum), block| (n + 1, sum + block.data.len()));
+                prop_assert_eq!(has_several_blocks(&payload), count > 1);
                 prop_assert_eq!(count * BLOCK_HEADER + 1 + bytes, usize::from(red.primary));
                 let last = last_blocks::<3>(&payload);
                 prop_assert_eq!(last.len(), count.min(3));

@@ -28,18 +28,23 @@ export class Redundancy {
   next(payload, timestamp, wanted) {
     const read = wanted > 0 ? split(new Uint8Array(payload)) : null;
     if (!read) {
-      this.#past = [];
+      this.forget();
       return null;
     }
     const { type, own, blocks } = read;
-    const older = this.#past
-      .map(({ timestamp: before, data }) => ({ age: (timestamp - before) >>> 0, data }))
-      .filter(({ age, data }) => age > 0 && age <= MAX_AGE && data.length <= MAX_LENGTH)
-      .slice(-Math.min(wanted, MOST));
+    const past = this.#past.map(({ timestamp: before, data }) => ({ age: (timestamp - before) >>> 0, data }));
+    const fits = past.map(({ age, data }) => age > 0 && age <= MAX_AGE && data.length <= MAX_LENGTH);
+    // Without a gap: the server takes the youngest for the frame of the packet before, the next one for that before it.
+    const older = past.slice(Math.max(fits.lastIndexOf(false) + 1, past.length - Math.min(wanted, MOST)));
     this.#past = [...this.#past, { timestamp, data: own }].slice(-MOST);
-    while (sizeOf(older, own) > MAX_PAYLOAD) older.shift();
+    while (older.length > 0 && sizeOf(older, own) > MAX_PAYLOAD) older.shift();
     // Just switched on, or after a silence: the encoder's own redundancy is as good.
     return older.length > blocks ? written(type, older, own) : null;
+  }
+
+  /** A packet goes out whose frame is not known: what was before it is not what comes right before the next one. */
+  forget() {
+    this.#past = [];
   }
 }
 
@@ -105,10 +110,11 @@ worker.onrtctransform = (/** @type {any} */ { transformer: { readable, writable 
       try {
         const { mimeType, rtpTimestamp } = frame.getMetadata();
         const isRed = mimeType === 'audio/red' && rtpTimestamp !== undefined;
-        const data = isRed ? redundancy.next(frame.data, rtpTimestamp, wanted) : null;
+        const data = isRed ? redundancy.next(frame.data, rtpTimestamp, wanted) : redundancy.forget();
         if (data) frame.data = data;
       } catch {
         // As it is, then: speech must not wait for this.
+        redundancy.forget();
       }
       controller.enqueue(frame);
     },

@@ -100,6 +100,36 @@ fn two_speakers_at_once_do_not_share_a_time() {
 }
 
 #[test]
+fn of_more_redundancy_than_a_browser_has_the_youngest_goes_along() {
+    let start = start();
+    let table: [(&[u8], &[u8]); 5] = [
+        (
+            b"\xef\x1e\x00\x02\xef\x0f\x00\x03\x6faaoldnew",
+            b"\xed\x0f\x00\x03\x6doldnew",
+        ),
+        (
+            b"\xef\x2d\x00\x01\xef\x1e\x00\x02\xef\x0f\x00\x03\x6fzaaoldnew",
+            b"\xed\x0f\x00\x03\x6doldnew",
+        ),
+        // One without an age, and an empty one.
+        (b"\xef\x1e\x00\x02\xef\x00\x00\x03\x6faaoldnew", b"\x6dnew"),
+        (b"\xef\x1e\x00\x02\xef\x0f\x00\x00\x6faanew", b"\x6dnew"),
+        // Its fourth byte of data looks like a header.
+        (b"\x6fnew\xef", b"\x6dnew\xef"),
+    ];
+    for (payload, expected) in table {
+        let mut track = TestTrack::audio();
+        track.store_audio(&packet(1, payload), Packing::Red, start);
+        let sent = viewer(start).take(&track, start);
+        assert_eq!(
+            (sent[0].header().payload_type, sent[0].payload()),
+            (RED, expected),
+            "{payload:02x?}"
+        );
+    }
+}
+
+#[test]
 fn redundancy_is_kept_renamed_or_stripped() {
     let start = start();
     let mut track = TestTrack::audio();

@@ -601,7 +601,18 @@ fn write_padding(packet: &mut [u8], padding: usize) {
 }
 
 /// Writes a payload with its outgoing numbers to the start of `out`; its length. The same arguments write the same bytes.
+///
+/// Of redundant blocks only the youngest goes along, as in a browser's own packets: a publisher whose line loses puts more of them there,
+/// which have done their work here, and what a viewer's own line needs is [`Protected`]'s matter.
 fn write_payload(out: &mut [u8], stored: &Stored, payload: &[u8], outgoing: Outgoing, offsets: Offsets) -> usize {
+    if let (Outgoing::Redundant { opus }, Facts::Red(red)) = (outgoing, stored.facts)
+        && red::has_several_blocks(payload)
+    {
+        let youngest = red::last_blocks::<1>(payload);
+        let youngest = youngest.iter().filter(|block| block.is_expressible());
+        let own = payload.get(usize::from(red.primary)..).unwrap_or_default();
+        return red::write(out, youngest, own, opus);
+    }
     let payload = match (outgoing, stored.facts) {
         (Outgoing::PrimaryOnly, Facts::Red(red)) => payload.get(usize::from(red.primary)..).unwrap_or_default(),
         _ => payload,

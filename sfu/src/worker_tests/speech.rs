@@ -151,3 +151,24 @@ fn lost_speech_is_asked_for_only_where_it_comes_again_as_it_was() {
         assert!(studio.resent > studio.resent_sounds, "pictures have a stream for that");
     }
 }
+
+/// What a publisher's page adds for its own line is taken out here: no viewer whose line is good pays for it.
+#[test]
+fn redundancy_for_the_publishers_line_does_not_go_down() {
+    let mut stage = Stage::new(7);
+    let publisher = Profile {
+        redundancy: 2,
+        ..Profile::full()
+    };
+    stage.join(ROOM, &publisher, Quality::lossy(100));
+    stage.join(ROOM, &Profile::viewer(), Quality::lossy(0));
+    stage.connect_all();
+    stage.watch(1, 0, 0);
+    stage.run(10 * SECOND);
+    let older = &stage.seats[1].peer.screen.audio[0].older;
+    assert!(
+        older.get(&1).is_some_and(|count| *count > 300),
+        "as browsers send it: {older:?}"
+    );
+    assert!(older.keys().all(|count| *count <= 1), "{older:?}");
+}

@@ -50,6 +50,40 @@ test('what a header cannot say, or what is too long, stays behind', () => {
   assert.deepEqual(bytes(redundancy.next(encoded(long), 31_920, 2)), [...header(960, 1), OPUS, 5, ...long], 'a packet has room for one of them');
 });
 
+test('blocks follow each other without a gap', () => {
+  const redundancy = new Redundancy();
+  redundancy.next(encoded([1]), 0, 2);
+  redundancy.next(encoded(Array(1_024).fill(7)), 960, 2);
+  assert.equal(redundancy.next(encoded([3]), 1_920, 2), null, 'the one in between is too long');
+});
+
+test('after a frame that passes unread none from before it goes along', async () => {
+  /** @type {any} */
+  const worker = globalThis;
+  const metadata = (/** @type {number} */ rtpTimestamp) => ({ mimeType: 'audio/red', rtpTimestamp });
+  const broken = () => {
+    throw new Error('no metadata');
+  };
+  const unread = [() => ({ ...metadata(1_920), mimeType: 'audio/opus' }), () => ({ mimeType: 'audio/red' }), broken];
+  for (const getMetadata of [() => metadata(1_920), ...unread]) {
+    /** @type {any[]} */
+    const frames = [1, 2, 3, 4].map((number) => ({ data: encoded([number]), getMetadata: () => metadata(960 * (number - 1)) }));
+    frames[2].getMetadata = getMetadata;
+    const readable = new ReadableStream({
+      start(controller) {
+        for (const frame of frames) controller.enqueue(frame);
+        controller.close();
+      },
+    });
+    worker.onmessage({ data: 2 });
+    await new Promise((close) => worker.onrtctransform({ transformer: { readable, writable: new WritableStream({ close }) } }));
+    worker.onmessage({ data: 0 });
+    const isRead = !unread.includes(getMetadata);
+    const fourth = isRead ? [...header(1_920, 1), ...header(960, 1), OPUS, 2, 3, 4] : [OPUS, 4];
+    assert.deepEqual(bytes(frames[3].data), fourth, `${getMetadata}`);
+  }
+});
+
 test('what is no redundancy passes as it is', () => {
   const redundancy = new Redundancy();
   redundancy.next(encoded([1]), 0, 2);

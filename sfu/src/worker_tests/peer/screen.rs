@@ -89,6 +89,8 @@ pub(crate) struct AudioLine {
     pub(crate) sounds: BTreeMap<u32, (u64, u64)>,
     /// When each sound could first be played, by whichever packet brought it.
     pub(crate) playable: BTreeMap<u32, Instant>,
+    /// Packets by how many older frames they brought along.
+    pub(crate) older: BTreeMap<usize, u32>,
     pub(crate) samples: Vec<Sample>,
     /// The sounds of those who were heard before.
     past: Vec<BTreeMap<u32, (u64, u64)>>,
@@ -221,6 +223,7 @@ impl Screen {
                 speaker: None,
                 sounds: BTreeMap::new(),
                 playable: BTreeMap::new(),
+                older: BTreeMap::new(),
                 samples: Vec::new(),
                 past: Vec::new(),
             }),
@@ -348,6 +351,7 @@ impl AudioLine {
             self.samples.clear();
         }
         self.playable.entry(number).or_insert(now);
+        *self.older.entry(red::blocks(redundant).count()).or_default() += 1;
         for block in red::blocks(redundant) {
             let [other, number] = read(block.data);
             if other == speaker {
