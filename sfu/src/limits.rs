@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
+use crate::media::Bitrate;
 use crate::ring::RingSize;
 use crate::streams::LaneBound;
 
 /// Longest SDP offer read. A browser's offer with ten audio and ten video lines has about 40 KiB.
 pub(crate) const MAX_OFFER_BYTES: usize = 64 * 1024;
+
+/// What sound may take from the pictures of one viewer, beyond the 80 kbit/s that are set aside for it: with them it is seven voices, as in a
+/// visit of eight, or five with two frames of redundancy in each packet. Without, whoever publishes "sound" of any rate would leave every
+/// viewer without picture.
+pub(crate) const MAX_SPEECH: Bitrate = Bitrate::from_kbps(400);
 
 /// Most `m=` lines of one session. Each costs about 500 bytes and an entry in the demultiplexer; a visit of eight people
 /// needs sixteen, and lines closed by the client keep their place for the life of the session.

@@ -120,7 +120,6 @@ impl Estimate {
             lost: 0,
             audio: 0,
             audio_lost: 0,
-            audio_bytes: 0,
         },
         loses_more_than_usual: false,
         is_congested: false,

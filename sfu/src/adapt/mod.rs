@@ -113,6 +113,8 @@ struct Hot {
     due: bool,
     /// A flow waits for a better path.
     waits: bool,
+    /// Bytes of sound that left since `speech` was last told.
+    audio_bytes: u32,
 }
 
 const _ONE_LINE: () = assert!(size_of::<Hot>() == 64);
@@ -157,6 +159,7 @@ impl Controller {
                 paces: false,
                 due: false,
                 waits: false,
+                audio_bytes: 0,
             },
             signals: Signals::new(),
             estimator: Estimator::new(),
@@ -209,6 +212,9 @@ impl Controller {
         let now_us = self.micros(now);
         let size = len + WIRE_OVERHEAD;
         self.hot.sent.record(number, now_us, size, sort);
+        if sort == Sort::Audio {
+            self.hot.audio_bytes = self.hot.audio_bytes.saturating_add(size as u32);
+        }
         if self.hot.probes {
             self.prober.handle_sent(size);
         }
@@ -270,8 +276,11 @@ impl Controller {
         if let Some(probed) = self.prober.handle_feedback(signals, now_us) {
             self.take_verdict(probed, now_us);
         }
-        let heard = self.estimator.estimate().losses.audio_bytes;
-        self.speech.handle_second(heard, now_us);
+        // What was sent since, over the time since: feedback that is late changes neither.
+        if self.speech.is_due(now_us) {
+            let bytes = std::mem::take(&mut self.hot.audio_bytes);
+            self.speech.handle_sent(bytes, now_us);
+        }
         self.set_pace(now_us);
         self.weigh_loss();
         self.hot.due = true;

@@ -42,8 +42,10 @@ const CLEAN_SLOPE: f64 = 0.04;
 
 /// Over TCP and TLS a probe during which nothing came for so long says nothing ...
 const STOOD_STILL: Millis = 100.0;
-/// ... and is made again so soon.
+/// ... and is made again so soon ...
 const STOOD_STILL_AGAIN: Duration = Duration::from_millis(700);
+/// ... so often in a row: what stands still each time is a bottleneck that overflows, and each probe holds up speech.
+const STANDSTILLS: u8 = 2;
 
 /// What came of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +101,8 @@ pub(crate) struct Prober {
     full: Bitrate,
     /// Each loss holds up all that is behind it.
     is_ordered: bool,
+    /// Probes in a row that say nothing because the connection stood still.
+    standstills: u8,
 }
 
 impl Prober {
@@ -109,6 +113,7 @@ impl Prober {
             again: AGAIN,
             full: Bitrate::ZERO,
             is_ordered: false,
+            standstills: 0,
         }
     }
 
@@ -121,6 +126,7 @@ impl Prober {
     pub(crate) fn handle_step_down(&mut self, now_us: i64) {
         self.state = State::Waiting;
         self.again = AGAIN;
+        self.standstills = 0;
         self.next_us = now_us + micros(FIRST);
     }
 
@@ -253,16 +259,22 @@ impl Prober {
             _ => done(Verdict::Unclear, 0.0),
         };
         self.state = State::Waiting;
+        self.standstills = match probed.verdict {
+            Verdict::Unclear if stood_still => self.standstills.saturating_add(1),
+            Verdict::Unclear => self.standstills,
+            Verdict::Clean | Verdict::Full => 0,
+        };
         if probed.verdict == Verdict::Full {
             self.full = probed.aim;
         }
+        let says_nothing = probed.verdict == Verdict::Unclear && stood_still && !running.failed;
         if probed.verdict == Verdict::Clean {
             // Only what goes further than the last failure is news.
             if probed.aim > self.full {
                 self.again = AGAIN;
             }
             self.next_us = now_us + micros(NEXT);
-        } else if probed.verdict == Verdict::Unclear && stood_still {
+        } else if says_nothing && self.standstills <= STANDSTILLS {
             self.next_us = now_us + micros(STOOD_STILL_AGAIN);
         } else {
             self.next_us = now_us + micros(self.again);
@@ -279,4 +291,144 @@ impl Prober {
 
 const fn micros(time: Duration) -> i64 {
     time.as_micros() as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapt::sent::{SentPacket, Sort};
+
+    const STEP_US: i64 = 5_000;
+    /// One way.
+    const DELAY_US: i64 = 20_000;
+
+    /// A line through TCP that probes for 1,000 kbit/s while a picture is shown, for two minutes.
+    struct Line {
+        /// Microseconds of queue for each that a probe lasts.
+        overflow: f64,
+        /// Which probes, counted from 0, find that nothing arrives for 120 ms.
+        stands_still: fn(usize) -> bool,
+    }
+
+    impl Line {
+        /// When each probe began in milliseconds, and what came of it.
+        fn run(&self, mut at_step: impl FnMut(i64, &mut Prober)) -> Vec<(i64, Verdict)> {
+            let mut prober = Prober::new();
+            prober.set_ordered(true);
+            let mut signals = Signals::new();
+            let (mut probes, mut under_way, mut began_us) = (Vec::new(), std::collections::VecDeque::new(), None);
+            let (mut number, mut earliest) = (0, 0);
+            for now_us in (0..120_000_000).step_by(STEP_US as usize) {
+                at_step(now_us, &mut prober);
+                prober.start(
+                    Bitrate::from_kbps(1_000),
+                    Bitrate::from_kbps(900),
+                    true,
+                    &signals,
+                    now_us,
+                );
+                if !prober.is_sending() {
+                    began_us = None;
+                } else if began_us.is_none() {
+                    began_us = Some(now_us);
+                }
+                let mut delay = DELAY_US;
+                if let Some(began) = began_us {
+                    let elapsed = now_us - began;
+                    delay += (self.overflow * elapsed as f64) as i64;
+                    if (self.stands_still)(probes.len()) && (100_000..220_000).contains(&elapsed) {
+                        delay += 220_000 - elapsed;
+                    }
+                }
+                // In order, whatever was held up.
+                earliest = (now_us + delay).max(earliest);
+                let packet = SentPacket {
+                    number,
+                    sent_us: now_us,
+                    size: 625,
+                    sort: Sort::Padding,
+                };
+                number += 1;
+                prober.handle_sent(usize::from(packet.size));
+                prober.wanted(now_us);
+                under_way.push_back((packet, earliest));
+                if now_us % 60_000 == 0 {
+                    while let Some((packet, arrival)) = under_way.front()
+                        && *arrival <= now_us
+                    {
+                        signals.handle_arrival(packet, *arrival);
+                        under_way.pop_front();
+                    }
+                    let started_us = match prober.state {
+                        State::Running(running) => running.started_us,
+                        State::Waiting => 0,
+                    };
+                    if let Some(probed) = prober.handle_feedback(&mut signals, now_us) {
+                        probes.push((started_us / 1_000, probed.verdict));
+                    }
+                }
+            }
+            probes
+        }
+    }
+
+    fn apart(probes: &[(i64, Verdict)]) -> Vec<i64> {
+        probes.windows(2).map(|pair| pair[1].0 - pair[0].0).collect()
+    }
+
+    #[test]
+    fn a_line_that_stands_still_each_time_is_probed_less_and_less() {
+        let line = Line {
+            overflow: 0.2,
+            stands_still: |_| true,
+        };
+        let probes = line.run(|_, _| {});
+        assert!(
+            probes.iter().all(|(_, verdict)| *verdict == Verdict::Unclear),
+            "{probes:?}"
+        );
+        let apart = apart(&probes);
+        // Twice at once: one standstill is chance. Then as any that failed.
+        assert!(apart[..2].iter().all(|ms| (1_000..1_300).contains(ms)), "{apart:?}");
+        assert!((3_300..3_700).contains(&apart[2]), "{apart:?}");
+        assert!(apart[2..].windows(2).all(|pair| pair[1] >= pair[0]), "{apart:?}");
+        assert!(apart.iter().all(|ms| *ms < 31_000), "{apart:?}");
+        assert!((8..=11).contains(&probes.len()), "{probes:?}");
+    }
+
+    #[test]
+    fn a_step_down_and_an_answer_begin_the_count_anew() {
+        // An answer after two that say nothing: the next two are tried at once again.
+        let line = Line {
+            overflow: 0.2,
+            stands_still: |number| number % 3 != 2,
+        };
+        let probes = line.run(|_, _| {});
+        for (number, (_, verdict)) in probes.iter().enumerate() {
+            let expected = if number % 3 == 2 {
+                Verdict::Full
+            } else {
+                Verdict::Unclear
+            };
+            assert_eq!(*verdict, expected, "{number} of {probes:?}");
+        }
+        let soon = |apart: &[i64]| apart.iter().filter(|ms| **ms < 1_300).count();
+        let after_answers = apart(&probes);
+        assert_eq!(
+            soon(&after_answers),
+            after_answers.len() - probes.len() / 3,
+            "{after_answers:?}"
+        );
+
+        let line = Line {
+            overflow: 0.2,
+            stands_still: |_| true,
+        };
+        let probes = line.run(|now_us, prober| {
+            if now_us == 60_000_000 {
+                prober.handle_step_down(now_us);
+            }
+        });
+        assert_eq!(soon(&apart(&probes)), 4, "{probes:?}");
+    }
 }

@@ -52,8 +52,6 @@ pub(crate) struct Losses {
     pub(crate) audio: u32,
     /// Of which lost.
     pub(crate) audio_lost: u32,
-    /// What audio took on the wire, lost or not.
-    pub(crate) audio_bytes: u32,
 }
 
 impl Losses {
@@ -72,7 +70,6 @@ impl Losses {
         self.lost += other.lost;
         self.audio += other.audio;
         self.audio_lost += other.audio_lost;
-        self.audio_bytes += other.audio_bytes;
     }
 }
 
@@ -193,7 +190,6 @@ impl Signals {
             lost: u32::from(is_lost),
             audio: u32::from(is_audio),
             audio_lost: u32::from(is_audio && is_lost),
-            audio_bytes: if is_audio { u32::from(packet.size) } else { 0 },
         });
     }
 

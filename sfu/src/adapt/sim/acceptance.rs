@@ -72,6 +72,47 @@ fn a_cut_to_400_is_audio_only_and_audio_holds() {
     check("back from 400: 720p after ms", p95(large), 12_000.0, &last);
 }
 
+/// Three people speak, 185 kbit/s of sound: 480p fits with a temporal layer less.
+#[test]
+fn a_cut_to_700_with_three_voices_keeps_a_picture_and_their_sound() {
+    let (mut flowing, mut lost, mut gap, mut shown) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut last = String::new();
+    for seed in seeds(6) {
+        let at = 10_000 + (seed * 137) % 1_000;
+        let end = at + 30_000;
+        let mut link = LinkConfig::steps(&[(0, 2_500), (at, 700)]);
+        link.queue = 700 * 125 / 1_000 * [500, 800, 1_500][(seed % 3) as usize];
+        let mut world = World::new(&[link], seed);
+        world.viewers[0].record.more_voices = 2;
+        world.run_until(end + 1_000);
+        let record = world.record();
+        last = format!("seed {seed}, cut at {at}\n{}", story(record));
+        if std::env::var("HOUSECALL_STORY").is_ok() {
+            println!("{last}");
+        }
+        assert_eq!(record.first(Target::AudioOnly, 0), None, "audio only, {last}");
+        flowing.push(record.first_flow(Some(Layer::P480), at).map_or(1e9, |ms| ms as f64));
+        let (share, longest) = record.audio(at..end);
+        lost.push(share * 100.0);
+        gap.push(longest);
+        shown.push(-record.video_kbps(at + 3_000..end));
+    }
+    check("700 kbit/s, three voices: 480p after ms", p95(flowing), 700.0, &last);
+    check("700 kbit/s, three voices: audio lost, percent", p95(lost), 1.0, &last);
+    check(
+        "700 kbit/s, three voices: longest audio gap, ms",
+        p95(gap),
+        200.0,
+        &last,
+    );
+    check(
+        "700 kbit/s, three voices: picture, kbit/s (negative)",
+        p95(shown),
+        -250.0,
+        &last,
+    );
+}
+
 #[test]
 fn constant_capacity_settles() {
     let mut worst = 0;

@@ -49,6 +49,8 @@ pub(super) struct Record {
     /// Arrival times of audio packets in ms.
     pub(super) audio: Vec<f64>,
     pub(super) audio_sent: u64,
+    /// Voices besides the first.
+    pub(super) more_voices: u64,
     /// Video bytes that arrived, padding not counted, for each 10 ms.
     pub(super) video_bytes: Vec<u32>,
     pub(super) probes: Vec<(u64, Verdict, u64, u64)>,
@@ -82,7 +84,7 @@ impl Record {
             .copied()
             .filter(|at| *at >= span.start as f64 && *at < span.end as f64)
             .collect();
-        let expected = (span.end - span.start) as f64 / 20.0;
+        let expected = (1 + self.more_voices) as f64 * (span.end - span.start) as f64 / 20.0;
         let gap = inside.windows(2).map(|pair| pair[1] - pair[0]).fold(0.0, f64::max);
         ((1.0 - inside.len() as f64 / expected).max(0.0), gap)
     }
@@ -202,7 +204,9 @@ impl Viewer {
     fn step(&mut self, ms: u64, now: Instant, rates: Rates) -> Option<Layer> {
         // Two RED packets' worth of Opus.
         if ms.is_multiple_of(20) {
-            self.send(110, Sort::Audio, None, now, ms);
+            for _ in 0..=self.record.more_voices {
+                self.send(110, Sort::Audio, None, now, ms);
+            }
         }
         while let Some((at, packet)) = self.resends.front().copied()
             && at <= ms
