@@ -76,7 +76,7 @@ test('after a frame that passes unread none from before it goes along', async ()
       },
     });
     worker.onmessage({ data: 2 });
-    await new Promise((close) => worker.onrtctransform({ transformer: { readable, writable: new WritableStream({ close }) } }));
+    await new Promise((close) => worker.onrtctransform({ transformer: { readable, writable: new WritableStream({ close: () => close(undefined) }) } }));
     worker.onmessage({ data: 0 });
     const isRead = !unread.includes(getMetadata);
     const fourth = isRead ? [...header(1_920, 1), ...header(960, 1), OPUS, 2, 3, 4] : [OPUS, 4];
