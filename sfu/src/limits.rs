@@ -427,5 +427,8 @@ pub(crate) const STRANGERS_CHUNKS_PER_TURN: usize = 2;
 
 /// For so long the longest delay of a shard's thread is remembered: as often as quality is looked at.
 pub(crate) const LATENESS_WINDOW: Duration = Duration::from_secs(5);
+/// A shard's thread that was brought media is back by then, and is late if it is not: two packets of speech, so that in a visit where
+/// somebody speaks it is never woken for this alone.
+pub(crate) const BACK_WITHIN: Duration = Duration::from_millis(40);
 /// Participants in one snapshot: all people of the largest visit. Figures of one cost some microseconds of the thread.
 pub(crate) const SNAPSHOT_PARTICIPANTS: usize = 64;

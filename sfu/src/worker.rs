@@ -313,6 +313,7 @@ impl Worker {
             return;
         };
         self.current = Some(member.room);
+        self.lateness.note_media();
         match member.handle_rtp(datagram, &mut self.tracks, &mut self.shared, now) {
             Received::Stored { track, announce } => {
                 let published = &mut self.tracks[track.0];
@@ -482,7 +483,9 @@ impl Worker {
             (at, what)
         });
         let relay = self.shared.relay.poll_timeout().map(|at| (at, "relay allocation"));
-        tick.into_iter().chain(timer).chain(relay).min_by_key(|(at, _)| *at)
+        let promise = self.lateness.poll_timeout().map(|at| (at, "to be back in time"));
+        let all = tick.into_iter().chain(timer).chain(relay).chain(promise);
+        all.min_by_key(|(at, _)| *at)
     }
 
     /// Ends the room whose packet, timer or command was being handled when a panic struck.
