@@ -1,7 +1,8 @@
 //! A grid of sixty impairments: in each of them the leg that is impaired is the one that is blamed.
 //!
 //! Fifty are played to a whole worker in virtual time (loss, bursts, jitter, delay, a late server); ten are figures as the ladder and a full
-//! queue leave them. `HOUSECALL_GRID=1 … --nocapture` plays and prints all of them; without it, every fifth is played.
+//! queue leave them. `HOUSECALL_GRID=1 … --no-capture` plays and prints all of them; without it, every fifth is played, and every one that is
+//! nobody's fault. Those must all be right: false blame sends people to mend what works.
 
 use std::time::Duration;
 
@@ -261,17 +262,21 @@ fn the_impaired_leg_is_blamed() {
     let all = std::env::var_os("HOUSECALL_GRID").is_some();
     let seed = super::seed(31);
     let mut wrong = Vec::new();
+    let mut falsely = Vec::new();
     let (mut count, mut whole) = (0, 0);
     let mut judge = |what: &str, expected: Culprit, blamed: Culprit| {
         count += 1;
         println!("{what}: {blamed:?}");
+        if blamed != expected && expected == Culprit::Nobody {
+            falsely.push(format!("{what}: {blamed:?}"));
+        }
         if blamed != expected {
             wrong.push(format!("{what}: {blamed:?}, not {expected:?}"));
         }
     };
     for (number, (what, trouble, expected)) in played().into_iter().enumerate() {
         whole += 1;
-        if all || number % 5 == 0 {
+        if all || number % 5 == 0 || expected == Culprit::Nobody {
             judge(&what, expected, play(seed + number as u64, trouble));
         }
     }
@@ -282,5 +287,6 @@ fn the_impaired_leg_is_blamed() {
     assert_eq!(whole, 60);
     let right = count - wrong.len();
     println!("{right} of {count} right");
+    assert!(falsely.is_empty(), "seed {seed}: {falsely:#?}");
     assert!(right * 100 >= count * 95, "{right} of {count}: {wrong:#?}");
 }
