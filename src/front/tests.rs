@@ -317,3 +317,43 @@ fn what_is_wrong_with_a_pair_is_said_in_a_sentence() {
     }
     assert!(tls::load(&files.cert(), &files.key(), &provider).is_ok());
 }
+
+// A record as long as they may be with short ones behind it is more than the library takes at once.
+#[tokio::test]
+async fn what_crosses_tls_is_whole_however_long_its_records_are() {
+    let files = Files::new();
+    let acceptor = files.open().acceptor(TlsVersion::V13).expect("TLS");
+    let connector = files.connector(&[]);
+    let (near, far) = tokio::io::duplex(100_000);
+    let name = ServerName::try_from("localhost").expect("a name");
+    let (client, server) = tokio::join!(connector.connect(name, near), acceptor.accept(far));
+    let (stream, tls) = server.expect("a handshake").into_inner();
+    let wire = TlsWire::new(stream, tls);
+    let (mut client, mut wire) = (client.expect("a handshake"), wire);
+
+    let pieces = [
+        16_384, 900, 900, 900, 900, 900, 900, 900, 900, 900, 16_384, 1, 40_000, 7,
+    ];
+    let sent: Vec<Vec<u8>> = (1_u8..).zip(pieces).map(|(mark, len)| vec![mark; len]).collect();
+    let all = sent.concat();
+    let up = async {
+        for piece in &sent {
+            client.write_all(piece).await.expect("written");
+        }
+        client.flush().await.expect("sent");
+        let mut back = vec![0; all.len()];
+        client.read_exact(&mut back).await.expect("all of it");
+        client.shutdown().await.expect("closed");
+        back
+    };
+    let down = async {
+        let mut came = vec![0; all.len()];
+        wire.read_exact(&mut came).await.expect("all of it");
+        wire.write_all(&came).await.expect("written");
+        wire.flush().await.expect("sent");
+        assert_eq!(wire.read(&mut [0; 8]).await.expect("an end"), 0);
+        came
+    };
+    let (back, came) = tokio::join!(up, down);
+    assert!(came == all && back == all);
+}

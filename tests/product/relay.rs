@@ -3,11 +3,11 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
-use housecall_turn::{Secret, UnixSeconds};
+use housecall_turn::{Credentials, Secret, UnixSeconds};
 use turn::client::{Client, ClientConfig};
 use webrtc_util::Conn;
 
@@ -71,6 +71,49 @@ fn has(program: &str) -> bool {
     found
 }
 
+/// Username and password, good for a while.
+fn credentials() -> Credentials {
+    let expires = SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_secs() + 600;
+    Secret::new(SECRET.as_bytes()).mint("clinic", UnixSeconds(expires))
+}
+
+/// `turnutils_peer`, which sends back what it gets.
+struct Echo {
+    process: Child,
+    address: SocketAddr,
+}
+
+impl Echo {
+    fn start() -> Self {
+        let probe = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let soon = Some(Duration::from_millis(200));
+        probe.set_read_timeout(soon).expect("a timeout");
+        let free = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+        let address = free.expect("a free port");
+        let process = Command::new("turnutils_peer")
+            .args(["-L", "127.0.0.1", "-p", &address.port().to_string()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it can be started");
+        let echo = Self { process, address };
+        let began = Instant::now();
+        // Until it listens, this is refused or lost.
+        while probe.send_to(b"there?", address).is_err() || probe.recv(&mut [0; 64]).is_err() {
+            assert!(began.elapsed() < PATIENCE, "turnutils_peer does not answer");
+        }
+        echo
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        // It is gone already, or goes now.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
 fn output(program: &str, arguments: &[&str]) -> String {
     let output = Command::new("timeout")
         .args([&PATIENCE.as_secs().to_string(), program])
@@ -91,12 +134,49 @@ fn coturns_stun_client_is_told_its_address() {
     assert!(said.contains("UDP reflexive addr: 127.0.0.1:"), "{said}");
 }
 
+// In Send and Data indications (-s): for channels this client takes numbers above 0x4FFF, which RFC 8656 has taken away (section 12).
+#[test]
+fn coturns_client_relays_to_coturns_peer_by_udp_tcp_and_tls() {
+    // `turnutils_peer` is of the same package, and runs for ever if it is only called.
+    if !has("turnutils_uclient") {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let (_server, relay) = relay(directory.path());
+    let echo = Echo::start();
+    let credentials = credentials();
+    // Over TLS it tries versions at random until one of them is spoken here, and takes each record for one message: where two have come
+    // together it waits for the second one. So each of its clients gets one only.
+    for (transport, flags, each) in [("UDP", &[][..], 10), ("TCP", &["-t"], 10), ("TLS", &["-t", "-S"], 1)] {
+        let (messages, all) = (each.to_string(), 2 * each);
+        let (port, peer) = (relay.port().to_string(), echo.address.port().to_string());
+        let what = [
+            "-s",
+            "-c",
+            "-n",
+            &messages,
+            "-m",
+            "2",
+            "-X",
+            "-p",
+            &port,
+            "-e",
+            "127.0.0.1",
+            "-r",
+            &peer,
+        ];
+        let who = ["-u", &credentials.username, "-w", &credentials.password, "127.0.0.1"];
+        let said = output("turnutils_uclient", &[flags, &what, &who].concat());
+        let wanted = format!("tot_send_msgs={all}, tot_recv_msgs={all}\n");
+        assert!(said.contains(&wanted), "{transport}: {said}");
+    }
+}
+
 #[tokio::test]
 async fn the_client_of_another_project_relays_in_channels_by_udp() {
     let directory = tempfile::tempdir().expect("a directory");
     let (_server, relay) = relay(directory.path());
-    let expires = SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_secs() + 600;
-    let credentials = Secret::new(SECRET.as_bytes()).mint("clinic", UnixSeconds(expires));
+    let credentials = credentials();
     let client = Client::new(ClientConfig {
         stun_serv_addr: relay.to_string(),
         turn_serv_addr: relay.to_string(),
