@@ -184,7 +184,7 @@ if wants rust; then
   if command -v turnutils_stunclient >/dev/null; then
     export HOUSECALL_TEST_TURNUTILS=required
   else
-    skip "coturn's STUN client" "turnutils_stunclient is not installed (Debian: in coturn, whose server then starts too unless it is masked)"
+    skip "coturn's clients" "turnutils_stunclient is not installed (Debian: in coturn, whose server then starts too unless it is masked)"
   fi
   if cargo nextest --version >/dev/null 2>&1; then
     suite "Rust" cargo nextest run --workspace --no-fail-fast --status-level fail --final-status-level fail
