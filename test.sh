@@ -13,7 +13,7 @@ set -uo pipefail
 cd "$(dirname "$0")" || exit 2
 
 export CARGO_TERM_COLOR=never NO_COLOR=1 FORCE_COLOR=0 CI=1
-# What incremental builds keep for the next change is five times the rest of the build, and nothing is built twice here.
+# Nothing is built twice here, and what incremental builds keep for the next change is larger than all the rest.
 export CARGO_INCREMENTAL=${CARGO_INCREMENTAL:-0}
 
 parts=("$@")
@@ -144,7 +144,7 @@ need git=git cc=build-essential c++=build-essential
 # A full disk shows as errors of compilers, databases and browsers that name everything else.
 free_mb=$(df -Pm . | awk 'NR == 2 { print $4 }')
 if [ "$free_mb" -lt 4000 ]; then
-  scarce="the disk has $free_mb MB free; a first build takes 2,100, packages and browsers 1,500 more"
+  scarce="the disk has $free_mb MB free; a first build takes more than 2,000, and packages, browsers and their profiles come on top"
   echo "test.sh: $scarce" >&2
   report+=("$scarce")
 fi

@@ -107,6 +107,19 @@ impl Somebody {
     }
 }
 
+/// The first room's shard stands still from now on, until it is told to go on.
+async fn stand_still(sfu: &Sfu) -> mpsc::Sender<()> {
+    let (go_on, wait) = mpsc::channel::<()>();
+    let (stopped, has_stopped) = oneshot::channel();
+    let work = move |_: &mut crate::worker::Worker, _| {
+        let _ = stopped.send(());
+        let _ = wait.recv();
+    };
+    sfu.run_on_shard_of(FIRST, Box::new(work));
+    has_stopped.await.expect("the shard runs");
+    go_on
+}
+
 #[tokio::test]
 async fn a_shard_that_stands_still_holds_up_no_other() {
     const PACKETS: u16 = 300;
@@ -117,15 +130,7 @@ async fn a_shard_that_stands_still_holds_up_no_other() {
     let (slot, track) = (listener.answer.slots[0].mid, speaker.answer.published[0].track);
     sfu.set_source(SECOND, ParticipantId(2), slot, Some(track));
 
-    // The first shard's thread waits until it is told to go on.
-    let (go_on, wait) = mpsc::channel::<()>();
-    let (stopped, has_stopped) = oneshot::channel();
-    let work = move |_: &mut crate::worker::Worker, _| {
-        let _ = stopped.send(());
-        let _ = wait.recv();
-    };
-    sfu.run_on_shard_of(FIRST, Box::new(work));
-    has_stopped.await.expect("the first shard runs");
+    let go_on = stand_still(sfu).await;
     let (said, mut is_said) = oneshot::channel();
     sfu.run_on_shard_of(FIRST, Box::new(|_, _| _ = said.send(())));
 
@@ -169,14 +174,7 @@ async fn of_strangers_connections_a_turn_takes_little_and_the_next_ones_the_rest
     let sfu = &running.sfu;
     sfu.create_room(FIRST, 4).expect("an empty queue");
 
-    let (go_on, wait) = mpsc::channel::<()>();
-    let (stopped, has_stopped) = oneshot::channel();
-    let work = move |_: &mut crate::worker::Worker, _| {
-        let _ = stopped.send(());
-        let _ = wait.recv();
-    };
-    sfu.run_on_shard_of(FIRST, Box::new(work));
-    has_stopped.await.expect("the shard runs");
+    let go_on = stand_still(sfu).await;
     let mut links = Vec::new();
     for port in 1..=8 {
         let link = sfu.open_stream(
