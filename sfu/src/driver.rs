@@ -563,16 +563,16 @@ impl Shard {
         }
     }
 
-    fn turn(&mut self, woken: Woken, now: Instant) -> Turn {
+    fn turn(&mut self, woken: Woken, mut now: Instant) -> Turn {
         (self.received, self.sent, self.more) = (0, 0, false);
         if woken.socket {
-            self.receive(now);
+            now = self.receive(now);
         }
         if woken.command {
             let mut counter = [0; 8];
             // Non-blocking; an empty counter is no error worth telling.
             let _ = rustix::io::read(&*self.wake, &mut counter);
-            self.handle_streams(now);
+            now = self.handle_streams(now);
         }
         self.worker.handle_timeout(now);
         self.flush(now);
@@ -588,16 +588,16 @@ impl Shard {
         Turn::Go
     }
 
-    fn receive(&mut self, now: Instant) {
+    /// Takes what the socket has, in a turn that began at `now`. The time at which the last of it had come.
+    fn receive(&mut self, mut now: Instant) -> Instant {
         for _ in 0..RECEIVES_PER_TURN {
             let worker = &mut self.worker;
-            match self
-                .outlet
-                .socket
+            match self.outlet.socket.receive(self::now, |path, datagram, at| {
                 // One call brings datagrams of many rooms: one that breaks its room must not take those behind it along.
-                .receive(|path, datagram| _ = guard(worker, |worker| worker.handle_datagram(path, datagram, now)))
-            {
+                _ = guard(worker, |worker| worker.handle_datagram(path, datagram, at));
+            }) {
                 Ok(received) => {
+                    now = received.at.unwrap_or(now);
                     self.received += received.datagrams;
                     self.more = received.more;
                     if !received.more {
@@ -611,6 +611,7 @@ impl Shard {
                 }
             }
         }
+        now
     }
 
     fn handle_commands(&mut self, now: Instant) -> Turn {
@@ -634,18 +635,20 @@ impl Shard {
         Turn::Go
     }
 
-    /// Takes what connections have brought.
-    fn handle_streams(&mut self, now: Instant) {
+    /// Takes what connections have brought. The time at which the last of it had come.
+    fn handle_streams(&mut self, mut now: Instant) -> Instant {
         let mut strangers = 0;
         for _ in 0..limits::STREAM_CHUNKS_PER_TURN {
             match self.outlet.streams.poll(now) {
-                None => return,
+                None => return now,
                 Some(StreamEvent::Opened(path)) => {
                     if !self.worker.open_stream(path) {
                         self.outlet.streams.close(path);
                     }
                 }
                 Some(StreamEvent::Messages(path, kind, mut chunk)) => {
+                    // As for datagrams: it may have come since the turn began.
+                    now = self::now();
                     self.handle_messages(path, kind, &mut chunk, now);
                     if self.worker.uses_stream(path) {
                         self.outlet.streams.trust(path);
@@ -665,6 +668,7 @@ impl Shard {
         }
         // More may be waiting: come back at once.
         wake(&self.wake);
+        now
     }
 
     fn handle_messages(&mut self, path: Path, kind: StreamKind, mut bytes: &mut [u8], now: Instant) {

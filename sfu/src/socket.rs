@@ -11,6 +11,7 @@
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Instant;
 
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef, UdpSocketState};
 use rustix::io::Errno;
@@ -257,6 +258,8 @@ fn forbid_fragments(socket: &Socket) -> io::Result<()> {
 pub(crate) struct Received {
     /// Datagrams handed on.
     pub(crate) datagrams: usize,
+    /// The time they were handed on with, if there were any.
+    pub(crate) at: Option<Instant>,
     /// Whether more may be waiting.
     pub(crate) more: bool,
 }
@@ -298,23 +301,33 @@ impl MediaSocket {
         self.port.max_segments()
     }
 
-    /// Receives one batch and hands each datagram to `handle`.
-    pub(crate) fn receive(&mut self, mut handle: impl FnMut(Path, &mut [u8])) -> io::Result<Received> {
+    /// Receives one batch and hands each datagram to `handle`, with the time at which all of them had come.
+    ///
+    /// `clock` is read once they are there, not before they are asked for. A thread that is kept from the processor in between finds what has
+    /// come since: with the time of before, that would have travelled faster than any packet can, and all later ones would seem to stand in a
+    /// queue.
+    pub(crate) fn receive(
+        &mut self,
+        clock: impl Fn() -> Instant,
+        mut handle: impl FnMut(Path, &mut [u8], Instant),
+    ) -> io::Result<Received> {
         let mut slices = self.buffers.iter_mut();
         let mut slices: [IoSliceMut<'_>; RECEIVE_BUFFERS] =
             std::array::from_fn(|_| IoSliceMut::new(slices.next().map_or(&mut [], |buffer| &mut buffer[..])));
         let filled = self.port.receive(&mut slices, &mut self.metas)?;
         let mut datagrams = 0;
+        let mut at = None;
         for (meta, buffer) in self.metas.iter().zip(&mut self.buffers).take(filled) {
             let path = Path::udp(meta.addr, meta.dst_ip);
             let stride = meta.stride.max(1);
             for datagram in buffer[..meta.len].chunks_mut(stride) {
-                handle(path, datagram);
+                handle(path, datagram, *at.get_or_insert_with(&clock));
                 datagrams += 1;
             }
         }
         Ok(Received {
             datagrams,
+            at,
             more: filled == RECEIVE_BUFFERS,
         })
     }
@@ -341,6 +354,8 @@ fn mapped(address: SocketAddr) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
     use super::*;
 
     /// Tested with a socket that shares no code with it.
@@ -380,7 +395,7 @@ mod tests {
         client.send_to(b"hello", to).expect("sent on loopback");
         let mut got = Vec::new();
         while socket
-            .receive(|path, datagram| got.push((path, datagram.to_vec())))
+            .receive(Instant::now, |path, datagram, _| got.push((path, datagram.to_vec())))
             .expect("receive")
             .datagrams
             == 0
@@ -401,6 +416,36 @@ mod tests {
             assert_eq!(&buffer[..len], expected);
             assert_eq!(source, to, "answered from the address that was asked");
         }
+    }
+
+    #[test]
+    fn no_datagram_is_given_a_time_at_which_it_had_not_come() {
+        let mut socket = MediaSocket::bind("127.0.0.1:0".parse().expect("address")).expect("a port");
+        let client = std::net::UdpSocket::bind("127.0.0.1:0").expect("a loopback socket");
+        let mut came = Vec::new();
+        let none = socket.receive(
+            || unreachable!("nothing has come"),
+            |_, _, at| came.push((at, Instant::now())),
+        );
+        assert_eq!(none.expect("receive").at, None);
+        let own = socket.as_fd().try_clone_to_owned().expect("a descriptor");
+        let holds_something = || {
+            let mut own = [PollFd::new(&own, PollFlags::IN)];
+            poll(&mut own, Some(&Timespec::default())).expect("polled") > 0
+        };
+        client.send_to(b"hello", socket.local()).expect("sent on loopback");
+        while !holds_something() {
+            std::thread::yield_now();
+        }
+        let clock = || {
+            assert!(!holds_something(), "read after what came was taken");
+            Instant::now()
+        };
+        let received = socket
+            .receive(clock, |_, _, at| came.push((at, Instant::now())))
+            .expect("receive");
+        assert_eq!((received.datagrams, received.at), (1, Some(came[0].0)));
+        assert!(came[0].0 <= came[0].1);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 /**
  * The table of docs/adaptation.md: what a viewer in a real browser sees and hears while a line is cut or bad.
  *
- *   npm run lab                   everything, some eight minutes
+ *   npm run lab                   everything, some six minutes
  *   npm run lab -- 400 tenth      these rows only
+ *   HOUSECALL_STORY=1 …           and what the server decided, on what evidence
  *
  * Figures for reading, not a test: they depend on the machine. Needs root, `ip`, `tc` and `nft`.
  */
@@ -14,7 +15,10 @@ import { Relay } from './support/relay.mjs';
 import { Server } from './support/server.mjs';
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const GOOD = '2500kbit';
 const THIN_MS = 15_000;
+const OPEN_MS = 20_000;
+const LOSSY_MS = 40_000;
 
 /** Run in the viewer's page: notes each frame that is shown, and when the page says that there is none. */
 const watch = () => {
@@ -45,35 +49,46 @@ function figures(seen, from, to, sound) {
   const isPaused = (at) => seen.paused.filter(([since]) => since <= at + 100).at(-1)?.[1] ?? false;
   const before = seen.frames.filter(([at]) => at < from).slice(-30);
   let mean = before.length > 1 ? (before.at(-1)[0] - before[0][0]) / (before.length - 1) : 40;
-  let [frozen, pauses, held] = [0, 0, 0];
+  let [frozen, pauses, held, heldSince] = [0, 0, 0, null];
   let last = before.at(-1)?.[0] ?? from;
   for (const [at] of [...frames, [to]]) {
     const gap = at - last;
     // W3C webrtc-stats: three times the mean distance, or 150 ms more.
     const isIntended = isPaused(last + 400) || isPaused(at);
-    if (gap > Math.max(3 * mean, mean + 150)) isIntended ? (held += gap) : (frozen += gap);
-    else mean += (gap - mean) / 30;
+    if (gap <= Math.max(3 * mean, mean + 150)) mean += (gap - mean) / 30;
+    else if (!isIntended) frozen += gap;
+    else {
+      held += gap;
+      if (at === to) heldSince = (Math.max(last, seen.paused.filter(([since, is]) => is && since < to).at(-1)?.[0] ?? last) - from) / 1_000;
+    }
     if (gap > 200 && !isIntended) pauses += 1;
     last = at;
   }
   const concealed = (sound[1].concealedSamples - sound[0].concealedSamples) / (sound[1].totalSamplesReceived - sound[0].totalSamplesReceived);
+  const last5 = frames.filter(([at]) => at > to - 5_000).length / 5;
   const heights = [];
   for (const [at, height] of frames) if (heights.at(-1)?.height !== height) heights.push({ at: (at - from) / 1_000, height });
-  return { frozen: frozen / 1_000, held: held / 1_000, pauses, concealed: 100 * concealed, heights, rate: (frames.length * 1_000) / (to - from) };
+  return { frozen: frozen / 1_000, held: held / 1_000, heldSince, pauses, concealed: 100 * concealed, heights, late: last5, rate: (frames.length * 1_000) / (to - from) };
 }
 
-const settled = ({ heights, held }) => {
+/** What it came to stand on, and since when: the picture's lines and frames, or that there is none and it was said. */
+function settled({ heights, held, heldSince, late }) {
+  if (heldSince !== null) return { rung: 'sound only, and said so', after: heldSince };
   const last = heights.at(-1);
-  const rung = last ? `${last.height}p from ${last.at.toFixed(1)} s` : 'no picture';
-  return held > 0 ? `${rung}; told, no picture for ${held.toFixed(1)} s` : rung;
-};
+  if (!last) return { rung: 'no picture, and nothing said', after: 0 };
+  const told = held > 0 ? `; ${held.toFixed(1)} s without, and said so` : '';
+  return { rung: `${last.height}p, ${late.toFixed(0)} frames/s${told}`, after: last.at };
+}
+
+const seconds = (value) => (value === undefined ? 'not' : value.toFixed(1));
 
 const only = process.argv.slice(2);
 const wanted = (name) => only.length === 0 || only.includes(name);
-const rows = [];
-const row = (...cells) => {
-  rows.push(cells);
-  console.log(`| ${cells.join(' | ')} |`);
+if (process.env.HOUSECALL_STORY) process.env.RUST_LOG ??= 'info,housecall_signaling=debug';
+const row = (...cells) => console.log(`| ${cells.join(' | ')} |`);
+const header = (...cells) => {
+  row(...cells);
+  row(...cells.map(() => '---'));
 };
 
 /** Both of a visit, and whatever lies between; `body` gets the pages. */
@@ -93,7 +108,7 @@ async function visit({ lossy = 0, long = null, seed = 1 }, body) {
   const relay = relays[0];
   try {
     await Promise.all([one, other].flatMap((network) => [network.setDown('100mbit'), network.setUp('100mbit')]));
-    await other.setDown('2500kbit');
+    await other.setDown(GOOD);
     const links = await server.visit('patient', 'clinician');
     const from = (network, link) => link.replace(/^http:\/\/[^/]+/, at(network));
     const patient = await open(browsers[0], long?.both ? links.patient : from(one, links.patient), { script: relays[1]?.script });
@@ -103,7 +118,7 @@ async function visit({ lossy = 0, long = null, seed = 1 }, body) {
     await until('720 lines are decoded', async () => (await inbound(clinician, 'video'))?.frameHeight === 720, 60_000).catch(() => {});
     await pause(11_000);
     if (lossy > 0) await Promise.all([one.setLoss(lossy), other.setLoss(lossy)]);
-    await body({ patient, clinician, one, other });
+    await body({ patient, clinician, one, other, server });
   } finally {
     await Promise.all(browsers.map((each) => each.close()));
     await Promise.all(relays.map((each) => each.close()));
@@ -115,60 +130,93 @@ async function visit({ lossy = 0, long = null, seed = 1 }, body) {
 const sound = (page) => inbound(page, 'audio');
 const seen = (page) => page.evaluate(() => globalThis.seen);
 
-console.log('| line of the viewer | picture | frozen, s | sound made up, % | frames/s |\n|---|---|---|---|---|');
-for (const kbps of [700, 400, 250]) {
-  if (!wanted(String(kbps))) continue;
-  await visit({}, async ({ clinician, other }) => {
+/** What the server decided and on what evidence, from a moment on. */
+const story = (server, from) =>
+  server.log
+    .split('\n')
+    .map((line) => [Date.parse(line.split(' ')[0]), line])
+    .filter(([at, line]) => at >= from && /evidence|quality|uplink/.test(line))
+    .map(([at, line]) => `  ${((at - from) / 1_000).toFixed(2).padStart(6)} s ${line.slice(line.indexOf(' ') + 1)}`)
+    .join('\n');
+
+/** The rows of a line that is cut for a while. */
+async function cut(kbps) {
+  await visit({}, async ({ patient, clinician, other, server }) => {
+    const begin = Date.now() - 5_000;
     const first = await sound(clinician);
     await other.setDown(`${kbps}kbit`);
-    const cut = Date.now();
+    const thin = Date.now();
     await pause(THIN_MS);
     const second = await sound(clinician);
-    await other.setDown('2500kbit');
-    const back = Date.now();
-    await pause(20_000);
+    await other.setDown(GOOD);
+    const open = Date.now();
+    await pause(OPEN_MS);
     const third = await sound(clinician);
     const all = await seen(clinician);
-    const thin = figures(all, cut, back, [first, second]);
-    const good = figures(all, back, Date.now(), [second, third]);
-    row(`2.5 Mbit/s → ${kbps} kbit/s`, settled(thin), thin.frozen.toFixed(1), thin.concealed.toFixed(2), thin.rate.toFixed(0));
-    const steps = good.heights.map(({ at, height }) => `${height}p at ${at.toFixed(1)} s`).join(', ');
-    row(`… and back`, steps, good.frozen.toFixed(1), good.concealed.toFixed(2), good.rate.toFixed(0));
+    const before = figures(all, begin, thin, [first, first]);
+    const during = figures(all, thin, open, [first, second]);
+    const after = figures(all, open, Date.now(), [second, third]);
+    const { rung, after: since } = settled(during);
+    // A picture that was never smaller is back at once.
+    const back = (height) => after.heights.find((step) => step.height >= height)?.at;
+    row(
+      `2.5 Mbit/s → ${kbps} kbit/s for 15 s`,
+      during.frozen.toFixed(1),
+      rung,
+      since.toFixed(1),
+      during.concealed.toFixed(2),
+      seconds(back(480)),
+      seconds(back(720)),
+      `${after.frozen.toFixed(1)}; ${after.concealed.toFixed(2)}`,
+      before.rate.toFixed(0),
+    );
+    if (process.env.HOUSECALL_STORY) console.log(during.heights, after.heights, `\n${story(server, thin)}`, await details(patient, clinician, first, third));
   });
 }
-for (const [name, words, how] of [
+
+const CUT = [700, 400, 250].filter((kbps) => wanted(String(kbps)));
+if (CUT.length > 0) {
+  header('line of the viewer', 'frozen, s', 'settles on', 'after, s', 'sound made up, %', 'open again: 480p after, s', '720p after, s', 'then frozen, s; made up, %', 'frames/s before');
+  for (const kbps of CUT) await cut(kbps);
+}
+
+const LOSSY = [
   ['long', '80 ms round trip, 3 % lost', { long: { delay: 40, loss: 0.03 } }],
   ['tenth', '10 % lost, both lines, both ways', { lossy: 0.1 }],
   ['tenth-long', '10 % lost, both lines, both ways, each 40 ms there and back', { long: { delay: 20, loss: 0.1, both: true } }],
-]) {
-  if (!wanted(name)) continue;
+].filter(([name]) => wanted(name));
+if (LOSSY.length > 0) header('line', 'frozen, s', 'picture', 'pauses over 200 ms', 'sound made up, %', 'seconds looked at');
+for (const [, words, how] of LOSSY) {
   await visit(how, async ({ patient, clinician }) => {
     if (how.lossy) await pause(5_000);
     const [first, from] = [await sound(clinician), Date.now()];
-    await pause(60_000);
+    await pause(LOSSY_MS);
     const [second, to] = [await sound(clinician), Date.now()];
     const found = figures(await seen(clinician), from, to, [first, second]);
-    row(words, `${settled(found)}; ${found.pauses} pauses over 200 ms a minute`, found.frozen.toFixed(1), found.concealed.toFixed(2), found.rate.toFixed(0));
-    if (process.env.HOUSECALL_STORY) {
-      const video = await inbound(clinician, 'video');
-      const delay = (now, then) => (1_000 * (now.jitterBufferDelay - (then?.jitterBufferDelay ?? 0))) / (now.jitterBufferEmittedCount - (then?.jitterBufferEmittedCount ?? 0));
-      console.log({
-        audioBufferMs: delay(second, first),
-        videoBufferMs: delay(video),
-        concealmentEvents: second.concealmentEvents - first.concealmentEvents,
-        lost: second.packetsLost - first.packetsLost,
-        received: second.packetsReceived - first.packetsReceived,
-        fecReceived: second.fecPacketsReceived - (first.fecPacketsReceived ?? 0),
-        fecDiscarded: second.fecPacketsDiscarded - (first.fecPacketsDiscarded ?? 0),
-        discarded: second.packetsDiscarded - first.packetsDiscarded,
-        videoLost: video.packetsLost,
-        nacks: video.nackCount,
-        plis: video.pliCount,
-        repaired: video.retransmittedPacketsReceived,
-        sent: (await stats(patient))
-          .filter((stat) => stat.type === 'outbound-rtp')
-          .map(({ kind, rid, nackCount, retransmittedPacketsSent, packetsSent, targetBitrate, qualityLimitationReason }) => ({ kind, rid, nackCount, retransmittedPacketsSent, packetsSent, targetBitrate, qualityLimitationReason })),
-      });
-    }
+    row(words, found.frozen.toFixed(1), settled(found).rung, found.pauses, found.concealed.toFixed(2), LOSSY_MS / 1_000);
+    if (process.env.HOUSECALL_STORY) console.log(await details(patient, clinician, first, second));
   });
+}
+
+/** What lies behind a row: buffers, requests, repairs. */
+async function details(patient, clinician, first, second) {
+  const video = await inbound(clinician, 'video');
+  const delay = (now, then) => (1_000 * (now.jitterBufferDelay - (then?.jitterBufferDelay ?? 0))) / (now.jitterBufferEmittedCount - (then?.jitterBufferEmittedCount ?? 0));
+  return {
+    audioBufferMs: delay(second, first),
+    videoBufferMs: delay(video),
+    concealmentEvents: second.concealmentEvents - first.concealmentEvents,
+    lost: second.packetsLost - first.packetsLost,
+    received: second.packetsReceived - first.packetsReceived,
+    fecReceived: second.fecPacketsReceived - (first.fecPacketsReceived ?? 0),
+    fecDiscarded: second.fecPacketsDiscarded - (first.fecPacketsDiscarded ?? 0),
+    discarded: second.packetsDiscarded - first.packetsDiscarded,
+    videoLost: video.packetsLost,
+    nacks: video.nackCount,
+    plis: video.pliCount,
+    repaired: video.retransmittedPacketsReceived,
+    sent: (await stats(patient))
+      .filter((stat) => stat.type === 'outbound-rtp')
+      .map(({ kind, rid, framesPerSecond, nackCount, retransmittedPacketsSent, packetsSent, targetBitrate, qualityLimitationReason }) => ({ kind, rid, framesPerSecond, nackCount, retransmittedPacketsSent, packetsSent, targetBitrate, qualityLimitationReason })),
+  };
 }
