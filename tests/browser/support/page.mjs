@@ -78,6 +78,20 @@ export async function selected(page) {
   return { pair, local: candidate(pair?.localCandidateId), remote: candidate(pair?.remoteCandidateId) };
 }
 
+/**
+ * Waits until the page's connection has settled on a pair that `is` accepts: a browser short of time may take a worse one first, whose answer came
+ * sooner, and changes when the better one answers.
+ */
+export async function settles(page, what, is, timeout = 20_000) {
+  let last;
+  try {
+    return await until(`the path is ${what}`, async () => (is((last = await selected(page))) ? last : undefined), timeout);
+  } catch (error) {
+    const { local, remote } = last ?? {};
+    throw new Error(`${error.message}; it is ${JSON.stringify({ local, remote })}`);
+  }
+}
+
 /** Run in the page before its own scripts: connections may use relayed candidates only, as behind a firewall that lets only the relay through. */
 export const relayOnly = `
   const Plain = RTCPeerConnection;
