@@ -11,6 +11,7 @@ mod owner;
 mod panics;
 mod ports;
 pub mod probe;
+mod upkeep;
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{Read, Write};
@@ -275,6 +276,7 @@ pub async fn run(
             watching.spawn(front::tls::watch(Arc::clone(certificate), cert, key, metrics.clone()));
         }
     }
+    watching.spawn(upkeep::keep(portal, hub.clone()));
     let relay_address = general.as_ref().map(|general| general.relay.address());
     let (general_relay, general_listener) = match general {
         Some(General { relay, listener }) => {

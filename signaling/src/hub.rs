@@ -312,6 +312,12 @@ impl<P: Portal, M: Media> Hub<P, M> {
             .collect()
     }
 
+    /// Whether somebody is in this visit or waits, or was lately and may still come back.
+    #[must_use]
+    pub fn is_open(&self, visit: &VisitId) -> bool {
+        self.shared.lock_visits().contains_key(visit)
+    }
+
     /// Has the quality records of a visit that goes on stored as they are now; returns when that was done, or was tried.
     pub async fn keep_quality(&self, visit: &VisitId) {
         // The reply is never sent, only dropped.

@@ -3,12 +3,14 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::clinic::{after, ensure_clinic};
+use super::live::live_visit;
 use super::{ClinicProfile, Portal, PortalError};
 use crate::ids::{RequestId, VisitId};
 use crate::limits::{OPERATOR_LIFE, PROBE_LIFE};
 use crate::secret::{Token, TokenKind};
 use crate::store::{
     Ctx, HolderRole, MeasuredVisit, NewVisit, PROBE_CLINIC, PersonKind, Purpose, QualityPlace, QualityRow, StoreError,
+    Tx, VisitProgress,
 };
 use crate::text::PersonName;
 
@@ -31,6 +33,26 @@ pub struct MintedProbe {
 }
 
 impl Portal {
+    /// Ends the visits that nobody ended and that no link opens any more, but for those that somebody is in still. Returns how many.
+    ///
+    /// # Errors
+    /// See [`PortalError`].
+    pub async fn end_lapsed(
+        &self,
+        is_open: impl Fn(&housecall_signaling::VisitId) -> bool,
+    ) -> Result<usize, PortalError> {
+        let ctx = Ctx::system("upkeep", Purpose::Operations, RequestId::random());
+        let mut lapsed = self.store.tx(&ctx, |tx| tx.visits_lapsed()).await?;
+        lapsed.retain(|&visit| !is_open(&live_visit(visit)));
+        for &visit in &lapsed {
+            let ctx = Ctx::system("upkeep", Purpose::Operations, RequestId::random());
+            let words = [("event", "lapsed".to_owned())];
+            let ended = move |tx: &Tx<'_>| tx.visit_event(visit, VisitProgress::Lapsed, &words);
+            self.store.tx(&ctx, ended).await?;
+        }
+        Ok(lapsed.len())
+    }
+
     /// Makes a test room that stands for a time, in a clinic of its own that nobody is cared for in, and mints a guest's token to it.
     ///
     /// # Errors

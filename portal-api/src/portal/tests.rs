@@ -14,11 +14,11 @@ use crate::clock::ManualClock;
 use crate::ids::{PersonId, RequestId, VisitId};
 use crate::limits::{LINK_AFTER_END, SESSION_LIFE, SESSIONS_PER_LINK, TOKEN_LIFE};
 use crate::secret::{Token, TokenKind};
-use crate::store::{Conflict, Holder, HolderRole, VisitStatus};
+use crate::store::{Conflict, Ctx, Holder, HolderRole, Purpose, VisitStatus};
 use crate::text::PersonName;
 
 struct Fixture {
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
     clock: Arc<ManualClock>,
     portal: Portal,
 }
@@ -32,7 +32,7 @@ fn fixture() -> Fixture {
     let clock = Arc::new(ManualClock::new(start()));
     let portal = Portal::open_with_clock(directory.path(), clock.clone()).expect("a new portal");
     Fixture {
-        _directory: directory,
+        directory,
         clock,
         portal,
     }
@@ -119,6 +119,60 @@ async fn a_link_lives_until_well_after_the_appointment() {
         err(f.portal.authenticate_session(last.session.expose(), request()).await),
         PortalError::SessionExpired
     ));
+}
+
+#[tokio::test]
+async fn a_visit_that_nobody_ends_is_ended_when_no_link_opens_it_any_more() {
+    let f = fixture();
+    let links = f.portal.start_clinic(ClinicProfile::demo()).await.expect("started");
+    let minute = SignedDuration::from_mins(1);
+    let patient = f.holder(&links.patient).await;
+    let event = |change| VisitEvent {
+        visit: live_visit(links.visit),
+        change,
+    };
+    let somebody = || who(patient.person(), RoleName::Patient);
+    let entered = Change::Entered { who: somebody() };
+    f.portal.record(event(entered)).await.expect("stored");
+    f.clock.advance(minute);
+    let left = f.portal.now();
+    let gone = Change::Left {
+        who: somebody(),
+        how: Leaving::Timeout,
+        keeps_admission: true,
+    };
+    f.portal.record(event(gone)).await.expect("stored");
+
+    let end = async |open| {
+        f.portal
+            .end_lapsed(|_| open)
+            .await
+            .unwrap_or_else(|cause| panic!("{cause}"))
+    };
+    let status = async || {
+        let ctx = Ctx::system("test", Purpose::Operations, request());
+        let outline = f.portal.store().tx(&ctx, move |tx| tx.visit_outline(links.visit)).await;
+        outline.expect("there").status
+    };
+    f.clock.advance(SignedDuration::from_mins(58) + LINK_AFTER_END);
+    assert_eq!(
+        (end(false).await, status().await),
+        (0, VisitStatus::InProgress),
+        "its links still open it"
+    );
+    f.clock.advance(minute);
+    assert_eq!(
+        (end(true).await, status().await),
+        (0, VisitStatus::InProgress),
+        "somebody is in it still"
+    );
+    assert_eq!((end(false).await, status().await), (1, VisitStatus::Ended));
+    assert_eq!(end(false).await, 0, "once");
+    let file = f.directory.path().join("housecall.sqlite3");
+    let db = rusqlite::Connection::open(file).expect("the database file");
+    let ended = "SELECT ended_at FROM visits WHERE status = 'ended'";
+    let ended: i64 = db.query_row(ended, [], |row| row.get(0)).expect("one visit");
+    assert_eq!(ended, left.as_microsecond(), "it ended when the last person left");
 }
 
 #[tokio::test]
@@ -450,7 +504,7 @@ async fn events_of_a_visit_are_stored() {
         PortalError::VisitEnded
     ));
 
-    let ctx = crate::store::Ctx::operator("test", request());
+    let ctx = Ctx::operator("test", request());
     let log = f
         .portal
         .store()

@@ -49,6 +49,14 @@ const CANCEL: &str = "UPDATE visits SET status = 'cancelled', ended_at = $1 WHER
 const BEGIN: &str = "UPDATE visits SET status = 'in_progress', started_at = $1 WHERE id = $2 AND status = 'scheduled'";
 const END: &str = "UPDATE visits SET status = $1, ended_at = $2 \
     WHERE id = $3 AND status IN ('scheduled', 'in_progress')";
+/// Visits in progress that nobody can come back into: the appointment is over, and so is every link. The oldest first.
+const LAPSED: &str = "SELECT v.id FROM visits v JOIN appointments a ON a.id = v.appointment \
+    WHERE v.status = 'in_progress' AND a.ends_at <= $1 AND NOT EXISTS \
+    (SELECT 1 FROM join_links l WHERE l.visit = v.id AND l.revoked_at IS NULL AND l.expires_at > $2) \
+    ORDER BY a.ends_at, v.id LIMIT $3";
+const LAPSE: &str = "UPDATE visits SET status = 'ended', \
+    ended_at = coalesce((SELECT max(m.left_at) FROM visit_people m WHERE m.visit = visits.id), $1) \
+    WHERE id = $2 AND status = 'in_progress'";
 const ADMIT: &str = "UPDATE visit_people SET admitted_at = $1 WHERE visit = $2 AND person = $3";
 const LEAVE: &str = "UPDATE visit_people SET left_at = $1 WHERE visit = $2 AND person = $3";
 
@@ -60,7 +68,7 @@ pub enum VisitStatus {
     Scheduled,
     /// Somebody was let in.
     InProgress,
-    /// A clinician ended it.
+    /// A clinician ended it, or nobody did and nobody can come back.
     Ended,
     /// The appointment was cancelled before it began.
     Cancelled,
@@ -152,6 +160,8 @@ pub enum VisitProgress {
     AdmissionLost(PersonId),
     /// Gone, admission unchanged.
     Left(PersonId),
+    /// Nobody ended it and nobody can come back: it ended when the last person left, or now if nobody's leaving is known.
+    Lapsed,
     /// Over: [`VisitStatus::Ended`] or [`VisitStatus::Cancelled`]. A visit that is over stays what it is.
     Over(VisitStatus),
 }
@@ -313,6 +323,24 @@ impl Tx<'_> {
         Ok(visit)
     }
 
+    /// Visits in progress whose appointment is over and that no link opens any more, [`LIST_ROWS`] at most.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn visits_lapsed(&self) -> Result<Vec<VisitId>, StoreError> {
+        let mut access = self.access(Action::VisitOutline)?;
+        let now = self.now.as_microsecond();
+        let lapsed = access
+            .db()
+            .prepare_cached(LAPSED)?
+            .query_map(params![now, now, LIST_ROWS as i64], |row| row.get(0))?
+            .collect::<Result<Vec<VisitId>, _>>()?;
+        for &visit in &lapsed {
+            access.object(VisitId::KIND, visit);
+        }
+        Ok(lapsed)
+    }
+
     /// Adds somebody of the same clinic to a visit.
     ///
     /// # Errors
@@ -383,6 +411,9 @@ impl Tx<'_> {
             }
             VisitProgress::Left(person) => {
                 db.prepare_cached(LEAVE)?.execute(params![now, visit, person])?;
+            }
+            VisitProgress::Lapsed => {
+                db.prepare_cached(LAPSE)?.execute(params![now, visit])?;
             }
             VisitProgress::Over(status) => {
                 db.prepare_cached(END)?.execute(params![status, now, visit])?;
