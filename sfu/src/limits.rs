@@ -141,7 +141,7 @@ pub(crate) const NACK_INTERVAL: Duration = Duration::from_millis(40);
 
 /// Repetitions that do not wait longer than the one before, where the round trip is known: on a path that loses a packet in ten either
 /// way, each request fails one time in five, and viewers notice after 200 ms.
-pub(crate) const NACK_FREE_TRIES: u8 = 2;
+pub(crate) const NACK_FREE_TRIES: u8 = 4;
 
 /// Packets over which the loss of an uplink is averaged, and the share from which on each request is sent twice, the second time so much
 /// later: a request is some 30 bytes, and one that is lost costs a round trip.
@@ -354,6 +354,13 @@ pub(crate) const RETELL: Duration = Duration::from_millis(5);
 /// Packets of one transport remembered until feedback tells of them, a power of two, at 8 bytes each: 4 s of 720p, and 1.2 s while a
 /// probe of small packets runs. Feedback is a round trip and 100 ms late.
 pub(crate) const SENT_HISTORY: usize = 1_024;
+
+/// Packets of pictures whose transport-wide numbers are remembered for [`crate::adapt::Missing`], a power of two, at 12 bytes each, only for
+/// paths that lose many: 2 s of 720p. Feedback is a round trip and 100 ms late.
+pub(crate) const MISSING_HISTORY: usize = 512;
+
+/// Packets that one feedback makes the server send again unasked. Where it tells of more, something else is wrong than chance.
+pub(crate) const MAX_UNASKED: usize = 32;
 
 /// Arrivals that delay, trend and rate are computed from, at 16 bytes each: half a second with a probe of small packets.
 pub(crate) const ARRIVAL_SAMPLES: usize = 512;

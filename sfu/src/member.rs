@@ -335,6 +335,11 @@ impl Member {
                 shared.counters.add(Count::TwccIn, 1);
                 if let Some(controller) = &mut self.controller {
                     controller.handle_feedback(feedback, now);
+                    for (ssrc, sequence) in controller.take_missing() {
+                        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.ssrc() == ssrc) {
+                            slot.sub.handle_missing(sequence);
+                        }
+                    }
                 }
             }
             Packet::Remb(_) | Packet::SourceDescription(_) | Packet::Goodbye(_) | Packet::Other => {}

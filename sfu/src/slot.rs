@@ -59,6 +59,15 @@ impl Way<'_> {
                 .handle_sent(number, written.len, sort, now);
         }
     }
+
+    /// So is a packet of the picture `ssrc`, on a path that loses many.
+    #[cold]
+    fn note_picture(&mut self, written: &Written, ssrc: Ssrc) {
+        if let (Some(number), Some(controller)) = (written.transport_wide, self.controller.as_mut()) {
+            let sequence = written.repeats.unwrap_or(written.sequence) as u16;
+            controller.handle_sent_picture(number, ssrc, sequence, written.repeats.is_some());
+        }
+    }
 }
 
 impl Slot {
@@ -205,6 +214,9 @@ impl Slot {
                 ..
             } = written;
             way.note(&written, sort, shared, now);
+            if is_video && self.sub.is_lossy() {
+                way.note_picture(&written, self.ssrc());
+            }
             match way.transport.seal_rtp(space, len, header_len) {
                 Ok(sealed) => {
                     batch.commit(&mut way.envelope, sealed, cargo);

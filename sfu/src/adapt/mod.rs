@@ -3,6 +3,7 @@
 //!
 //! * `sent` remembers what left under which number;
 //! * `signals` turns feedback into queue delay, trend, arrival rate and loss;
+//! * `missing` says what of a picture is to be sent again, where much is lost;
 //! * `estimator` makes one capacity of them, by states;
 //! * `probe` sends more for a moment to see whether the next rung fits;
 //! * `ladder` decides what each video flow is sent;
@@ -14,6 +15,7 @@
 
 mod estimator;
 mod ladder;
+mod missing;
 mod pacing;
 mod plan;
 mod probe;
@@ -28,6 +30,7 @@ use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 
+use crate::ids::Ssrc;
 use crate::limits;
 use crate::media::{Bitrate, Target};
 use crate::rtcp::TransportFeedback;
@@ -36,6 +39,7 @@ pub(crate) use estimator::Estimate;
 use estimator::Estimator;
 use ladder::{AUDIO_RESERVE, SCREEN_FLOOR};
 pub(crate) use ladder::{Budget, Cause, Flow, LARGE, Move, Rates, SCREEN_RESERVE};
+pub(crate) use missing::Missing;
 use pacing::Pacing;
 pub(crate) use plan::{LayerFacts, Plan, nominal};
 use probe::Prober;
@@ -144,6 +148,8 @@ pub(crate) struct Controller {
     speech: Speech,
     /// Packets are lost by chance.
     is_lossy: bool,
+    /// Made when that is first so.
+    missing: Option<Box<Missing>>,
     /// A flow waits for a better path, which must be looked for even if nothing else is sent; when it was last looked at.
     waiting: Option<i64>,
 }
@@ -171,6 +177,7 @@ impl Controller {
             floor,
             speech: Speech::new(),
             is_lossy: false,
+            missing: None,
             waiting: None,
         }
     }
@@ -192,6 +199,7 @@ impl Controller {
     /// From here on everything goes another way: nothing is known of it.
     pub(crate) fn handle_new_path(&mut self) {
         self.hot.sent.forget();
+        self.missing.iter_mut().for_each(|missing| missing.forget());
         self.signals = Signals::new();
         self.estimator = Estimator::new();
         self.prober = Prober::new();
@@ -221,6 +229,19 @@ impl Controller {
         if self.hot.paces && sort != Sort::Padding {
             self.pacing.handle_sent(size);
         }
+    }
+
+    /// A packet of a picture left under a transport-wide number, on a path that [loses many](Self::is_lossy): see [`Missing::handle_sent`].
+    pub(crate) fn handle_sent_picture(&mut self, number: u16, ssrc: Ssrc, sequence: u16, again: bool) {
+        if let Some(missing) = &mut self.missing {
+            missing.handle_sent(number, ssrc, sequence, again);
+        }
+    }
+
+    /// What of pictures feedback said is missing, as SSRC and sequence number, once: to be sent again unasked.
+    pub(crate) fn take_missing(&mut self) -> impl Iterator<Item = (Ssrc, u16)> + use<> {
+        let lost = self.missing.as_mut().map(|missing| missing.take_lost());
+        lost.filter(|_| self.is_lossy).into_iter().flatten()
     }
 
     /// See [`crate::member::Member::touch`].
@@ -253,6 +274,11 @@ impl Controller {
     fn handle_arrivals(&mut self, arrivals: impl Iterator<Item = (u16, Option<i64>)>, now: Instant) {
         let now_us = self.micros(now);
         for (number, arrival) in arrivals {
+            match (&mut self.missing, arrival) {
+                (Some(missing), Some(_)) => missing.handle_arrived(number),
+                (Some(missing), None) => missing.handle_missing(number),
+                (None, _) => {}
+            }
             let Some(number) = self.hot.sent.widen(number) else {
                 continue;
             };
@@ -298,6 +324,9 @@ impl Controller {
             self.is_lossy = true;
         } else if usual < HARDLY_LOSSY {
             self.is_lossy = false;
+        }
+        if self.is_lossy {
+            self.missing.get_or_insert_with(|| Box::new(Missing::new()));
         }
     }
 

@@ -26,26 +26,52 @@ struct Hole {
 enum Asked {
     /// It may still be reordering.
     Never,
-    /// Asked for once, then.
-    Once(Instant),
-    /// Asked for so many times: an answer cannot be told to be that of the last request (Karn's rule).
-    Times(u8),
+    /// Asked for so many times.
+    Times { first: Instant, last: Instant, tries: u8 },
 }
 
 impl Asked {
     const fn tries(self) -> u8 {
         match self {
             Self::Never => 0,
-            Self::Once(_) => 1,
-            Self::Times(tries) => tries,
+            Self::Times { tries, .. } => tries,
         }
     }
 
     const fn again(self, now: Instant) -> Self {
         match self {
-            Self::Never => Self::Once(now),
-            Self::Once(_) => Self::Times(2),
-            Self::Times(tries) => Self::Times(tries + 1),
+            Self::Never => Self::Times {
+                first: now,
+                last: now,
+                tries: 1,
+            },
+            Self::Times { first, tries, .. } => Self::Times {
+                first,
+                last: now,
+                tries: tries + 1,
+            },
+        }
+    }
+}
+
+/// What is known of the time from a request to its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RoundTrip {
+    Unknown,
+    /// Answers come after the next request, so nobody knows which they are to; this was the time since the first.
+    AtMost(Duration),
+    /// Smoothed, and how far samples are from it (RFC 6298 §2.3).
+    Measured {
+        mean: Duration,
+        deviation: Duration,
+    },
+}
+
+impl RoundTrip {
+    const fn get(self) -> Option<Duration> {
+        match self {
+            Self::Unknown => None,
+            Self::AtMost(time) | Self::Measured { mean: time, .. } => Some(time),
         }
     }
 }
@@ -78,7 +104,7 @@ pub(super) struct NackGenerator {
     holes: Vec<Hole>,
     /// No hole is due before this. May be early after a repair, which costs one empty poll.
     next_due: Option<Instant>,
-    round_trip: Option<Duration>,
+    round_trip: RoundTrip,
     /// The share of packets that leave holes, over the last hundred or so.
     loss: f32,
     picture: Picture,
@@ -90,7 +116,7 @@ impl NackGenerator {
             patience,
             holes: Vec::with_capacity(limits::MAX_HOLES),
             next_due: None,
-            round_trip: None,
+            round_trip: RoundTrip::Unknown,
             loss: 0.0,
             picture: Picture::Whole,
         }
@@ -133,11 +159,10 @@ impl NackGenerator {
     /// This one came as a retransmission. Says whether it was asked for.
     pub(super) fn handle_repaired(&mut self, sequence: u64, now: Instant) -> bool {
         match self.close(sequence) {
-            Some(Asked::Once(at)) => {
-                self.handle_round_trip(now.saturating_duration_since(at));
+            Some(Asked::Times { first, last, tries }) => {
+                self.handle_answer([first, last].map(|asked| now.saturating_duration_since(asked)), tries);
                 true
             }
-            Some(Asked::Times(_)) => true,
             Some(Asked::Never) | None => false,
         }
     }
@@ -151,10 +176,22 @@ impl NackGenerator {
         Some(hole.asked)
     }
 
-    /// A round trip to the publisher was measured.
-    pub(super) fn handle_round_trip(&mut self, sample: Duration) {
-        let smooth = |before: Duration| (before * 7 + sample) / 8;
-        self.round_trip = Some(self.round_trip.map_or(sample, smooth));
+    /// What was asked for `tries` times came, so long after the first request and the last. Which of them it answers is known only if there was
+    /// one (Karn's rule). But if requests follow each other faster than answers can come there is never only one: then it is the first.
+    fn handle_answer(&mut self, [since_first, since_last]: [Duration; 2], tries: u8) {
+        self.round_trip = match self.round_trip {
+            RoundTrip::Measured { mean, deviation } if tries == 1 => RoundTrip::Measured {
+                mean: (mean * 7 + since_first) / 8,
+                deviation: (deviation * 3 + since_first.abs_diff(mean)) / 4,
+            },
+            RoundTrip::Unknown | RoundTrip::AtMost(_) if tries == 1 => RoundTrip::Measured {
+                mean: since_first,
+                deviation: since_first / 2,
+            },
+            known @ RoundTrip::Measured { mean, .. } if since_last >= mean / 2 => known,
+            RoundTrip::AtMost(before) if since_last >= before / 2 => RoundTrip::AtMost(before.min(since_first)),
+            RoundTrip::Measured { .. } | RoundTrip::AtMost(_) | RoundTrip::Unknown => RoundTrip::AtMost(since_first),
+        };
     }
 
     /// A key frame starts here: nobody needs what was before it.
@@ -182,7 +219,7 @@ impl NackGenerator {
             self.break_picture();
         }
         let interval = self.interval();
-        let free_tries = self.round_trip.map_or(0, |_| limits::NACK_FREE_TRIES);
+        let free_tries = self.round_trip.get().map_or(0, |_| limits::NACK_FREE_TRIES);
         let is_lossy = self.loss >= limits::LOSSY_UPLINK;
         for hole in &mut self.holes {
             if hole.due <= now {
@@ -224,7 +261,7 @@ impl NackGenerator {
     }
 
     pub(super) const fn round_trip(&self) -> Option<Duration> {
-        self.round_trip
+        self.round_trip.get()
     }
 
     fn break_picture(&mut self) {
@@ -234,14 +271,23 @@ impl NackGenerator {
     }
 
     fn interval(&self) -> Duration {
-        self.round_trip.map_or(limits::NACK_INTERVAL, |time| {
-            // A quarter more than the mean, so that an answer on its way is not asked for again.
-            (time + time / 4 + limits::NACK_TOLERANCE).max(limits::MIN_NACK_INTERVAL)
-        })
+        let Some(time) = self.round_trip.get() else {
+            return limits::NACK_INTERVAL;
+        };
+        // A quarter more than the mean, so that an answer on its way is not asked for again.
+        let patient = time + time / 4 + limits::NACK_TOLERANCE;
+        let interval = match self.round_trip {
+            // Where much is lost, waiting costs more than asking in vain.
+            RoundTrip::Measured { mean, deviation } if self.loss >= limits::LOSSY_UPLINK => {
+                patient.min(mean + (deviation * 3).max(limits::NACK_TOLERANCE))
+            }
+            RoundTrip::Measured { .. } | RoundTrip::AtMost(_) | RoundTrip::Unknown => patient,
+        };
+        interval.max(limits::MIN_NACK_INTERVAL)
     }
 
     fn longest_age(&self) -> Duration {
-        let of_path = self.round_trip.unwrap_or_default() * 4;
+        let of_path = self.round_trip.get().unwrap_or_default() * 4;
         match self.patience {
             Patience::Picture => of_path.clamp(limits::MAX_HOLE_AGE, limits::LONGEST_HOLE_AGE),
             Patience::Speech => limits::MAX_SPEECH_HOLE_AGE,

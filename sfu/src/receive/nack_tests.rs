@@ -74,8 +74,8 @@ fn repairs_measure_the_round_trip_and_requests_follow_it() {
     assert_eq!(layer.round_trip(), Some(12 * MS));
     layer.handle_packet(5, 0, 1, start + 100 * MS).unwrap();
     let times: Vec<u32> = asked(&mut layer, start, 100..300).iter().map(|(ms, _)| *ms).collect();
-    // 12 + 3 + 5 ms, three times.
-    assert_eq!(times, [105, 125, 145, 165, 205, 265]);
+    // 12 + 3 + 5 ms, five times.
+    assert_eq!(times, [105, 125, 145, 165, 185, 205, 245]);
     // Answered after several requests: which one is unknown, so nothing is learned.
     layer.handle_repaired(4, 1, start + 300 * MS).unwrap();
     assert_eq!(layer.round_trip(), Some(12 * MS));
@@ -83,6 +83,26 @@ fn repairs_measure_the_round_trip_and_requests_follow_it() {
     assert_eq!(asked(&mut layer, start, 400..410), [(405, vec![6])]);
     layer.handle_repaired(6, 1, start + 505 * MS).unwrap();
     assert_eq!(layer.round_trip(), Some(23 * MS));
+}
+
+#[test]
+fn a_round_trip_longer_than_the_first_interval_is_learned_and_so_is_one_that_grew() {
+    let start = testing::start();
+    let mut layer = receiver();
+    // Answers come after the second request while nothing is known; from then on after the first.
+    let mut lose = |at: u32, lost: u16, round_trip: u32| {
+        layer.handle_packet(lost - 1, 0, 1, start + at * MS).unwrap();
+        layer.handle_packet(lost + 1, 0, 1, start + at * MS).unwrap();
+        let answered = at + 5 + round_trip;
+        let requests = asked(&mut layer, start, at..answered).len();
+        layer.handle_repaired(lost, 1, start + answered * MS).unwrap();
+        (requests, layer.round_trip())
+    };
+    assert_eq!(lose(0, 2, 50), (2, Some(50 * MS)));
+    assert_eq!(lose(200, 5, 50), (1, Some(50 * MS)));
+    // It was 50 ms; with 90 each hole is asked for twice, and the answer follows the second request too soon to be to it.
+    assert_eq!(lose(400, 8, 90), (2, Some(90 * MS)));
+    assert_eq!(lose(600, 11, 90), (1, Some(90 * MS)));
 }
 
 #[test]
@@ -335,7 +355,7 @@ fn speech_is_asked_for_while_it_can_be_heard_and_comes_on_its_own_ssrc() {
     assert_eq!(layer.round_trip(), Some(40 * MS));
     layer.handle_packet(5, 4_800, 100, start + 100 * MS).unwrap();
     let times: Vec<u32> = asked(&mut layer, start, 100..2_000).iter().map(|(ms, _)| *ms).collect();
-    assert_eq!(times, [105, 160, 215, 270], "and no more: it is silence by then");
+    assert_eq!(times, [105, 160, 215, 270, 325], "and no more: it is silence by then");
     // Overtaken by the next one, before anybody asked.
     layer.handle_packet(7, 6_720, 100, start + 2_000 * MS).unwrap();
     layer.handle_packet(6, 5_760, 100, start + 2_002 * MS).unwrap();

@@ -165,6 +165,8 @@ pub(crate) struct Written {
     /// **It does not always rise**: a packet that its publisher sent out of order, or resent, leaves late under its own number.
     /// No number of an SSRC is ever given to two packets.
     pub(crate) sequence: u64,
+    /// Of a retransmission, the sequence number it repeats.
+    pub(crate) repeats: Option<u64>,
     /// The marker bit.
     pub(crate) marker: bool,
     /// The transport-wide number it carries, if any.

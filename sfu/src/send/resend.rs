@@ -37,13 +37,26 @@ impl Resends {
     ) {
         let repeat = round_trip.unwrap_or(UNKNOWN_ROUND_TRIP).max(LEAST_REPEAT);
         let too_soon = sent.resends > 0 && history.age(sent, now) < repeat;
+        if !too_soon {
+            self.ask_at_once(sent, twice);
+        }
+    }
+
+    /// The same for one that is known not to be on its way.
+    pub(super) fn ask_at_once(&mut self, sent: &Sent, twice: bool) {
         let spent = sent.resends >= limits::MAX_RESENDS;
-        let full = self.waiting.len() == limits::MAX_PENDING_RESENDS;
-        if !(too_soon || spent || full || self.waiting.contains(&sent.sequence)) {
-            self.waiting.push_back(sent.sequence);
-            if twice && self.waiting.len() < limits::MAX_PENDING_RESENDS {
-                self.waiting.push_back(sent.sequence);
+        if !(spent || self.waiting.contains(&sent.sequence)) {
+            self.follow(sent.sequence);
+            if twice {
+                self.follow(sent.sequence);
             }
+        }
+    }
+
+    /// Queues a packet that leaves just now to follow itself, if there is room.
+    pub(super) fn follow(&mut self, sequence: u64) {
+        if self.waiting.len() < limits::MAX_PENDING_RESENDS {
+            self.waiting.push_back(sequence);
         }
     }
 

@@ -304,6 +304,11 @@ impl Subscription {
         self.is_lossy = is_lossy;
     }
 
+    /// See [`Self::set_lossy`].
+    pub(crate) const fn is_lossy(&self) -> bool {
+        self.is_lossy
+    }
+
     /// Writes the next packet, complete and in plaintext, to the start of `out`. `None` if there is none.
     ///
     /// `out` must have room for [`super::MAX_HEADER`] and [`limits::MAX_PAYLOAD`]; a packet that does not fit is skipped.
@@ -404,6 +409,9 @@ impl Subscription {
         if self.forwarder.note_sent(stored, sequence) && stored.facts != Facts::Empty {
             flowing.frame = stored.timestamp;
             flowing.frame_complete = stored.marker;
+        } else if self.is_lossy && self.config.rtx_ssrc.is_some() {
+            // The receiver has waited for it, and asked for it in vain.
+            self.resends.follow(sequence);
         }
         if stored.starts_key_frame() {
             self.decodable_from = self.decodable_from.max(sequence);
@@ -435,6 +443,7 @@ impl Subscription {
             header_len,
             ssrc: self.config.ssrc,
             sequence,
+            repeats: None,
             marker: stored.marker,
             transport_wide,
         })

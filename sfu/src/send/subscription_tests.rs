@@ -305,6 +305,30 @@ fn the_publishers_loss_is_a_hole_that_a_repaired_packet_fills() {
 }
 
 #[test]
+fn on_a_path_that_loses_many_what_was_repaired_leaves_twice_and_what_feedback_misses_unasked() {
+    let mut scene = Scene::new();
+    scene.run(5);
+    scene.viewer.sub.set_lossy(true);
+    let mut picture = scene.picture();
+    let late = picture[1].1.remove(1);
+    scene.store(&picture);
+    scene.take();
+    scene.track.store(Layer::P720, &late, scene.now);
+    let [first, again] = &scene.take()[..] else {
+        panic!("it is sent, and once more")
+    };
+    let number = first.written.sequence;
+    assert_eq!((first.written.repeats, again.written.repeats), (None, Some(number)));
+    // Feedback that both are missing comes within what is taken for a round trip, and is believed all the same.
+    scene.nack(&[number as u16]);
+    assert_eq!(scene.take().len(), 0, "it may be on its way");
+    scene.viewer.sub.handle_missing(number as u16);
+    assert_eq!(scene.take().len(), 2);
+    scene.viewer.sub.handle_missing(number as u16 + 1_000);
+    assert_eq!(scene.take().len(), 0, "never sent");
+}
+
+#[test]
 fn a_hole_that_is_not_filled_asks_for_a_key_frame() {
     let mut scene = Scene::new();
     scene.run(5);

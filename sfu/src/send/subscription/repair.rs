@@ -14,16 +14,8 @@ const HOLE_SCAN: u64 = 32;
 impl Subscription {
     /// Takes in a NACK (RFC 4585 §6.2.1): what can be resent is queued, what cannot asks for a key frame.
     pub(crate) fn handle_nack(&mut self, numbers: impl Iterator<Item = u16>, now: Instant) {
-        let Some(highest) = self.forwarder.next_sequence().checked_sub(1) else {
-            return;
-        };
         for number in numbers {
-            let behind = (highest as u16).wrapping_sub(number);
-            // Numbers ahead of the highest were never sent; those of another source are of no use any more.
-            let Some(sequence) = highest
-                .checked_sub(u64::from(behind))
-                .filter(|sequence| behind < 1 << 15 && *sequence >= self.source_from)
-            else {
+            let Some(sequence) = self.widen(number) else {
                 continue;
             };
             match self.history.get(sequence) {
@@ -37,6 +29,26 @@ impl Subscription {
                 None => self.lost_picture(sequence),
             }
         }
+    }
+
+    /// Feedback says that this packet did not arrive, however often it was sent: it is sent again unasked.
+    pub(crate) fn handle_missing(&mut self, number: u16) {
+        if self.config.rtx_ssrc.is_some()
+            && let Some(sequence) = self.widen(number)
+            && let Some(sent) = self.history.get(sequence)
+        {
+            self.resends.ask_at_once(&sent, self.is_lossy);
+        }
+    }
+
+    /// The packet that a number on the wire means. Numbers ahead of the highest were never sent; those of another source are of no use any
+    /// more.
+    fn widen(&self, number: u16) -> Option<u64> {
+        let highest = self.forwarder.next_sequence().checked_sub(1)?;
+        let behind = (highest as u16).wrapping_sub(number);
+        highest
+            .checked_sub(u64::from(behind))
+            .filter(|sequence| behind < 1 << 15 && *sequence >= self.source_from)
     }
 
     /// Whether a number never left and its packet may still come from the publisher.
@@ -114,6 +126,7 @@ impl Subscription {
                 header_len,
                 ssrc,
                 sequence: number,
+                repeats: Some(sequence),
                 marker: stored.marker,
                 transport_wide,
             });
@@ -154,6 +167,7 @@ impl Subscription {
             header_len,
             ssrc,
             sequence,
+            repeats: None,
             marker: false,
             transport_wide,
         })

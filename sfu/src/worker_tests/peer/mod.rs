@@ -383,12 +383,12 @@ impl Peer {
                     self.screen.handle_sender_report(&report.info, now);
                     report
                         .blocks
-                        .for_each(|block| self.studio.handle_report_block(block.ssrc));
+                        .for_each(|block| self.studio.handle_report_block(&block, now));
                 }
                 Packet::ReceiverReport(report) => {
                     report
                         .blocks
-                        .for_each(|block| self.studio.handle_report_block(block.ssrc));
+                        .for_each(|block| self.studio.handle_report_block(&block, now));
                 }
                 Packet::Nack(nack) => self.studio.handle_nack(nack.media, nack.sequences(), now),
                 Packet::PictureLoss(loss) => self.studio.handle_key_frame_request(loss.media, now),

@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::clock::NtpTime;
+use crate::clock::{CompactNtp, NtpTime};
 use crate::ids::Ssrc;
 use crate::media::Layer;
 use crate::red::{self, Block};
-use crate::rtcp::{SenderInfo, TransportFeedback};
+use crate::rtcp::{ReportBlock, SenderInfo, TransportFeedback};
 use crate::testing::puppet::{Fields, OPUS, Puppet, RED, RTX, VP8};
 use crate::testing::{Chance, FRAME_TIME, MediaPacket, VideoPublisher, frame_of};
 
@@ -120,6 +120,10 @@ pub(crate) struct Studio {
     wide_sent: HashMap<u16, (StreamIndex, u16)>,
     /// Packets that the server said it has.
     acknowledged: HashSet<(StreamIndex, u16)>,
+    /// When a packet was last sent again. Browsers don't send it once more within a round trip, whoever asks.
+    answered: HashMap<(StreamIndex, u16), Instant>,
+    /// The last that reports proved.
+    round_trip: Duration,
     /// When which sound was captured, by its number.
     pub(crate) sounds_captured: Vec<Instant>,
     /// When which picture was captured, by layer and number.
@@ -163,6 +167,8 @@ impl Studio {
             wide: chance.bits() as u16,
             wide_sent: HashMap::new(),
             acknowledged: HashSet::new(),
+            answered: HashMap::new(),
+            round_trip: Duration::ZERO,
             sounds_captured: Vec::new(),
             pictures_captured: HashMap::new(),
             key_frame_requests: Vec::new(),
@@ -394,9 +400,13 @@ impl Studio {
     }
 
     /// A report named this SSRC.
-    pub(crate) fn handle_report_block(&mut self, ssrc: Ssrc) {
-        if let Some(stream) = self.streams.iter_mut().find(|stream| stream.ssrc == ssrc) {
+    pub(crate) fn handle_report_block(&mut self, block: &ReportBlock, now: Instant) {
+        if let Some(stream) = self.streams.iter_mut().find(|stream| stream.ssrc == block.ssrc) {
             stream.is_known = true;
+        }
+        let ntp = self.timing.wall + scale(now.saturating_duration_since(self.start), self.timing.drift);
+        if let Some(round_trip) = CompactNtp::round_trip(ntp.compact(), block.last_sr, block.delay_since_last_sr) {
+            self.round_trip = round_trip;
         }
     }
 
@@ -410,8 +420,13 @@ impl Studio {
                 self.asked_in_vain += 1;
                 continue;
             }
+            let key = (index, sequence);
+            if self.answered.get(&key).is_some_and(|at| now < *at + self.round_trip) {
+                continue;
+            }
             let sent = &self.streams[index].sent;
             if let Some(packet) = sent.iter().rev().find(|packet| packet.sequence == sequence).cloned() {
+                self.answered.insert(key, now);
                 self.resent += 1;
                 self.resent_sounds += u64::from(index == 0);
                 self.queue(now + ANSWER_TIME, index, packet, true);
