@@ -11,7 +11,8 @@ const EVERY: Duration = Duration::from_hours(1);
 /// Ends visits that nobody ended and nobody can come back into, for ever.
 pub(crate) async fn keep<M: Media>(portal: Portal, hub: Hub<Portal, M>) {
     loop {
-        match portal.end_lapsed(|visit| hub.is_open(visit)).await {
+        let live = hub.clone();
+        match portal.end_lapsed(move |visit| live.is_open(visit)).await {
             Ok(0) => {}
             Ok(visits) => tracing::info!(visits, "visits that nobody ended, and whose links are over, are ended"),
             Err(cause) => {

@@ -10,7 +10,7 @@ use crate::limits::{OPERATOR_LIFE, PROBE_LIFE};
 use crate::secret::{Token, TokenKind};
 use crate::store::{
     Ctx, HolderRole, MeasuredVisit, NewVisit, PROBE_CLINIC, PersonKind, Purpose, QualityPlace, QualityRow, StoreError,
-    Tx, VisitProgress,
+    VisitProgress, VisitStatus,
 };
 use crate::text::PersonName;
 
@@ -39,18 +39,22 @@ impl Portal {
     /// See [`PortalError`].
     pub async fn end_lapsed(
         &self,
-        is_open: impl Fn(&housecall_signaling::VisitId) -> bool,
+        is_open: impl Fn(&housecall_signaling::VisitId) -> bool + Send + 'static,
     ) -> Result<usize, PortalError> {
         let ctx = Ctx::system("upkeep", Purpose::Operations, RequestId::random());
-        let mut lapsed = self.store.tx(&ctx, |tx| tx.visits_lapsed()).await?;
-        lapsed.retain(|&visit| !is_open(&live_visit(visit)));
-        for &visit in &lapsed {
-            let ctx = Ctx::system("upkeep", Purpose::Operations, RequestId::random());
-            let words = [("event", "lapsed".to_owned())];
-            let ended = move |tx: &Tx<'_>| tx.visit_event(visit, VisitProgress::Lapsed, &words);
-            self.store.tx(&ctx, ended).await?;
-        }
-        Ok(lapsed.len())
+        let ended = self.store.tx(&ctx, move |tx| {
+            let mut lapsed = tx.visits_lapsed()?;
+            lapsed.retain(|&visit| !is_open(&live_visit(visit)));
+            let (over, words) = (
+                VisitProgress::Over(VisitStatus::Ended),
+                [("event", "lapsed".to_owned())],
+            );
+            for &visit in &lapsed {
+                tx.visit_event(visit, over, &words)?;
+            }
+            Ok(lapsed.len())
+        });
+        Ok(ended.await?)
     }
 
     /// Makes a test room that stands for a time, in a clinic of its own that nobody is cared for in, and mints a guest's token to it.

@@ -54,9 +54,6 @@ const LAPSED: &str = "SELECT v.id FROM visits v JOIN appointments a ON a.id = v.
     WHERE v.status = 'in_progress' AND a.ends_at <= $1 AND NOT EXISTS \
     (SELECT 1 FROM join_links l WHERE l.visit = v.id AND l.revoked_at IS NULL AND l.expires_at > $2) \
     ORDER BY a.ends_at, v.id LIMIT $3";
-const LAPSE: &str = "UPDATE visits SET status = 'ended', \
-    ended_at = coalesce((SELECT max(m.left_at) FROM visit_people m WHERE m.visit = visits.id), $1) \
-    WHERE id = $2 AND status = 'in_progress'";
 const ADMIT: &str = "UPDATE visit_people SET admitted_at = $1 WHERE visit = $2 AND person = $3";
 const LEAVE: &str = "UPDATE visit_people SET left_at = $1 WHERE visit = $2 AND person = $3";
 
@@ -160,8 +157,6 @@ pub enum VisitProgress {
     AdmissionLost(PersonId),
     /// Gone, admission unchanged.
     Left(PersonId),
-    /// Nobody ended it and nobody can come back: it ended when the last person left, or now if nobody's leaving is known.
-    Lapsed,
     /// Over: [`VisitStatus::Ended`] or [`VisitStatus::Cancelled`]. A visit that is over stays what it is.
     Over(VisitStatus),
 }
@@ -411,9 +406,6 @@ impl Tx<'_> {
             }
             VisitProgress::Left(person) => {
                 db.prepare_cached(LEAVE)?.execute(params![now, visit, person])?;
-            }
-            VisitProgress::Lapsed => {
-                db.prepare_cached(LAPSE)?.execute(params![now, visit])?;
             }
             VisitProgress::Over(status) => {
                 db.prepare_cached(END)?.execute(params![status, now, visit])?;
