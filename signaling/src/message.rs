@@ -94,6 +94,9 @@ pub enum ServerMessage {
         carries: TargetName,
         reason: UplinkReason,
     },
+    /// Whether anybody sees the screen that is shared on the sending line `mid`. Said when that changes, and again on `resumed: true`. It
+    /// begins with nobody: whoever shares a screen should be told only what lasts.
+    Audience { mid: String, by: ScreenAudience },
     /// The server has lost this client's media connection: make a new `RTCPeerConnection` and offer with `fresh`. The place
     /// in the visit is kept.
     ConnectionLost {},
@@ -103,6 +106,20 @@ pub enum ServerMessage {
     Error { code: ErrorCode, message: String },
     /// Answer to ping.
     Pong { id: u32 },
+}
+
+/// Who sees a shared screen. In order: what is said is the best that anybody has of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum ScreenAudience {
+    /// Nobody has asked for it.
+    Unwatched,
+    /// It is asked for, and does not reach the server, or has not yet.
+    NotArriving,
+    /// It is asked for, and the lines of those who do so carry sound only.
+    TooThin,
+    /// Somebody is sent it.
+    Seen,
 }
 
 /// What a client saw and heard since its last report, from `getStats`. Over all its lines.

@@ -6,6 +6,7 @@
 //!
 //! Deny by default: what a slot is pointed at is decided in one place, [`Visit::sync_sources`](sources), from who is admitted.
 
+mod audience;
 #[cfg(test)]
 mod harness;
 mod http;
@@ -119,6 +120,7 @@ pub(crate) struct Visit {
     outputs: VecDeque<Output>,
     views_stale: bool,
     sources_stale: bool,
+    audiences_stale: bool,
     over: bool,
     quality: Observer,
 }
@@ -146,6 +148,7 @@ impl Visit {
             outputs: VecDeque::new(),
             views_stale: false,
             sources_stale: false,
+            audiences_stale: false,
             over: false,
             quality: Observer::new(metrics),
         }
@@ -158,6 +161,9 @@ impl Visit {
         }
         if self.outputs.is_empty() && std::mem::take(&mut self.views_stale) {
             self.show_views(now);
+        }
+        if self.outputs.is_empty() && std::mem::take(&mut self.audiences_stale) {
+            self.tell_audiences();
         }
         if self.outputs.is_empty() {
             self.end_quality(now);
@@ -292,6 +298,10 @@ impl Visit {
         let uplinks = connection
             .into_iter()
             .flat_map(|connection| connection.uplinks.values());
+        let audiences = connection
+            .into_iter()
+            .flat_map(|connection| &connection.audiences)
+            .map(|(&mid, &by)| audience::message(mid, by));
         let qualities: Vec<_> = slots
             .into_iter()
             .flatten()
@@ -300,6 +310,7 @@ impl Visit {
                     .map(|sending| view::quality(mid.as_str(), slot.sending, sending, slot.limit))
             })
             .chain(uplinks.cloned())
+            .chain(audiences)
             .collect();
         self.outputs.push_back(Output::Welcome {
             socket,
@@ -504,6 +515,7 @@ impl Visit {
         self.by_media.clear();
         self.views_stale = false;
         self.sources_stale = false;
+        self.audiences_stale = false;
         self.over = true;
     }
 

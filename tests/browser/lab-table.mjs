@@ -8,11 +8,19 @@
  * Figures for reading, not a test: they depend on the machine. Needs root, `ip`, `tc` and `nft`.
  */
 
+import { cpus } from 'node:os';
+
 import { executablePath, launch, open } from './support/chromium.mjs';
 import { Network } from './support/network.mjs';
-import { hook, inbound, meet, stats, until } from './support/page.mjs';
+import { inbound, meet, stats, until } from './support/page.mjs';
 import { Relay } from './support/relay.mjs';
 import { Server } from './support/server.mjs';
+
+/** How much of the processors was idle since the reading before, in %: under 20 or so the figures are the machine's, not the line's. */
+function idle(before) {
+  const now = cpus().reduce(([free, all], { times }) => [free + times.idle, all + Object.values(times).reduce((a, b) => a + b)], [0, 0]);
+  return { now, share: before ? Math.round((100 * (now[0] - before[0])) / (now[1] - before[1])) : 0 };
+}
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const GOOD = '2500kbit';
@@ -46,20 +54,26 @@ const watch = () => {
 /** Figures of a span of time, from what was seen and two readings of the audio's statistics. */
 function figures(seen, from, to, sound) {
   const frames = seen.frames.filter(([at]) => at >= from && at <= to);
-  const isPaused = (at) => seen.paused.filter(([since]) => since <= at + 100).at(-1)?.[1] ?? false;
   const before = seen.frames.filter(([at]) => at < from).slice(-30);
-  let mean = before.length > 1 ? (before.at(-1)[0] - before[0][0]) / (before.length - 1) : 40;
+  // The usual distance; the middle one, for there may have been a pause.
+  const gaps = before.slice(1).map(([at], place) => at - before[place][0]).sort((a, b) => a - b);
+  let mean = gaps[gaps.length >> 1] ?? 50;
   let [frozen, pauses, held, heldSince] = [0, 0, 0, null];
   let last = before.at(-1)?.[0] ?? from;
   for (const [at] of [...frames, [to]]) {
     const gap = at - last;
+    // A picture that stands and is not said to is frozen, also if it is said later.
+    const said = seen.paused.find(([since, is], place) => is && since <= at && (seen.paused[place + 1]?.[0] ?? Infinity) >= last)?.[0];
+    const isIntended = said !== undefined;
     // W3C webrtc-stats: three times the mean distance, or 150 ms more.
-    const isIntended = isPaused(last + 400) || isPaused(at);
-    if (gap <= Math.max(3 * mean, mean + 150)) mean += (gap - mean) / 30;
+    const isFreeze = (long) => long > Math.max(3 * mean, mean + 150);
+    if (!isFreeze(gap)) mean += (gap - mean) / 30;
     else if (!isIntended) frozen += gap;
     else {
-      held += gap;
-      if (at === to) heldSince = (Math.max(last, seen.paused.filter(([since, is]) => is && since < to).at(-1)?.[0] ?? last) - from) / 1_000;
+      const unsaid = Math.max(0, said - last);
+      if (isFreeze(unsaid)) frozen += unsaid;
+      held += gap - unsaid;
+      if (at === to) heldSince = (said - from) / 1_000;
     }
     if (gap > 200 && !isIntended) pauses += 1;
     last = at;
@@ -143,6 +157,7 @@ const story = (server, from) =>
 async function cut(kbps) {
   await visit({}, async ({ patient, clinician, other, server }) => {
     const begin = Date.now() - 5_000;
+    const load = idle().now;
     const first = await sound(clinician);
     await other.setDown(`${kbps}kbit`);
     const thin = Date.now();
@@ -168,7 +183,8 @@ async function cut(kbps) {
       seconds(back(480)),
       seconds(back(720)),
       `${after.frozen.toFixed(1)}; ${after.concealed.toFixed(2)}`,
-      before.rate.toFixed(0),
+      `${before.rate.toFixed(0)}, ${after.late.toFixed(0)}`,
+      idle(load).share,
     );
     if (process.env.HOUSECALL_STORY) console.log(during.heights, after.heights, `\n${story(server, thin)}`, await details(patient, clinician, first, third));
   });
@@ -176,7 +192,7 @@ async function cut(kbps) {
 
 const CUT = [700, 400, 250].filter((kbps) => wanted(String(kbps)));
 if (CUT.length > 0) {
-  header('line of the viewer', 'frozen, s', 'settles on', 'after, s', 'sound made up, %', 'open again: 480p after, s', '720p after, s', 'then frozen, s; made up, %', 'frames/s before');
+  header('line of the viewer', 'frozen, s', 'settles on', 'after, s', 'sound made up, %', 'open again: 480p after, s', '720p after, s', 'then frozen, s; made up, %', 'frames/s before, at the end', 'idle, %');
   for (const kbps of CUT) await cut(kbps);
 }
 
@@ -185,15 +201,15 @@ const LOSSY = [
   ['tenth', '10 % lost, both lines, both ways', { lossy: 0.1 }],
   ['tenth-long', '10 % lost, both lines, both ways, each 40 ms there and back', { long: { delay: 20, loss: 0.1, both: true } }],
 ].filter(([name]) => wanted(name));
-if (LOSSY.length > 0) header('line', 'frozen, s', 'picture', 'pauses over 200 ms', 'sound made up, %', 'seconds looked at');
+if (LOSSY.length > 0) header('line', 'frozen, s', 'picture', 'pauses over 200 ms', 'sound made up, %', 'seconds looked at', 'idle, %');
 for (const [, words, how] of LOSSY) {
   await visit(how, async ({ patient, clinician }) => {
     if (how.lossy) await pause(5_000);
-    const [first, from] = [await sound(clinician), Date.now()];
+    const [first, from, load] = [await sound(clinician), Date.now(), idle().now];
     await pause(LOSSY_MS);
     const [second, to] = [await sound(clinician), Date.now()];
     const found = figures(await seen(clinician), from, to, [first, second]);
-    row(words, found.frozen.toFixed(1), settled(found).rung, found.pauses, found.concealed.toFixed(2), LOSSY_MS / 1_000);
+    row(words, found.frozen.toFixed(1), settled(found).rung, found.pauses, found.concealed.toFixed(2), LOSSY_MS / 1_000, idle(load).share);
     if (process.env.HOUSECALL_STORY) console.log(await details(patient, clinician, first, second));
   });
 }

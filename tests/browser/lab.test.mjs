@@ -9,6 +9,7 @@ import { after, before, describe, test } from 'node:test';
 import { executablePath, launch, open } from './support/chromium.mjs';
 import { hook, inbound, meet, stats, until } from './support/page.mjs';
 import { Network } from './support/network.mjs';
+import { shows } from './support/screen.mjs';
 import { Server } from './support/server.mjs';
 
 const skip = await Network.missing();
@@ -173,6 +174,27 @@ describe('a line that becomes thin and good again', { skip }, () => {
       await network.setLoss(0);
       timeline.end();
       timeline.print();
+      await patient.context().close();
+      await clinician.context().close();
+    }
+  });
+
+  test('whoever shares a screen is told that the viewer’s line does not carry it, and when it does again', async () => {
+    const { patient, clinician } = await visit();
+    try {
+      await hook(patient, 'share').click();
+      await hook(clinician, 'remote-screen').waitFor();
+      await shows(clinician, 3);
+      const says = (what) => until(`it says ${what}`, async () => what.test(await hook(patient, 'sharing').textContent()), 60_000);
+      await says(/You are sharing your screen/);
+      await network.setDown('150kbit');
+      await says(/Nobody can see your screen right now: their connection is too weak/);
+      await hook(clinician, 'screen-paused').waitFor();
+      await network.setDown('4mbit');
+      await says(/You are sharing your screen/);
+      await shows(clinician, 3);
+      assert.deepEqual([...patient.errors, ...clinician.errors], []);
+    } finally {
       await patient.context().close();
       await clinician.context().close();
     }

@@ -379,7 +379,7 @@ export class App {
         this.say('share.failed');
       },
     });
-    this.#speech?.attach(call.peerConnection);
+    this.#speech?.attach(call);
     this.call = call;
     void call.setScreen(this.screen);
     this.#tellCall();

@@ -72,6 +72,8 @@ export class Call {
   #said = new Map();
   /** Lines whose picture may be stopped. @type {Set<string>} */
   #atRisk = new Set();
+  /** Who sees the screen shared. @type {import('../types/protocol.d.ts').ScreenAudience | null} */
+  screenAudience = null;
   /** What this client's own uplink carries, as far as the server said. @type {TargetName} */
   carries = 'p720';
   /** Not needed before there is a call. @type {Promise<import('./uplink.js').Uplink>} */
@@ -114,6 +116,7 @@ export class Call {
    */
   async setScreen(track) {
     this.#wantedScreen = track;
+    if (!track) this.screenAudience = null;
     // One change at a time: what is wanted meanwhile comes after it.
     if (this.#changesScreen) return;
     this.#changesScreen = true;
@@ -179,6 +182,11 @@ export class Call {
       case 'picture_at_risk':
         if (message.over) this.#atRisk.delete(message.mid);
         else this.#atRisk.add(message.mid);
+        this.#hooks.onChange();
+        break;
+      case 'audience':
+        if (message.mid !== this.#screen?.mid) break;
+        this.screenAudience = message.by;
         this.#hooks.onChange();
         break;
       case 'uplink':

@@ -18,6 +18,13 @@ const WEIGHT = 0.2;
 /** Bit/s. Where the browser takes the line to carry less, losses may well be of too many packets. */
 const LEAST = 250_000;
 const LOOK_MS = 1_000;
+/** Seconds. A round trip longer by this than the shortest of the last minute is a queue; jitter and what Wi-Fi holds back for a moment is less. */
+const QUEUE = 0.1;
+const ROUND_TRIPS = 60;
+/** Reports from the last sign of a queue on: sooner nobody knows whether it is gone. */
+const CROWDED_REPORTS = 8;
+/** @type {Array<import('../types/protocol.d.ts').TargetName>} */
+const RUNGS = ['audio_only', 'p480', 'p720'];
 /** @type {any} */
 const { RTCRtpScriptTransform: Transform, navigator, trustedTypes } = globalThis;
 
@@ -27,20 +34,50 @@ function workerUrl() {
   return trustedTypes ? trustedTypes.createPolicy('speech-worker', { createScriptURL }).createScriptURL('') : createScriptURL();
 }
 
-/** Says from reports of loss how many frames are wanted. */
+/**
+ * @typedef {object} Report What is known of the line since the report before.
+ * @property {number} loss share of the packets
+ * @property {number} [roundTrip] seconds
+ * @property {number} [estimate] what the browser takes the line to carry, in bit/s
+ * @property {import('../types/protocol.d.ts').TargetName} [carries] what the server said that the line carries
+ */
+
+/**
+ * Says from reports how many frames are wanted. Where packets are lost because they queue up, more bits would lose more: none beyond the browser's own
+ * while the round trip is longer than it can be, or when the server has just found that the line carries less.
+ */
 export class LossMeter {
   #loss = 0;
   #isLossy = false;
+  /** The last round trips. @type {number[]} */
+  #roundTrips = [];
+  /** Reports in a row whose round trip was long. */
+  #long = 0;
+  /** Reports for which the line counts as crowded. */
+  #crowded = 0;
+  /** @type {NonNullable<Report['carries']>} */
+  #carries = 'p720';
 
   /**
-   * @param {number} share of the packets since the report before
-   * @param {number} [carries] what the browser takes the line to carry, in bit/s, if it says so
+   * @param {Report} report
    * @returns {number}
    */
-  note(share, carries = Infinity) {
-    this.#loss += WEIGHT * (Math.min(1, Math.max(0, share)) - this.#loss);
+  note({ loss, roundTrip, estimate = Infinity, carries = this.#carries }) {
+    this.#loss += WEIGHT * (Math.min(1, Math.max(0, loss)) - this.#loss) || 0;
     this.#isLossy = this.#loss >= (this.#isLossy ? END : BEGIN);
-    return this.#isLossy && carries >= LEAST ? FRAMES : 0;
+    this.#long = this.#isLong(roundTrip) ? this.#long + 1 : 0;
+    // One long round trip may be what a moment of Wi-Fi held back.
+    if (this.#long >= 2 || RUNGS.indexOf(carries) < RUNGS.indexOf(this.#carries)) this.#crowded = CROWDED_REPORTS;
+    else if (this.#crowded > 0) this.#crowded -= 1;
+    this.#carries = carries;
+    return this.#isLossy && this.#crowded === 0 && estimate >= LEAST ? FRAMES : 0;
+  }
+
+  /** @param {number | undefined} roundTrip */
+  #isLong(roundTrip) {
+    if (roundTrip === undefined) return false;
+    this.#roundTrips = [...this.#roundTrips, roundTrip].slice(-ROUND_TRIPS);
+    return roundTrip > Math.min(...this.#roundTrips) + QUEUE;
   }
 }
 
@@ -54,9 +91,10 @@ export class Speech {
 
   /**
    * To be called in the task in which the connection and its senders were made.
-   * @param {RTCPeerConnection} pc
+   * @param {import('./call.js').Call} call
    */
-  attach(pc) {
+  attach(call) {
+    const pc = call.peerConnection;
     const sender = pc.getSenders()[0];
     if (!sender) return;
     try {
@@ -77,8 +115,9 @@ export class Speech {
       const report = stats.find(({ type }) => type === 'remote-inbound-rtp');
       if (!report || report.timestamp === seen) return;
       seen = report.timestamp;
-      const carries = stats.find(({ availableOutgoingBitrate }) => availableOutgoingBitrate > 0)?.availableOutgoingBitrate;
-      this.#worker.postMessage(meter.note(report.fractionLost ?? 0, carries));
+      const estimate = stats.find(({ availableOutgoingBitrate }) => availableOutgoingBitrate > 0)?.availableOutgoingBitrate;
+      const { fractionLost: loss = 0, roundTripTime: roundTrip } = report;
+      this.#worker.postMessage(meter.note({ loss, roundTrip, estimate, carries: call.carries }));
     }, LOOK_MS);
   }
 }

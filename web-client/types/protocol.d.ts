@@ -98,6 +98,8 @@ export type QualityReason = "asked" | "publisher" | "connection";
 
 export type RoleName = "patient" | "guest" | "clinician";
 
+export type ScreenAudience = "unwatched" | "not_arriving" | "too_thin" | "seen";
+
 export type ServerMessage = { "type": "welcome", you: string, role: RoleName, resume: string, resumed: boolean, 
 /**
  * For `RTCPeerConnection`: the relay, with credentials for this person. Empty if there is none.
@@ -121,6 +123,7 @@ layers: Array<UplinkLayerInfo>,
  * The most that this client's uplink carries: `audio_only` if no picture is to be sent.
  */
 carries: TargetName, reason: UplinkReason, }
+  | { "type": "audience", mid: string, by: ScreenAudience, }
   | { "type": "connection_lost", }
   | { "type": "ended", reason: EndReason, message: string, }
   | { "type": "error", code: ErrorCode, message: string, }

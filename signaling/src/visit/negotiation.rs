@@ -193,6 +193,7 @@ impl Visit {
                 layer,
                 ..
             } => {
+                self.audiences_stale = true;
                 let Some((stay, connection)) = self.connection_mut(participant) else {
                     return;
                 };
@@ -217,6 +218,7 @@ impl Visit {
     /// A line's path has put it on another rung. That its picture stops is said now, while it still flows; everything else when it
     /// is seen.
     fn line_moved(&mut self, participant: ParticipantId, mid: Mid, to: Target) {
+        self.audiences_stale = true;
         let Some((stay, connection)) = self.connection_mut(participant) else {
             return;
         };
@@ -257,6 +259,7 @@ impl Visit {
             }
             (TrackChange::Ended, Some(index)) => {
                 connection.uplinks.remove(&track.mid);
+                connection.audiences.remove(&track.mid);
                 connection.tracks.remove(index);
                 if connection.tracks.is_empty() {
                     connection.publishing_since = None;

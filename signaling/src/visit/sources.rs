@@ -87,6 +87,7 @@ impl Visit {
             .filter(|stay| stay.is_admitted())
             .flat_map(|stay| stay.tracks().iter().map(|track| (track.track, (stay.id, track.kind))))
             .collect();
+        self.audiences_stale = true;
         self.follow();
         let mut changed = Vec::new();
         for stay in self.stays.values_mut() {

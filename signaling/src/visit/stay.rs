@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq;
 
 use crate::ids::{DisplayName, PersonId, StayId};
 use crate::limits;
-use crate::message::{RoleName, ServerMessage, VisitState};
+use crate::message::{RoleName, ScreenAudience, ServerMessage, VisitState};
 use crate::portal::{Via, Who};
 
 /// One WebSocket of this process.
@@ -117,6 +117,8 @@ pub(super) struct Connection {
     pub(super) tracks: Vec<PublishedTrack>,
     /// What it was last told to send, by line of a camera; no more of them than tracks.
     pub(super) uplinks: BTreeMap<Mid, ServerMessage>,
+    /// What was last said of who sees a screen, by line; no more of them than tracks.
+    pub(super) audiences: BTreeMap<Mid, ScreenAudience>,
     /// Orders publishers; `None` while there are no tracks.
     pub(super) publishing_since: Option<u64>,
 }
@@ -153,6 +155,7 @@ impl Connection {
             slots: BTreeMap::new(),
             tracks: Vec::new(),
             uplinks: BTreeMap::new(),
+            audiences: BTreeMap::new(),
             publishing_since: None,
         }
     }

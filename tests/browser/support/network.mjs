@@ -13,8 +13,12 @@ import { promisify } from 'node:util';
 import { plain, settled } from './link.mjs';
 
 const run = promisify(execFile);
-/** Bytes that may pass at once: a frame's worth of packets. */
+/**
+ * Bytes that may pass at once. On thin lines little more than a packet: the kernel takes what a program sends in one call apart only where it is
+ * larger than this, and a whole frame that passes as one packet is no line that there is.
+ */
 const BURST = '10kb';
+const THIN_BURST = '2kb';
 /** How long a packet may wait at most. */
 const PATIENCE = '400ms';
 
@@ -111,4 +115,4 @@ export class Network {
   }
 }
 
-const bucket = (rate) => ['root', 'tbf', 'rate', rate, 'burst', BURST, 'latency', PATIENCE];
+const bucket = (rate) => ['root', 'tbf', 'rate', rate, 'burst', rate.endsWith('kbit') ? THIN_BURST : BURST, 'latency', PATIENCE];

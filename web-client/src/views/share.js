@@ -3,6 +3,7 @@
 
 import { h, icon, setAttribute, setText, show } from '../dom.js';
 import { t } from '../i18n.js';
+import { others } from '../state.js';
 import { pauses } from './pause.js';
 
 /** @typedef {import('../../types/app.d.ts').Share} Share */
@@ -16,6 +17,9 @@ const WANTED = {
   surfaceSwitching: 'include',
 };
 
+/** How long nobody sees it before that is said: it begins so, and a line may carry it again at once. */
+const UNSEEN_MS = 4_000;
+
 /**
  * The button, and what says that one's screen is seen by others. Null where the browser cannot share: on most phones.
  * @param {import('../app.js').App} app
@@ -25,7 +29,14 @@ export function shareControl(app) {
   const symbol = icon('screen');
   const words = h('span', { class: 'control-words' });
   const toggle = h('button', { type: 'button', class: 'control', 'data-test': 'share', onclick: () => void press() }, symbol, words);
-  const status = h('p', { class: 'sharing', 'data-test': 'sharing' }, icon('screen'), t('share.on'));
+  const statusWords = h('span');
+  const status = h('p', { class: 'sharing', 'data-test': 'sharing' }, icon('screen'), statusWords);
+  const unseen = new Unseen((said, isSeenAgain) => {
+    setText(statusWords, t(said ?? 'share.on'));
+    status.classList.toggle('is-unseen', said !== null);
+    if (said) app.announce(t(said));
+    else if (isSeenAgain) app.announce(t('share.seen'));
+  });
   let asking = false;
   let isOver = false;
 
@@ -68,7 +79,11 @@ export function shareControl(app) {
     setText(words, name);
     setAttribute(toggle, 'title', name);
     show(status, app.screen !== null);
+    // Who is alone sees that.
+    const isWatchable = app.screen !== null && others(app.state).length > 0;
+    unseen.update(isWatchable ? (app.call?.screenAudience ?? null) : null);
   }
+  setText(statusWords, t('share.on'));
   update();
   return {
     toggle,
@@ -76,8 +91,51 @@ export function shareControl(app) {
     update,
     destroy() {
       isOver = true;
+      unseen.destroy();
     },
   };
+}
+
+/** @typedef {'share.unseen_thin' | 'share.unseen'} UnseenWords */
+
+/** Says that nobody sees the screen, once that lasts, and when it is over. */
+export class Unseen {
+  #say;
+  /** @type {UnseenWords | null} */
+  #said = null;
+  /** What is to be said unless it changes. @type {UnseenWords | null} */
+  #next = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+
+  /** @param {(said: UnseenWords | null, isSeenAgain: boolean) => void} say called on each change */
+  constructor(say) {
+    this.#say = say;
+  }
+
+  /** @param {import('../../types/protocol.d.ts').ScreenAudience | null} audience null while nobody needs to be told anything */
+  update(audience) {
+    const words = audience && /** @type {const} */ ({ seen: null, too_thin: 'share.unseen_thin', not_arriving: 'share.unseen', unwatched: 'share.unseen' })[audience];
+    if (words === this.#next) return;
+    this.#next = words;
+    clearTimeout(this.#timer);
+    if (words) this.#timer = setTimeout(() => this.#tell(words), UNSEEN_MS);
+    else this.#tell(null, audience === 'seen');
+  }
+
+  destroy() {
+    clearTimeout(this.#timer);
+  }
+
+  /**
+   * @param {UnseenWords | null} words
+   * @param {boolean} [isSeen] somebody sees it, which is more than that there is nothing to say
+   */
+  #tell(words, isSeen = false) {
+    if (words === this.#said) return;
+    this.#said = words;
+    this.#say(words, isSeen);
+  }
 }
 
 /**

@@ -262,6 +262,26 @@ export const screens = [
       await p.locator('[data-test=sharing]').waitFor();
     },
   })),
+  ...(/** @type {const} */ ([undefined, 'es'])).map((words) => ({
+    name: words ? 'visit-sharing-unseen-es' : 'visit-sharing-unseen',
+    path: '/join#patient',
+    with: words,
+    reach: async (/** @type {Page} */ p) => {
+      await join(p);
+      await tell(p, { you: { place: 'admitted' }, participants: [me, doctor] });
+      await moving(p);
+      await p.locator('[data-test=share]').click();
+      await p.locator('[data-test=sharing]').waitFor();
+      const line = () =>
+        p.evaluate(() => {
+          const { peerConnection } = /** @type {any} */ (globalThis).housecall;
+          return peerConnection.getTransceivers().find((/** @type {any} */ t) => t.sender.track?.contentHint === 'text')?.mid ?? null;
+        });
+      while ((await line()) === null) await p.waitForTimeout(50);
+      await say(p, { type: 'audience', mid: await line(), by: 'too_thin' });
+      await p.locator('.sharing.is-unseen').waitFor();
+    },
+  })),
   {
     name: 'room-sharing',
     path: '/join#clinician',

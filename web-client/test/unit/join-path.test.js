@@ -10,7 +10,7 @@ import { brotliCompressSync } from 'node:zlib';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 /** Bytes, compressed. On a slow phone connection (1 Mbit/s) that is four tenths of a second. */
-const BUDGET = 47_000;
+const BUDGET = 47_100;
 const read = (/** @type {string} */ path) => readFileSync(join(ROOT, path));
 
 /**

@@ -54,10 +54,17 @@ class FakePeerConnection {
   constructor(configuration) {
     this.configuration = configuration;
   }
-  addTransceiver() {
+  addTransceiver(/** @type {any} */ what) {
     /** @type {any} */
     const parameters = { encodings: [{ rid: 'm', active: true }, { rid: 'h', active: true }] };
-    const sender = { track: null, getParameters: () => parameters, setParameters: async () => {}, replaceTrack: async () => {} };
+    const sender = {
+      track: typeof what === 'string' ? null : what,
+      getParameters: () => parameters,
+      setParameters: async () => {},
+      replaceTrack: async (/** @type {any} */ track) => {
+        sender.track = track;
+      },
+    };
     const line = { mid: String(this.lines.length), sender, receiver: { track: {} } };
     this.lines.push(line);
     return line;
@@ -226,6 +233,19 @@ const SERVER = {
       encodings.map((/** @type {any} */ e) => ({ rid: e.rid, active: e.active, max_kbps: e.maxBitrate / 1_000 })),
       golden.layers,
     );
+  },
+  'audience.json': async (page) => {
+    await inVisit(page);
+    page.app.share(/** @type {any} */ ({ kind: 'video', stop() {}, addEventListener() {} }));
+    await settle();
+    const golden = page.golden['audience.json'];
+    const { mid } = page.connection().lines.at(-1);
+    await page.say({ ...golden, mid: `${mid}0` });
+    assert.equal(page.app.call?.screenAudience, null, 'another line');
+    await page.say({ ...golden, mid });
+    assert.equal(page.app.call?.screenAudience, golden.by);
+    page.app.share(null);
+    assert.equal(page.app.call?.screenAudience, null, 'the next screen is another one');
   },
   'picture_at_risk.json': async (page) => {
     await inVisit(page);

@@ -58,7 +58,7 @@ page.RTCPeerConnection = FakeConnection;
 
 const { App } = await import('../../src/app.js');
 const { Call } = await import('../../src/call.js');
-const { Sharers, choose, trouble } = await import('../../src/views/share.js');
+const { Sharers, Unseen, choose, trouble } = await import('../../src/views/share.js');
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 /** @param {string} name @returns {any} */
@@ -186,4 +186,30 @@ test('who begins and ends sharing is said once, whatever connections do', () => 
   sharers.update([]);
   mock.timers.tick(10_000);
   assert.deepEqual(said.slice(2), ['Ann is sharing a screen.'], 'that she has left is said elsewhere');
+});
+
+test('that nobody sees the screen is said once it lasts, and that somebody does again; not that one is alone, or connects anew', () => {
+  /** @type {any[]} */
+  const said = [];
+  const unseen = new Unseen((words, isSeenAgain) => said.push(words ?? (isSeenAgain ? 'again' : 'nothing')));
+  const now = (/** @type {any} */ audience, ms = 0) => {
+    unseen.update(audience);
+    mock.timers.tick(ms);
+    return said.splice(0);
+  };
+  assert.deepEqual(now('unwatched', 500), []);
+  assert.deepEqual(now('not_arriving', 1_000), []);
+  assert.deepEqual(now('seen', 10_000), [], 'as always when a screen begins');
+  assert.deepEqual(now('too_thin', 3_000), []);
+  assert.deepEqual(now('too_thin', 2_000), ['share.unseen_thin'], 'from its beginning on');
+  // The server tries, and the line does not carry it.
+  assert.deepEqual(now('not_arriving', 1_000), []);
+  assert.deepEqual(now('too_thin', 10_000), []);
+  assert.deepEqual(now('not_arriving', 10_000), ['share.unseen']);
+  assert.deepEqual(now('seen'), ['again']);
+  assert.deepEqual(now('unwatched', 10_000), ['share.unseen']);
+  assert.deepEqual(now(null, 10_000), ['nothing']);
+  unseen.update('too_thin');
+  unseen.destroy();
+  assert.deepEqual(now('too_thin', 10_000), [], 'the page is another one');
 });

@@ -95,9 +95,9 @@ test('what is no redundancy passes as it is', () => {
 
 test('it begins after a few seconds of a tenth lost, and ends some time after the last loss', () => {
   const meter = new LossMeter();
-  const reports = (/** @type {number} */ share, /** @type {number} */ count) => Array.from({ length: count }, () => meter.note(share));
+  const reports = (/** @type {number} */ share, /** @type {number} */ count) => Array.from({ length: count }, () => meter.note({ loss: share }));
   assert.deepEqual(reports(0.01, 60).filter(Boolean), [], 'a hundredth is nothing');
-  assert.equal(meter.note(0.08), 0, 'nor is one bad second');
+  assert.equal(meter.note({ loss: 0.08 }), 0, 'nor is one bad second');
   reports(0, 10);
   assert.ok(reports(0.1, 5).includes(2), 'a tenth is');
   assert.deepEqual(new Set(reports(0.02, 60)), new Set([2]), 'it stays while some are lost');
@@ -105,8 +105,26 @@ test('it begins after a few seconds of a tenth lost, and ends some time after th
   assert.equal(after[0], 2);
   assert.equal(after.at(-1), 0);
   reports(0.1, 10);
-  assert.deepEqual([meter.note(0.1, 200_000), meter.note(0.1, 300_000)], [0, 2], 'a thin line is not filled up');
-  assert.equal(new LossMeter().note(Number.NaN), 0, 'nonsense is no loss');
+  assert.deepEqual([meter.note({ loss: 0.1, estimate: 200_000 }), meter.note({ loss: 0.1, estimate: 300_000 })], [0, 2], 'a thin line is not filled up');
+  assert.equal(new LossMeter().note({ loss: Number.NaN }), 0, 'nonsense is no loss');
+});
+
+test('a line whose packets queue up is not given more of them', () => {
+  const meter = new LossMeter();
+  /** How many frames were wanted, without repetitions. @param {any} report @param {number} count */
+  const reports = (report, count) =>
+    Array.from({ length: count }, () => meter.note({ loss: 0.1, carries: 'p720', ...report })).filter((frames, place, all) => frames !== all[place - 1]);
+  assert.deepEqual(reports({ roundTrip: 0.05 }, 10), [0, 2], 'lost by chance');
+  assert.deepEqual(reports({ roundTrip: 0.3 }, 1), [2], 'one long round trip is no queue');
+  assert.deepEqual(reports({ roundTrip: 0.08 }, 5), [2]);
+  assert.deepEqual(reports({ roundTrip: 0.3 }, 5), [2, 0], 'several are');
+  assert.deepEqual(reports({ roundTrip: 0.05 }, 7), [0], 'for some time');
+  assert.deepEqual(reports({ roundTrip: 0.05 }, 3), [2], 'and then lost by chance again');
+  assert.deepEqual(reports({ roundTrip: 0.05, carries: 'p480' }, 7), [0], 'the server found that the line carries less');
+  assert.deepEqual(reports({ roundTrip: 0.05, carries: 'p480' }, 9), [0, 2], 'the picture has made room');
+  assert.deepEqual(reports({ roundTrip: 0.05 }, 3), [2], 'more again is no sign of a queue');
+  // The way is longer now, and stays so.
+  assert.deepEqual(reports({ roundTrip: 0.4 }, 70).at(-1), 2);
 });
 
 test('where the browser does not suit there is none', async () => {
