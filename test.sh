@@ -66,6 +66,15 @@ need_turnutils() (
   if ! command -v systemctl >/dev/null && command -v update-rc.d >/dev/null; then update-rc.d coturn disable; fi
 )
 
+# An ICE agent of another project, from PyPI, in a place of its own.
+need_aioice() {
+  aioice=$(realpath -m "${CARGO_TARGET_DIR:-target}")/aioice
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! python3 -c 'import ensurepip' 2>/dev/null; then
+    apt-get install -y -qq --no-install-recommends python3-venv >/dev/null || return 1
+  fi
+  python3 -m venv "$aioice" && "$aioice/bin/pip" install -q --require-hashes -r tests/product/aioice/requirements.txt
+}
+
 note() { # note NAME PASSED FAILED SECONDS [SKIPPED]
   passed=$((passed + $2))
   failed=$((failed + $3))
@@ -185,6 +194,11 @@ if wants rust; then
     export HOUSECALL_TEST_TURNUTILS=required
   else
     skip "coturn's clients" "turnutils_stunclient is not installed (Debian: in coturn, whose server then starts too unless it is masked)"
+  fi
+  if need_aioice; then
+    export HOUSECALL_TEST_AIOICE=$aioice/bin/python
+  else
+    skip "aioice" "it needs Python 3.11 with venv (Debian: apt-get install python3-venv) and PyPI"
   fi
   if cargo nextest --version >/dev/null 2>&1; then
     suite "Rust" cargo nextest run --workspace --no-fail-fast --status-level fail --final-status-level fail

@@ -2,8 +2,6 @@
 //!
 //! Strangers hold a connection only for as long as they take to say what they want, and only so many of them.
 
-mod carrier;
-mod carry;
 mod first;
 mod limits;
 mod metrics;
@@ -12,13 +10,11 @@ mod tests;
 pub(crate) mod tls;
 mod wire;
 
-use std::collections::{HashMap, HashSet};
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use housecall_portal::{Connections, Peer, Place, Places, Router, holds};
-use housecall_sfu::{PublicRelay, Sfu, StreamKind, StreamLink};
+use housecall_sfu::{self as sfu, Connection, Plain, PublicRelay, Sfu, StreamKind};
 use housecall_turn::first_bytes::{Protocol, first_bytes, first_bytes_in_tls};
 use housecall_turn::limits::FIRST_BYTES_TIMEOUT;
 use ipnet::IpNet;
@@ -31,8 +27,6 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use carrier::Carrier;
-use carry::Ended;
 use first::Begun;
 pub(crate) use limits::CONNECTIONS;
 pub(crate) use metrics::FrontMetrics;
@@ -91,18 +85,9 @@ pub(crate) async fn serve(
     let doors: Vec<_> = shards
         .chain(general.map(|listener| (Door::GeneralRelay, listener)))
         .collect();
-    // Several listeners may be one door: ports 443 and 80, both of the first shard.
-    let distinct: HashSet<Door> = doors.iter().map(|(door, _)| *door).collect();
-    let carriers = distinct.into_iter().map(|door| Ok((door, Carrier::start()?)));
-    let carriers = match carriers.collect::<io::Result<_>>() {
-        Ok(carriers) => carriers,
-        // Nothing is served then, which is noticed outside.
-        Err(cause) => return tracing::error!(%cause, "a thread for connections cannot be started"),
-    };
     let (connections, stop) = Connections::new();
     let front = Arc::new(Front {
         services,
-        carriers,
         room: Arc::new(Semaphore::new(CONNECTIONS)),
         places: Places::new(limits::CONNECTIONS_PER_PREFIX),
         silent: Places::new(limits::SILENT_PER_PREFIX),
@@ -163,8 +148,6 @@ async fn accept(front: Arc<Front>, connections: Connections, listener: TcpListen
 
 struct Front {
     services: Services,
-    /// Threads for media connections: each shard and the general relay has one of its own.
-    carriers: HashMap<Door, Carrier>,
     room: Arc<Semaphore>,
     places: Places,
     /// Connections that have not said what they want.
@@ -268,49 +251,52 @@ impl Front {
 
     async fn carry_plain(&self, begun: Begun<TcpStream>, kind: StreamKind, arrival: Arrival, served: Served) {
         prepare(begun.get_ref());
-        // A task's thread learns of its socket by itself.
-        let Ok(begun) = begun.try_map(TcpStream::into_std) else {
-            return;
-        };
-        self.carry(kind, arrival, served, |link| async move {
-            carry::carry(begun.try_map(TcpStream::from_std)?, link).await
-        })
-        .await;
+        let (stream, bytes) = begun.into_parts();
+        // Whoever carries it waits for its socket.
+        let Ok(stream) = stream.into_std() else { return };
+        self.carry(kind, arrival, served, Box::new(Plain(stream)), bytes).await;
     }
 
     async fn carry_tls(&self, begun: Begun<TlsStream<Begun<TcpStream>>>, arrival: Arrival) {
         prepare(begun.get_ref().get_ref().0.get_ref());
-        let taken_apart = begun.try_map(|stream| {
-            let (stream, tls) = stream.into_inner();
-            Ok::<_, io::Error>((stream.into_inner().into_std()?, tls))
-        });
-        let Ok(begun) = taken_apart else { return };
-        self.carry(StreamKind::TurnTls, arrival, Served::TurnTls, |link| async move {
-            let wire = |(stream, tls)| Ok::<_, io::Error>(TlsWire::new(TcpStream::from_std(stream)?, tls));
-            carry::carry(begun.try_map(wire)?, link).await
-        })
-        .await;
+        let (stream, bytes) = begun.into_parts();
+        let (stream, tls) = stream.into_inner();
+        let Ok(stream) = stream.into_inner().into_std() else {
+            return;
+        };
+        let wire = Box::new(TlsWire::new(stream, tls));
+        self.carry(StreamKind::TurnTls, arrival, Served::TurnTls, wire, bytes)
+            .await;
     }
 
-    /// Opens a connection's way to the thread that it is for, and has it carried there.
-    async fn carry<F>(&self, kind: StreamKind, arrival: Arrival, served: Served, task: impl FnOnce(StreamLink) -> F)
-    where
-        F: Future<Output = Result<(), Ended>> + Send + 'static,
-    {
+    /// Hands a connection to the thread that it is for, and waits until it has ended.
+    async fn carry(
+        &self,
+        kind: StreamKind,
+        arrival: Arrival,
+        served: Served,
+        connection: Box<dyn Connection>,
+        begun: Vec<u8>,
+    ) {
         let Arrival { peer, local, door } = arrival;
-        let link = match (door, &self.services.general) {
-            (Door::Shard(shard), _) => self.services.sfu.open_stream(shard, kind, peer, local),
-            (Door::GeneralRelay, Some(relay)) => relay.open_stream(kind, peer, local),
+        let arrival = sfu::Arrival {
+            kind,
+            remote: peer,
+            local,
+            connection,
+            begun,
+        };
+        let end = match (door, &self.services.general) {
+            (Door::Shard(shard), _) => self.services.sfu.open_stream(shard, arrival),
+            (Door::GeneralRelay, Some(relay)) => relay.open_stream(arrival),
             (Door::GeneralRelay, None) => None,
         };
-        match (link, self.carriers.get(&door)) {
-            (Some(link), Some(carrier)) => {
+        match end {
+            Some(end) => {
                 self.services.metrics.serve(served);
-                if let Some(Err(cause)) = carrier.run(task(link)).await {
-                    tracing::debug!(%cause, "a media connection ended");
-                }
+                end.seen().await;
             }
-            _ => self.services.metrics.refuse(Refused::Busy),
+            None => self.services.metrics.refuse(Refused::Busy),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The only place of this crate that has threads, sockets and a clock: it feeds a [`Worker`] and sends what it says.
+//! Threads of shards, with their sockets and their clock: each feeds a [`Worker`] and sends what it says. (The general relay has a thread of its own kind.)
 //!
 //! One turn of a shard's thread: wait for the socket, a command or a deadline · read the clock once · received datagrams · due deadlines ·
 //! send · commands · a step of a handshake · tell events. Each step has a budget, so that none starves the others, and media goes first:
@@ -42,7 +42,7 @@ use crate::random::Random;
 use crate::relay::{self, Relay};
 use crate::settings::{self, Settings};
 use crate::socket::MediaSocket;
-use crate::streams::{self, Opener, StreamEvent, StreamLink, Streams};
+use crate::streams::{self, Arrival, Opener, StreamEnd, StreamEvent, Streams};
 use crate::worker::{Worker, WorkerConfig};
 
 /// Commands handled in one turn.
@@ -165,7 +165,8 @@ pub fn start_on(settings: &Settings, sockets: Vec<Socket>) -> Result<Running, St
         if let Some(relay) = relay {
             worker.set_relay(relay);
         }
-        let (opener, streams) = streams::pair(Arc::clone(&wake), MAX_STREAM_MESSAGE, now());
+        let (opener, streams) =
+            streams::pair(Arc::clone(&wake), MAX_STREAM_MESSAGE, now).map_err(StartError::Thread)?;
         let shard = Shard {
             queued: Arc::clone(&queued),
             worker,
@@ -347,9 +348,9 @@ impl ShardHandle {
         })
     }
 
-    /// Tells the shard of a connection.
-    pub(crate) fn open_stream(&self, kind: StreamKind, remote: SocketAddr, local: IpAddr) -> Option<StreamLink> {
-        self.opener.open(kind, remote, local)
+    /// Hands a connection to the shard.
+    pub(crate) fn open_stream(&self, arrival: Arrival) -> Option<StreamEnd> {
+        self.opener.open(arrival)
     }
 
     /// Whether the shard's thread is still there. It ends by itself only if its driver panicked outside of a room.
@@ -522,7 +523,7 @@ impl Shard {
     /// Sleeps until there is something to do.
     fn wait(&mut self, now: Instant) -> Woken {
         self.paused = self.pause();
-        let timeout = if self.more || self.worker.has_output() {
+        let timeout = if self.more || self.worker.has_output() || self.outlet.streams.is_behind() {
             Duration::ZERO
         } else {
             let deadline = self.worker.poll_timeout().map(|(at, _)| at);
@@ -548,16 +549,25 @@ impl Shard {
         let mut fds = [
             PollFd::new(&*self.wake, PollFlags::IN),
             PollFd::new(&self.outlet.socket, events),
+            PollFd::new(&self.outlet.streams, PollFlags::IN),
         ];
-        let looked_at = if pauses { 1 } else { 2 };
+        let looked_at = if pauses {
+            1
+        } else if self.outlet.streams.is_empty() {
+            2
+        } else {
+            3
+        };
         match poll(&mut fds[..looked_at], Some(&timeout)) {
             Ok(_) => Woken {
                 command: !fds[0].revents().is_empty(),
                 socket: pauses || !fds[1].revents().is_empty(),
+                streams: pauses || !fds[2].revents().is_empty() || self.outlet.streams.is_behind(),
             },
             // Interrupted: look at everything.
             Err(_) => Woken {
                 socket: true,
+                streams: true,
                 command: true,
             },
         }
@@ -565,6 +575,7 @@ impl Shard {
 
     fn turn(&mut self, woken: Woken, mut now: Instant) -> Turn {
         (self.received, self.sent, self.more) = (0, 0, false);
+        self.outlet.streams.begin(now);
         if woken.socket {
             now = self.receive(now);
         }
@@ -572,6 +583,10 @@ impl Shard {
             let mut counter = [0; 8];
             // Non-blocking; an empty counter is no error worth telling.
             let _ = rustix::io::read(&*self.wake, &mut counter);
+            now = self.handle_streams(now);
+        }
+        if woken.streams || self.outlet.streams.is_behind() {
+            self.outlet.streams.look();
             now = self.handle_streams(now);
         }
         self.worker.handle_timeout(now);
@@ -637,42 +652,32 @@ impl Shard {
 
     /// Takes what connections have brought. The time at which the last of it had come.
     fn handle_streams(&mut self, mut now: Instant) -> Instant {
-        let mut strangers = 0;
-        for _ in 0..limits::STREAM_CHUNKS_PER_TURN {
-            match self.outlet.streams.poll(now) {
-                None => return now,
-                Some(StreamEvent::Opened(path)) => {
+        while let Some(event) = self.outlet.streams.poll() {
+            match event {
+                StreamEvent::Opened(path) => {
                     if !self.worker.open_stream(path) {
                         self.outlet.streams.close(path);
                     }
                 }
-                Some(StreamEvent::Messages(path, kind, mut chunk)) => {
+                StreamEvent::Messages(path, kind, mut messages) => {
                     // As for datagrams: it may have come since the turn began.
                     now = self::now();
-                    self.handle_messages(path, kind, &mut chunk, now);
+                    self.handle_messages(path, kind, messages.bytes(), now);
                     if self.worker.uses_stream(path) {
                         self.outlet.streams.trust(path);
-                    } else {
-                        strangers += 1;
                     }
-                    self.outlet.streams.give_back(path, chunk);
-                    if strangers == limits::STRANGERS_CHUNKS_PER_TURN {
-                        // Media leaves first.
-                        break;
-                    }
+                    self.outlet.streams.give_back(messages);
                 }
-                Some(StreamEvent::Closed(path)) => {
+                StreamEvent::Closed(path) => {
                     guard(&mut self.worker, |worker| worker.close_stream(path, now));
                 }
             }
         }
-        // More may be waiting: come back at once.
-        wake(&self.wake);
         now
     }
 
     fn handle_messages(&mut self, path: Path, kind: StreamKind, mut bytes: &mut [u8], now: Instant) {
-        // Its task has looked: there are whole messages only.
+        // There are whole messages only.
         while let Ok(Some(found)) = streams::frame(kind, bytes, MAX_STREAM_MESSAGE) {
             let (message, rest) = bytes.split_at_mut(found.len);
             if let Some(message) = message.get_mut(found.message)
@@ -689,15 +694,13 @@ impl Shard {
     fn sweep_streams(&mut self, now: Instant) {
         for path in self.outlet.streams.due(now) {
             if !self.worker.uses_stream(path) {
-                self.outlet.streams.close(path);
-                guard(&mut self.worker, |worker| worker.close_stream(path, now));
+                self.outlet.streams.end(path);
                 self.worker.count(Count::StreamsUnused, 1);
             }
         }
     }
 
     fn flush(&mut self, began: Instant) {
-        self.outlet.streams.begin(began);
         self.sent += self
             .outbox
             .flush(&mut self.worker, &mut self.outlet, began, TRANSMITS_PER_TURN);
@@ -756,6 +759,7 @@ enum Pause {
 #[derive(Clone, Copy)]
 struct Woken {
     socket: bool,
+    streams: bool,
     command: bool,
 }
 

@@ -1,6 +1,5 @@
 //! The handle by which everything above the media core speaks to it. Cheap to clone; every call is a bounded queue entry.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -10,9 +9,8 @@ use crate::command::Command;
 use crate::driver::ShardHandle;
 use crate::ids::{Mid, ParticipantId, RelayUserId, RoomId, TrackId};
 use crate::media::Target;
-use crate::path::StreamKind;
 use crate::placement::Placement;
-use crate::streams::StreamLink;
+use crate::streams::{Arrival, StreamEnd};
 
 /// The media core.
 #[derive(Clone)]
@@ -118,11 +116,10 @@ impl Sfu {
         self.shards[self.placement.place(room, load)].relay_access(user)
     }
 
-    /// Tells a shard of a connection from `remote` to our address `local` that speaks ICE or TURN; `None` if it has too much to do. Shards are
-    /// numbered from 0, in the order of [`crate::Running::addresses`].
-    #[must_use]
-    pub fn open_stream(&self, shard: usize, kind: StreamKind, remote: SocketAddr, local: IpAddr) -> Option<StreamLink> {
-        self.shards.get(shard)?.open_stream(kind, remote, local)
+    /// Hands a connection to a shard, which reads and writes it from now on; `None` if it has too much to do. Shards are numbered from 0, in the
+    /// order of [`crate::Running::addresses`].
+    pub fn open_stream(&self, shard: usize, arrival: Arrival) -> Option<StreamEnd> {
+        self.shards.get(shard)?.open_stream(arrival)
     }
 
     /// Ends whatever somebody has on the relay towards a room.

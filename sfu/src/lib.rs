@@ -68,4 +68,4 @@ pub use media::{Bitrate, Codec, Kind, Layer, Source, Target};
 pub use path::{Path, PathKind, StreamKind};
 pub use public_relay::{PublicRelay, PublicRelayError, PublicRelaySettings, usable_addresses};
 pub use settings::{Adaptation, Relay, RelayUrls, Settings, Streams};
-pub use streams::{Chunk, End, LinkError, StreamLink, StreamReader, StreamWriter};
+pub use streams::{Arrival, Connection, Plain, StreamEnd};

@@ -331,6 +331,10 @@ pub(crate) const INTAKE_PAUSE: Duration = Duration::from_micros(200);
 /// millisecond the bursts of several clients leave in one turn.
 pub(crate) const RELAY_PAUSE: Duration = Duration::from_micros(500);
 
+/// Requests and useless datagrams that the general relay looks at in one turn of its thread, if they are of strangers. Each that is answered costs some
+/// 4 µs, most of it for sending the answer; with 64 of them media waits for 0.3 ms. A turn may bring 8,192: 32 buffers of 64 datagrams, four times.
+pub(crate) const RELAY_STRANGERS_PER_TURN: usize = 64;
+
 /// DTLS datagrams that wait for their turn: the first flights of 500 people who join at once. What does not fit is sent again by its client
 /// after a second.
 pub(crate) const MAX_WAITING_HANDSHAKES: usize = 1_024;
@@ -371,26 +375,14 @@ pub(crate) const REMEMBERED_RUNS: usize = 32;
 /// Streams (TCP and TLS connections) of a shard: as many as the port takes connections.
 pub(crate) const MAX_STREAMS: usize = 8_192;
 
-/// What the tasks of all streams may have handed to a shard that it has not looked at, in chunks. Each stream has four at most; beyond it
-/// tasks wait, and their connections with them.
+/// Connections that were handed to a thread which has not looked at them. Beyond it they are closed.
 pub(crate) const STREAM_INBOX: usize = 4_096;
 
 /// Bytes read from a connection at once: a TLS record, a dozen packets.
-pub(crate) const STREAM_CHUNK: usize = 16 * 1024;
+pub(crate) const STREAM_READ: usize = 16 * 1024;
 
-/// Chunks of a connection that are being read into or wait for the shard. Then the connection is not read any more.
-pub(crate) const STREAM_CHUNKS_UP: usize = 4;
-
-/// Bytes read at once from a connection whose client has not proved who it is: the longest message that it may send, and its header.
-pub(crate) const STRANGERS_CHUNK: usize = housecall_turn::limits::MAX_STREAM_MESSAGE + 64;
-
-/// Chunks of such a connection, as [`STREAM_CHUNKS_UP`]: it has nothing to send ahead of an answer. 8,320 bytes for a connection, 65 MiB for the
-/// 8,192 that the port takes. (What TLS keeps is not of this: at most 577 MiB with it, says the port's own bound.)
-pub(crate) const STRANGERS_CHUNKS_UP: usize = 2;
-
-/// Chunks that are being written to a connection or wait for it: one that leaves and one behind it. The rest waits where video can still be
-/// dropped.
-pub(crate) const STREAM_CHUNKS_DOWN: usize = 2;
+/// The same of a connection whose client has not proved who it is: its longest message.
+pub(crate) const STRANGERS_READ: usize = housecall_turn::limits::MAX_STREAM_MESSAGE;
 
 /// Plaintext of one TLS record (RFC 8446 §5.1).
 pub(crate) const STREAM_RECORD: usize = 16 * 1024;
@@ -425,12 +417,18 @@ pub(crate) const STREAM_UNUSED: Duration = Duration::from_secs(30);
 /// How often streams are looked at for that.
 pub(crate) const STREAM_SWEEP: Duration = Duration::from_secs(5);
 
-/// Chunks taken from streams in one turn of a shard's thread: 512 KiB at most.
-pub(crate) const STREAM_CHUNKS_PER_TURN: usize = 32;
+/// A connection whose peer takes nothing of what waits for it for so long has ended: as long as consent lasts (RFC 7675).
+pub(crate) const STREAM_STUCK: Duration = Duration::from_secs(30);
 
-/// Of these, chunks of connections that are of no use to anybody (yet). A chunk of the shortest messages takes a shard 0.03 to 0.15 ms by our reckoning, and
-/// due deadlines and what is to be sent wait behind it; a client that joins sends one chunk at a time.
-pub(crate) const STRANGERS_CHUNKS_PER_TURN: usize = 2;
+/// Reads of connections in one turn of a thread: 512 KiB at most.
+pub(crate) const STREAM_READS_PER_TURN: usize = 32;
+
+/// Besides, reads of connections that are of no use to anybody (yet). One that brings the shortest messages, each in a TLS record of its own, takes a
+/// thread some 0.2 ms by our reckoning, and due deadlines and what is to be sent wait behind it; a client that joins has one at a time.
+pub(crate) const STRANGERS_READS_PER_TURN: usize = 2;
+
+/// Connections that may come and go in one turn. To close one takes some 20 µs, with TLS's goodbye in it.
+pub(crate) const STREAM_CHANGES_PER_TURN: usize = 16;
 
 /// For so long the longest delay of a shard's thread is remembered: as often as quality is looked at.
 pub(crate) const LATENESS_WINDOW: Duration = Duration::from_secs(5);

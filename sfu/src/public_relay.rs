@@ -6,6 +6,7 @@ mod driver;
 mod figures;
 mod gather;
 mod own;
+mod strangers;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -22,10 +23,9 @@ use rustix::event::{EventfdFlags, epoll, eventfd};
 
 use crate::driver::{candidates, random_bytes, unix_now, wake};
 use crate::limits;
-use crate::path::StreamKind;
 use crate::relay::one_of_each_family;
 use crate::socket::{Oversize, UdpPort};
-use crate::streams::{self, Opener, StreamLink};
+use crate::streams::{self, Arrival, Opener, StreamEnd};
 
 use driver::Base;
 use figures::Figures;
@@ -111,7 +111,7 @@ impl PublicRelay {
         let address = clients.local();
         let wake = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).map_err(|errno| thread(errno.into()))?;
         let wake = Arc::new(wake);
-        let (opener, streams) = streams::pair(Arc::clone(&wake), MAX_RELAYED_MESSAGE, driver::now());
+        let (opener, streams) = streams::pair(Arc::clone(&wake), MAX_RELAYED_MESSAGE, driver::now).map_err(thread)?;
         let stop = Arc::new(AtomicBool::new(false));
         let base = Base {
             own: Own::default(),
@@ -140,11 +140,10 @@ impl PublicRelay {
         self.address
     }
 
-    /// Tells the relay of a connection of a client. `None` if it has too much to do, or `kind` is not TURN.
-    #[must_use]
-    pub fn open_stream(&self, kind: StreamKind, remote: SocketAddr, local: IpAddr) -> Option<StreamLink> {
-        kind.client()?;
-        self.opener.open(kind, remote, local)
+    /// Hands a connection of a client to the relay, which reads and writes it from now on. `None` if it has too much to do, or the connection is not TURN.
+    pub fn open_stream(&self, arrival: Arrival) -> Option<StreamEnd> {
+        arrival.kind.client()?;
+        self.opener.open(arrival)
     }
 }
 

@@ -13,6 +13,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::Ipv6DontFrag;
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef, UdpSocketState};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, sockopt};
@@ -97,8 +99,7 @@ fn outcome(result: io::Result<()>) -> Sent {
 pub(crate) enum Oversize {
     /// It is lost: what is sent is known to fit everywhere, and a path that drops fragments would hide what is wrong.
     Lost,
-    /// It goes on in fragments, over IPv4. Over IPv6 only its sender may fragment, and the library sets `IPV6_DONTFRAG`, which no safe call that we
-    /// have takes back.
+    /// It goes on in fragments. Over IPv6 only its sender may make them: by the MTU of its own link, for what routers say is not believed.
     Fragmented,
 }
 
@@ -140,7 +141,7 @@ impl UdpPort {
     fn of(socket: Socket, oversize: Oversize, buffer_bytes: usize) -> io::Result<Self> {
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         if oversize == Oversize::Fragmented {
-            allow_fragments(&socket)?;
+            allow_fragments(&socket, socket.local_addr()?.is_ipv6())?;
         }
         // The kernel may grant less (net.core.rmem_max); that is no error, only less slack in a burst.
         // Whoever bound it may have had the right to more.
@@ -216,17 +217,17 @@ impl UdpPort {
         }
     }
 
-    /// As [`Self::send`] for datagrams that are rather lost than fragmented. Two system calls more: for what is rare.
+    /// As [`Self::send`] for datagrams that are rather lost than fragmented. Some system calls more: for what is rare.
     pub(crate) fn send_whole(&mut self, to: SocketAddr, from: Option<IpAddr>, contents: &[u8], segment: usize) -> Sent {
         if self.oversize == Oversize::Lost {
             return self.send(to, from, contents, segment);
         }
-        if forbid_fragments(&self.socket).is_err() {
+        if forbid_fragments(&self.socket, self.is_v6).is_err() {
             return Sent::Refused;
         }
         let sent = self.send(to, from, contents, segment);
         // It worked before.
-        let _ = allow_fragments(&self.socket);
+        let _ = allow_fragments(&self.socket, self.is_v6);
         sent
     }
 }
@@ -238,19 +239,24 @@ impl AsFd for UdpPort {
 }
 
 /// DF is clear, and what routers say about path MTUs is not believed: it needs no key to say so.
-fn allow_fragments(socket: &Socket) -> io::Result<()> {
-    Ok(sockopt::set_ip_mtu_discover(
-        socket,
-        sockopt::Ipv4PathMtuDiscovery::OMIT,
-    )?)
+fn allow_fragments(socket: &Socket, is_v6: bool) -> io::Result<()> {
+    sockopt::set_ip_mtu_discover(socket, sockopt::Ipv4PathMtuDiscovery::OMIT)?;
+    if is_v6 {
+        sockopt::set_ipv6_mtu_discover(socket, sockopt::Ipv6PathMtuDiscovery::OMIT)?;
+        // The library that we receive and send with has set it.
+        setsockopt(socket, Ipv6DontFrag, &false)?;
+    }
+    Ok(())
 }
 
 /// DF is set, and the link's own MTU is all that counts.
-fn forbid_fragments(socket: &Socket) -> io::Result<()> {
-    Ok(sockopt::set_ip_mtu_discover(
-        socket,
-        sockopt::Ipv4PathMtuDiscovery::PROBE,
-    )?)
+fn forbid_fragments(socket: &Socket, is_v6: bool) -> io::Result<()> {
+    sockopt::set_ip_mtu_discover(socket, sockopt::Ipv4PathMtuDiscovery::PROBE)?;
+    if is_v6 {
+        sockopt::set_ipv6_mtu_discover(socket, sockopt::Ipv6PathMtuDiscovery::PROBE)?;
+        setsockopt(socket, Ipv6DontFrag, &true)?;
+    }
+    Ok(())
 }
 
 /// What one receive call brought.
@@ -496,6 +502,29 @@ mod tests {
         let mut media = UdpPort::bind(address, true, Oversize::Lost, 0).expect("a port");
         assert_eq!(media.send_whole(to, None, b"aab", 2), Sent::All);
         assert_eq!(discovery(&media), sockopt::Ipv4PathMtuDiscovery::PROBE);
+    }
+
+    // Loopback carries 65,536 bytes with all headers: over IPv6 the longest datagram is longer.
+    #[test]
+    fn over_ipv6_the_sender_fragments_unless_it_must_not() {
+        static LONG: [u8; 65_507] = [7; 65_507];
+        let any = "[::]:0".parse().expect("address");
+        let Ok(client) = std::net::UdpSocket::bind("[::1]:0") else {
+            // A machine without IPv6 has nothing to show here.
+            return;
+        };
+        let to = client.local_addr().expect("bound");
+        let mut relays = UdpPort::bind(any, false, Oversize::Fragmented, 1 << 20).expect("a port");
+        let mut buffer = vec![0; 65_536];
+        for from in [None, Some(to.ip())] {
+            assert_eq!(relays.send(to, from, &LONG, LONG.len()), Sent::All);
+            assert_eq!(client.recv(&mut buffer).expect("sent"), LONG.len());
+            assert_eq!(relays.send_whole(to, from, &LONG, LONG.len()), Sent::Refused);
+        }
+        assert_eq!(relays.send(to, None, &LONG, LONG.len()), Sent::All, "as before");
+        assert_eq!(client.recv(&mut buffer).expect("sent"), LONG.len());
+        let mut media = UdpPort::bind(any, false, Oversize::Lost, 1 << 20).expect("a port");
+        assert_eq!(media.send(to, None, &LONG, LONG.len()), Sent::Refused);
     }
 
     #[test]

@@ -10,10 +10,10 @@
 mod relay;
 
 use std::collections::HashMap;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Instant;
 
-use housecall_sfu::StreamKind;
 use housecall_turn::stun::{AttributeType, Builder, Class, Message, Method, TransactionId};
 use relay::{Client, Lab, PATIENCE, channel_data, payload, socket};
 
@@ -115,48 +115,37 @@ fn a_dual_allocation_has_a_socket_of_each_family_and_what_ends_is_closed() {
     }
 }
 
-#[tokio::test]
-async fn a_connection_inherits_nothing_from_the_one_before_it_at_its_address() {
+#[test]
+fn a_connection_inherits_nothing_from_the_one_before_it_at_its_address() {
     let lab = Lab::open(&["127.0.0.1"], &[]);
     let mut client = Client::new(&lab, "17");
     client.nonce.clear();
-    let open = || {
-        let remote = "127.0.0.9:50000".parse().expect("an address");
-        let local = "127.0.0.1".parse().expect("an address");
-        lab.relay
-            .open_stream(StreamKind::TurnTcp, remote, local)
-            .expect("a link")
-    };
+    let open = || lab.connect();
     let mut before = open();
     let udp = [17, 0, 0, 0];
-    let challenge = client.ask_over(&mut before, Method::ALLOCATE, &udp).await;
+    let challenge = client.ask_over(&mut before, Method::ALLOCATE, &udp);
     client.nonce = challenge.message().get(AttributeType::NONCE).expect("a nonce").to_vec();
-    assert_eq!(client.ask_over(&mut before, Method::ALLOCATE, &udp).await.code(), 0);
-    assert_eq!(client.ask_over(&mut before, Method::REFRESH, &[]).await.code(), 0);
+    assert_eq!(client.ask_over(&mut before, Method::ALLOCATE, &udp).code(), 0);
+    assert_eq!(client.ask_over(&mut before, Method::REFRESH, &[]).code(), 0);
     // The end of the first is not seen before this one.
     let mut after = open();
-    assert_eq!(client.ask_over(&mut after, Method::REFRESH, &[]).await.code(), 437);
-    assert_eq!(client.ask_over(&mut after, Method::ALLOCATE, &udp).await.code(), 0);
+    assert_eq!(client.ask_over(&mut after, Method::REFRESH, &[]).code(), 437);
+    assert_eq!(client.ask_over(&mut after, Method::ALLOCATE, &udp).code(), 0);
     drop(before);
-    assert_eq!(client.ask_over(&mut after, Method::REFRESH, &[]).await.code(), 0);
+    assert_eq!(client.ask_over(&mut after, Method::REFRESH, &[]).code(), 0);
 }
 
 // A stream has no bound of its own on what a UDP datagram can hold.
-#[tokio::test]
-async fn the_longest_datagrams_cross_from_and_to_a_connection() {
+#[test]
+fn the_longest_datagrams_cross_from_and_to_a_connection() {
     let lab = Lab::open(&["127.0.0.1"], &["127.0.0.1"]);
     let mut client = Client::new(&lab, "17");
     client.nonce.clear();
-    let remote = "127.0.0.9:50000".parse().expect("an address");
-    let local = "127.0.0.1".parse().expect("an address");
-    let mut link = lab
-        .relay
-        .open_stream(StreamKind::TurnTcp, remote, local)
-        .expect("a link");
+    let mut link = lab.connect();
     let udp = [17, 0, 0, 0];
-    let challenge = client.ask_over(&mut link, Method::ALLOCATE, &udp).await;
+    let challenge = client.ask_over(&mut link, Method::ALLOCATE, &udp);
     client.nonce = challenge.message().get(AttributeType::NONCE).expect("a nonce").to_vec();
-    let relayed = client.ask_over(&mut link, Method::ALLOCATE, &udp).await.relayed()[0];
+    let relayed = client.ask_over(&mut link, Method::ALLOCATE, &udp).relayed()[0];
     let peer = socket("127.0.0.1:0");
     let address = peer.local_addr().expect("bound");
     let bind = client.request(Method::CHANNEL_BIND, |builder| {
@@ -166,22 +155,23 @@ async fn the_longest_datagrams_cross_from_and_to_a_connection() {
     });
     let mut message = channel_data(0x4001, &payload(1, 65_507));
     message.resize(message.len().next_multiple_of(4), 0);
-    for bytes in [bind, message] {
-        let buffer = link.reader.buffer().await.expect("a buffer");
-        buffer.extend_from_slice(&bytes);
-        assert!(link.reader.hand_over().await.expect("a relay"));
-    }
+    // Another thread, for it takes it as the relay does.
+    let mut up = link.try_clone().expect("a descriptor");
+    let writing = std::thread::spawn(move || {
+        for bytes in [bind, message] {
+            up.write_all(&bytes).expect("written");
+        }
+    });
     let mut buffer = vec![0; 65_536];
     let (len, from) = peer.recv_from(&mut buffer).expect("from the relay");
     assert_eq!((from, &buffer[..len]), (relayed, &payload(1, 65_507)[..]));
+    writing.join().expect("no panic");
     peer.send_to(&payload(2, 65_507), relayed).expect("sent");
     let mut got = Vec::new();
     // Behind the answer to the request for the channel.
     while got.len() < 65_512 {
-        let chunk = tokio::time::timeout(PATIENCE, link.writer.next()).await;
-        let chunk = chunk.expect("in time").expect("bytes");
-        got.extend_from_slice(&chunk);
-        link.writer.done(chunk);
+        let read = link.read(&mut buffer).expect("bytes");
+        got.extend_from_slice(&buffer[..read]);
     }
     let mut message = channel_data(0x4001, &payload(2, 65_507));
     message.resize(message.len().next_multiple_of(4), 0);

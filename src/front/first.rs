@@ -29,20 +29,9 @@ impl<S> Begun<S> {
         self.stream
     }
 
-    /// The same bytes, and another stream behind them.
-    pub(super) fn try_map<T, E>(self, change: impl FnOnce(S) -> Result<T, E>) -> Result<Begun<T>, E> {
-        let Self {
-            stream,
-            bytes,
-            from,
-            to,
-        } = self;
-        Ok(Begun {
-            stream: change(stream)?,
-            bytes,
-            from,
-            to,
-        })
+    /// The stream, and what of those bytes nobody has read again.
+    pub(super) fn into_parts(self) -> (S, Vec<u8>) {
+        (self.stream, self.bytes[self.from..self.to].to_vec())
     }
 }
 

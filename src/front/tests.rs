@@ -324,36 +324,127 @@ async fn what_crosses_tls_is_whole_however_long_its_records_are() {
     let files = Files::new();
     let acceptor = files.open().acceptor(TlsVersion::V13).expect("TLS");
     let connector = files.connector(&[]);
-    let (near, far) = tokio::io::duplex(100_000);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let near = TcpStream::connect(listener.local_addr().expect("bound"))
+        .await
+        .expect("connected");
+    let (far, _) = listener.accept().await.expect("accepted");
     let name = ServerName::try_from("localhost").expect("a name");
     let (client, server) = tokio::join!(connector.connect(name, near), acceptor.accept(far));
     let (stream, tls) = server.expect("a handshake").into_inner();
-    let wire = TlsWire::new(stream, tls);
-    let (mut client, mut wire) = (client.expect("a handshake"), wire);
+    let stream = stream.into_std().expect("a socket");
+    let mut client = client.expect("a handshake");
 
     let pieces = [
         16_384, 900, 900, 900, 900, 900, 900, 900, 900, 900, 16_384, 1, 40_000, 7,
     ];
     let sent: Vec<Vec<u8>> = (1_u8..).zip(pieces).map(|(mark, len)| vec![mark; len]).collect();
     let all = sent.concat();
-    let up = async {
-        for piece in &sent {
-            client.write_all(piece).await.expect("written");
+    let len = all.len();
+    // It never waits: it is tried until the socket is ready.
+    let driven = tokio::task::spawn_blocking(move || {
+        let mut wire = TlsWire::new(stream, tls);
+        let (mut came, mut buffer) = (Vec::new(), vec![0; 4_096]);
+        while came.len() < len {
+            if let Some(read) = unless_later(wire.read(&mut buffer)) {
+                assert_ne!(read, 0, "it goes on");
+                came.extend_from_slice(&buffer[..read]);
+            }
         }
-        client.flush().await.expect("sent");
-        let mut back = vec![0; all.len()];
-        client.read_exact(&mut back).await.expect("all of it");
-        client.shutdown().await.expect("closed");
-        back
-    };
-    let down = async {
-        let mut came = vec![0; all.len()];
-        wire.read_exact(&mut came).await.expect("all of it");
-        wire.write_all(&came).await.expect("written");
-        wire.flush().await.expect("sent");
-        assert_eq!(wire.read(&mut [0; 8]).await.expect("an end"), 0);
+        assert!(!wire.has_more(), "that was all");
+        let mut back = &came[..];
+        while !back.is_empty() {
+            if let Some(taken) = unless_later(wire.write(back)) {
+                back = &back[taken..];
+            }
+        }
+        while unless_later(wire.flush()).is_none() {}
+        while unless_later(wire.read(&mut buffer)) != Some(0) {}
         came
-    };
-    let (back, came) = tokio::join!(up, down);
+    });
+    for piece in &sent {
+        client.write_all(piece).await.expect("written");
+    }
+    client.flush().await.expect("sent");
+    let mut back = vec![0; len];
+    client.read_exact(&mut back).await.expect("all of it");
+    client.shutdown().await.expect("closed");
+    let came = driven.await.expect("no panic");
     assert!(came == all && back == all);
+}
+
+/// What was done; `None` where the socket was not ready.
+fn unless_later<T>(outcome: std::io::Result<T>) -> Option<T> {
+    match outcome {
+        Ok(done) => Some(done),
+        Err(cause) => {
+            assert_eq!(cause.kind(), std::io::ErrorKind::WouldBlock, "{cause}");
+            std::thread::yield_now();
+            None
+        }
+    }
+}
+
+// The library keeps what it has of such a message, and takes no more: the connection ends, for it would never be of use again.
+#[tokio::test]
+async fn a_message_of_a_handshake_that_never_ends_ends_the_connection() {
+    use tokio_rustls::rustls::ConnectionTrafficSecrets;
+
+    let files = Files::new();
+    let acceptor = files.open().acceptor(TlsVersion::V13).expect("TLS");
+    let mut config = (**files.connector(&[]).config()).clone();
+    config.enable_secret_extraction = true;
+    let connector = TlsConnector::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let near = TcpStream::connect(listener.local_addr().expect("bound"))
+        .await
+        .expect("connected");
+    let (far, _) = listener.accept().await.expect("accepted");
+    let name = ServerName::try_from("localhost").expect("a name");
+    let (client, server) = tokio::join!(connector.connect(name, near), acceptor.accept(far));
+    let (stream, tls) = server.expect("a handshake").into_inner();
+    let mut wire = TlsWire::new(stream.into_std().expect("a socket"), tls);
+    let (mut client, tls) = client.expect("a handshake").into_inner();
+    let secrets = tls.dangerous_extract_secrets().expect("allowed");
+    let (first, ConnectionTrafficSecrets::Aes256Gcm { key, iv }) = secrets.tx else {
+        panic!("another cipher")
+    };
+    let key = aws_lc_rs::aead::UnboundKey::new(&aws_lc_rs::aead::AES_256_GCM, key.as_ref()).expect("a key");
+    let key = aws_lc_rs::aead::LessSafeKey::new(key);
+    // A certificate of 16 MB, of which a record holds a little (RFC 8446 section 5.2).
+    for number in 0..8 {
+        let mut record = vec![0; 16_000];
+        if number == 0 {
+            record[..4].copy_from_slice(&[11, 0xff, 0xff, 0xff]);
+        }
+        record.push(22);
+        let len = (record.len() as u16 + 16).to_be_bytes();
+        let header = [23, 3, 3, len[0], len[1]];
+        let mut nonce: [u8; 12] = iv.as_ref().try_into().expect("twelve bytes");
+        for (byte, of_number) in nonce[4..].iter_mut().zip((first + number).to_be_bytes()) {
+            *byte ^= of_number;
+        }
+        let nonce = aws_lc_rs::aead::Nonce::assume_unique_for_key(nonce);
+        key.seal_in_place_append_tag(nonce, aws_lc_rs::aead::Aad::from(header), &mut record)
+            .expect("sealed");
+        client.write_all(&header).await.expect("written");
+        // It may be closed while it is written to.
+        let _ = client.write_all(&record).await;
+        let mut buffer = [0; 4_096];
+        // What has come of it, in several reads.
+        for _ in 0..1_000 {
+            match wire.read(&mut buffer) {
+                Ok(read) => panic!("{read} bytes of nothing"),
+                Err(cause) if cause.kind() == std::io::ErrorKind::WouldBlock => {
+                    assert!(!wire.has_more(), "there is nothing to be read of it");
+                    tokio::task::yield_now().await;
+                }
+                Err(cause) => {
+                    assert_eq!(cause.kind(), std::io::ErrorKind::InvalidData, "{cause}");
+                    return;
+                }
+            }
+        }
+    }
+    panic!("it goes on for ever");
 }

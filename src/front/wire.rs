@@ -1,12 +1,11 @@
-//! TLS of a connection that carries media: one read of the socket brings all records that are there, and what is written at once is one record.
-//! (A handshake is made elsewhere, on any thread; this takes it over.)
+//! TLS of a connection that carries media, driven by the media thread: one read of the socket brings all records that are there, and what is
+//! written at once is one record. (A handshake is made elsewhere, on any thread; this takes it over.)
 
 use std::cell::RefCell;
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use housecall_sfu::Connection;
 use tokio_rustls::rustls::ServerConnection;
 
 use super::limits::READ_AT_ONCE;
@@ -16,143 +15,117 @@ thread_local! {
     static RECORDS: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_AT_ONCE].into_boxed_slice());
 }
 
-/// See the module.
+/// See the module. Its socket must not block.
 pub(super) struct TlsWire<S> {
     stream: S,
     tls: ServerConnection,
     /// Records that the library did not take yet: only behind one that was as long as it may be.
     left: Vec<u8>,
+    /// Bytes that are ready to be read.
+    plaintext: usize,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> TlsWire<S> {
-    pub(super) const fn new(stream: S, tls: ServerConnection) -> Self {
+impl<S: Read + Write> TlsWire<S> {
+    /// Takes over a connection whose handshake is done.
+    pub(super) fn new(stream: S, mut tls: ServerConnection) -> Self {
+        // What was read along with the handshake's end. What is wrong with it comes up again with what follows.
+        let plaintext = tls
+            .process_new_packets()
+            .map_or(0, |state| state.plaintext_bytes_to_read());
         Self {
             stream,
             tls,
             left: Vec::new(),
+            plaintext,
         }
     }
 
-    /// Writes what the library has for the socket, as far as that takes it.
-    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Gives the socket what the library has for it, as far as it takes that.
+    fn drain(&mut self) -> io::Result<()> {
         while self.tls.wants_write() {
-            let mut socket = Socket {
-                stream: &mut self.stream,
-                cx,
-            };
-            match self.tls.write_tls(&mut socket) {
-                Ok(0) => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
-                Ok(_) => {}
-                Err(cause) if cause.kind() == ErrorKind::WouldBlock => return Poll::Pending,
-                Err(cause) => return Poll::Ready(Err(cause)),
+            if self.tls.write_tls(&mut self.stream)? == 0 {
+                return Err(ErrorKind::WriteZero.into());
             }
         }
-        Poll::Ready(Ok(()))
+        Ok(())
     }
 
     /// Reads the socket once, and decrypts what came. False if the peer has closed it.
-    fn poll_records(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    fn read_records(&mut self, most: usize) -> io::Result<bool> {
         if !self.left.is_empty() {
             let left = std::mem::take(&mut self.left);
-            self.decrypt(&left, cx)?;
-            return Poll::Ready(Ok(true));
+            self.decrypt(&left)?;
+            return Ok(true);
         }
         RECORDS.with_borrow_mut(|records| {
-            let mut buffer = ReadBuf::new(records);
-            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
-            let came = buffer.filled();
-            self.decrypt(came, cx)?;
-            Poll::Ready(Ok(!came.is_empty()))
+            let most = most.min(records.len());
+            let came = self.stream.read(&mut records[..most])?;
+            self.decrypt(&records[..came])?;
+            Ok(came > 0)
         })
     }
 
-    fn decrypt(&mut self, mut records: &[u8], cx: &mut Context<'_>) -> io::Result<()> {
+    fn decrypt(&mut self, mut records: &[u8]) -> io::Result<()> {
         while !records.is_empty() {
             match self.tls.read_tls(&mut records) {
                 // After the peer's goodbye nothing counts.
-                Ok(0) => return Ok(()),
+                Ok(0) => break,
                 Ok(_) => {}
+                // It holds as much as it will, and nothing of it can be read: a message of a handshake that never ends.
+                Err(cause) if self.plaintext == 0 => return Err(io::Error::new(ErrorKind::InvalidData, cause)),
                 // It holds as much plaintext as it will, and first that is to be read.
                 Err(_) => {
                     self.left = records.to_vec();
-                    return Ok(());
+                    break;
                 }
             }
-            if let Err(cause) = self.tls.process_new_packets() {
-                // The peer is told why, if the socket takes it.
-                let _ = self.poll_drain(cx);
-                return Err(io::Error::new(ErrorKind::InvalidData, cause));
+            match self.tls.process_new_packets() {
+                Ok(state) => self.plaintext = state.plaintext_bytes_to_read(),
+                Err(cause) => {
+                    // The peer is told why, if the socket takes it.
+                    let _ = self.drain();
+                    return Err(io::Error::new(ErrorKind::InvalidData, cause));
+                }
             }
         }
         Ok(())
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsWire<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        loop {
-            match this.tls.reader().read(buffer.initialize_unfilled()) {
-                Ok(len) => {
-                    buffer.advance(len);
-                    return Poll::Ready(Ok(()));
-                }
-                Err(cause) if cause.kind() == ErrorKind::WouldBlock => {}
-                Err(cause) => return Poll::Ready(Err(cause)),
-            }
-            if !ready!(this.poll_records(cx))? {
-                return Poll::Ready(Ok(()));
-            }
+impl<S: Read + Write + AsFd + Send> Connection for TlsWire<S> {
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.plaintext == 0 && !self.read_records(buffer.len())? {
+            return Ok(0);
         }
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsWire<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        // What was taken before goes first, so that no more than one piece waits here.
-        ready!(self.poll_drain(cx))?;
-        let taken = self.tls.writer().write(bytes)?;
-        match self.poll_drain(cx) {
-            Poll::Ready(Err(cause)) => Poll::Ready(Err(cause)),
-            Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(taken)),
-        }
+        let read = self.tls.reader().read(buffer)?;
+        self.plaintext = self.plaintext.saturating_sub(read);
+        Ok(read)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_drain(cx))?;
-        Pin::new(&mut self.stream).poll_flush(cx)
+    fn has_more(&self) -> bool {
+        self.plaintext > 0 || !self.left.is_empty()
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.tls.send_close_notify();
-        ready!(self.poll_drain(cx))?;
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-/// A socket as the library wants one: it says [`ErrorKind::WouldBlock`], and the task is woken when it would not.
-struct Socket<'a, 'b, S> {
-    stream: &'a mut S,
-    cx: &'a mut Context<'b>,
-}
-
-impl<S: AsyncWrite + Unpin> Write for Socket<'_, '_, S> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        or_would_block(Pin::new(&mut *self.stream).poll_write(self.cx, bytes))
-    }
-
-    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        or_would_block(Pin::new(&mut *self.stream).poll_write_vectored(self.cx, slices))
+        // What was taken before goes first, so that no more than one piece waits here.
+        self.drain()?;
+        let taken = self.tls.writer().write(bytes)?;
+        match self.drain() {
+            Err(cause) if cause.kind() != ErrorKind::WouldBlock => Err(cause),
+            _ => Ok(taken),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        self.drain()
     }
-}
 
-fn or_would_block(polled: Poll<io::Result<usize>>) -> io::Result<usize> {
-    match polled {
-        Poll::Ready(outcome) => outcome,
-        Poll::Pending => Err(ErrorKind::WouldBlock.into()),
+    fn close(&mut self) {
+        self.tls.send_close_notify();
+        let _ = self.drain();
     }
 }

@@ -1,4 +1,5 @@
-//! The public relay (`turn.relay = "public"`) under clients of other projects: Debian's coturn has some, and crates.io has one.
+//! The public relay (`turn.relay = "public"`) under clients of other projects: Debian's coturn has some, crates.io has one, and PyPI one with ICE
+//! around it.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
@@ -215,5 +216,28 @@ async fn the_client_of_another_project_relays_in_channels_by_udp() {
         peer.send_to(&payload, from).await.expect("sent");
         let (len, from) = within(&what, relayed.recv_from(&mut buffer)).await.expect("received");
         assert_eq!((from, &buffer[..len]), (to, &payload[..]));
+    }
+}
+
+/// A Python that has aioice, where `HOUSECALL_TEST_AIOICE` names one. (`test.sh` makes it, of `tests/product/aioice/requirements.txt`, or says that it
+/// could not.)
+fn aioice() -> Option<String> {
+    std::env::var("HOUSECALL_TEST_AIOICE").ok()
+}
+
+#[test]
+fn agents_of_aioice_meet_at_relayed_candidates_by_udp_tcp_and_tls() {
+    let Some(python) = aioice() else { return };
+    let directory = tempfile::tempdir().expect("a directory");
+    let (_server, relay) = relay(directory.path());
+    let (host, port) = (relay.ip().to_string(), relay.port().to_string());
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/product/aioice/meet.py");
+    let Credentials { username, password } = credentials();
+    for transport in ["udp", "tcp", "tls"] {
+        let said = output(&python, &[script, &host, &port, &username, &password, transport]);
+        assert!(
+            said.contains("50 messages each way"),
+            "{transport}, by {python} with aioice: {said}"
+        );
     }
 }

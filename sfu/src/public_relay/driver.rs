@@ -29,6 +29,7 @@ use super::buffers::Buffers;
 use super::figures::{Direction, Figures, Lost, Tally};
 use super::gather::{Gather, To};
 use super::own::{Look, Own};
+use super::strangers::Strangers;
 use super::{PublicRelaySettings, ReadNetworks, server};
 use crate::batch::Cargo;
 use crate::driver::unix_now;
@@ -49,6 +50,7 @@ const EVENTS: usize = 256;
 enum Token {
     Wake,
     Clients,
+    Streams,
     Relayed(Family, u16),
 }
 
@@ -57,6 +59,7 @@ impl Token {
         match self {
             Self::Wake => 0,
             Self::Clients => 1,
+            Self::Streams => 2,
             Self::Relayed(Family::V4, port) => 0x1_0000 | u64::from(port),
             Self::Relayed(Family::V6, port) => 0x2_0000 | u64::from(port),
         }
@@ -66,7 +69,8 @@ impl Token {
         let port = (number & 0xffff) as u16;
         match number >> 16 {
             0 if port == 0 => Self::Wake,
-            0 => Self::Clients,
+            0 if port == 1 => Self::Clients,
+            0 => Self::Streams,
             1 => Self::Relayed(Family::V4, port),
             _ => Self::Relayed(Family::V6, port),
         }
@@ -92,7 +96,8 @@ impl Base {
     /// Watches what is there from the beginning.
     pub(super) fn watch(&self) -> Result<(), Errno> {
         watch(&self.epoll, &*self.wake, Token::Wake)?;
-        watch(&self.epoll, &self.clients, Token::Clients)
+        watch(&self.epoll, &self.clients, Token::Clients)?;
+        watch(&self.epoll, &self.streams, Token::Streams)
     }
 
     /// Runs until it is told to stop.
@@ -172,6 +177,7 @@ struct Relay<'a> {
     /// Allocations that were refused for want of descriptors, not told of yet.
     exhausted: u64,
     intake: Intake,
+    strangers: Strangers,
     /// Datagrams and messages since figures were last published.
     received: u64,
     /// A socket may have more than was taken from it.
@@ -196,6 +202,7 @@ impl<'a> Relay<'a> {
             tally: Tally::default(),
             exhausted: 0,
             intake: Intake::default(),
+            strangers: Strangers::default(),
             received: 0,
             more: false,
         }
@@ -215,12 +222,24 @@ impl<'a> Relay<'a> {
             // A full list means that others may be ready too.
             self.more = events.len() == EVENTS;
             self.base.streams.begin(now);
+            self.strangers.begin();
+            let mut streams_ready = false;
             for event in &events {
                 match Token::of(event.data.u64()) {
-                    Token::Wake => self.handle_streams(now),
+                    Token::Wake => {
+                        let mut counter = [0; 8];
+                        // Non-blocking; an empty counter is no error worth telling.
+                        let _ = rustix::io::read(&*self.base.wake, &mut counter);
+                        self.handle_streams(now);
+                    }
+                    Token::Streams => streams_ready = true,
                     Token::Clients => self.receive_from_clients(now),
                     Token::Relayed(family, port) => self.receive_from_peers(family, port, now),
                 }
+            }
+            if streams_ready || self.base.streams.is_behind() {
+                self.base.streams.look();
+                self.handle_streams(now);
             }
             self.server.handle_timeout(now);
             self.settle(now);
@@ -251,7 +270,11 @@ impl<'a> Relay<'a> {
     fn wait(&self, events: &mut Vec<epoll::Event>, now: Instant) {
         let due = self.server.poll_timeout();
         let due = due.map_or(limits::METRICS_INTERVAL, |due| due.saturating_duration_since(now));
-        let timeout = due.clamp(Duration::from_millis(1), limits::METRICS_INTERVAL);
+        let timeout = if self.base.streams.is_behind() {
+            Duration::ZERO
+        } else {
+            due.clamp(Duration::from_millis(1), limits::METRICS_INTERVAL)
+        };
         let timeout = Timespec {
             tv_sec: timeout.as_secs() as i64,
             tv_nsec: i64::from(timeout.subsec_nanos()),
@@ -271,16 +294,21 @@ impl<'a> Relay<'a> {
                 let client = ClientAddr::new(ClientTransport::Udp, arrived.from, arrived.to);
                 for at in arrived.datagrams() {
                     self.received += 1;
-                    let all = self.buffers.bytes();
-                    take(
+                    if !self.strangers.takes(|| self.server.has_allocation(client)) {
+                        continue;
+                    }
+                    let took = take(
                         &mut self.server,
                         &mut self.gather,
                         &mut self.tally,
                         client,
-                        all,
+                        self.buffers.bytes(),
                         at,
                         now,
                     );
+                    if took != Took::Payload {
+                        self.strangers.note();
+                    }
                 }
             }
             self.settle(now);
@@ -374,13 +402,9 @@ impl<'a> Relay<'a> {
 
     /// Takes what connections have brought.
     fn handle_streams(&mut self, now: Instant) {
-        let mut counter = [0; 8];
-        // Non-blocking; an empty counter is no error worth telling.
-        let _ = rustix::io::read(&*self.base.wake, &mut counter);
-        for _ in 0..limits::STREAM_CHUNKS_PER_TURN {
-            match self.base.streams.poll(now) {
-                None => return,
-                Some(StreamEvent::Opened(path)) => match path.relay_client() {
+        while let Some(event) = self.base.streams.poll() {
+            match event {
+                StreamEvent::Opened(path) => match path.relay_client() {
                     Some(client) => {
                         // Of an earlier connection from the same address, whose end is not seen yet: it ends here, not with this one.
                         if self.connected.insert(client, path).is_some() {
@@ -389,24 +413,21 @@ impl<'a> Relay<'a> {
                     }
                     None => self.base.streams.close(path),
                 },
-                Some(StreamEvent::Messages(path, kind, chunk)) => {
+                StreamEvent::Messages(path, kind, mut messages) => {
                     if let Some(client) = path.relay_client() {
-                        self.handle_messages(path, client, kind, &chunk, now);
+                        self.handle_messages(path, client, kind, messages.bytes(), now);
                     }
-                    self.base.streams.give_back(path, chunk);
+                    self.base.streams.give_back(messages);
                 }
-                Some(StreamEvent::Closed(path)) => self.close(path),
+                StreamEvent::Closed(path) => self.close(path),
             }
         }
-        // More may be waiting: come back at once.
-        self.more = true;
-        crate::driver::wake(&self.base.wake);
     }
 
     fn handle_messages(&mut self, path: Path, client: ClientAddr, kind: StreamKind, mut bytes: &[u8], now: Instant) {
         self.gather.clear();
         let (all, mut start) = (bytes, 0);
-        // Its task has looked: there are whole messages only.
+        // There are whole messages only.
         while let Ok(Some(found)) = streams::frame(kind, bytes, MAX_RELAYED_MESSAGE) {
             let at = start + found.message.start..start + found.message.end;
             self.received += 1;
@@ -456,8 +477,7 @@ impl<'a> Relay<'a> {
                 .relay_client()
                 .is_some_and(|client| self.server.has_allocation(client));
             if !is_used {
-                self.base.streams.close(path);
-                self.close(path);
+                self.base.streams.end(path);
             }
         }
     }
@@ -482,7 +502,8 @@ impl<'a> Relay<'a> {
 
     fn publish(&mut self) {
         self.tally.lose(Lost::Full, self.base.streams.take_lost() as usize);
-        let (tally, requests) = (std::mem::take(&mut self.tally), self.server.take_counters());
+        let (tally, mut requests) = (std::mem::take(&mut self.tally), self.server.take_counters());
+        requests.over_budget += self.strangers.take_dropped();
         self.exhausted += requests.exhausted;
         self.base.figures.publish(&tally, requests, self.server.allocations());
     }
@@ -492,8 +513,10 @@ impl<'a> Relay<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Took {
     Request,
-    /// Payload, sorted or dropped.
+    /// Payload, which was sorted.
     Payload,
+    /// Of no use.
+    Nothing,
 }
 
 /// Takes the message that lies at `at` in `all`, and sorts what is in it for a peer.
@@ -508,7 +531,10 @@ fn take(
 ) -> Took {
     match server.handle_client_datagram(client, &all[at.clone()], now) {
         Outcome::Request => return Took::Request,
-        Outcome::Dropped(_) => tally.lose(Lost::Refused, 1),
+        Outcome::Dropped(_) => {
+            tally.lose(Lost::Refused, 1);
+            return Took::Nothing;
+        }
         Outcome::Relay(relay) => {
             let to = To::Peer {
                 relayed: relay.relayed,

@@ -5,6 +5,7 @@ use std::time::Instant;
 use housecall_turn::stream::{ice_header, turn_padding};
 
 use super::{Chunk, LaneBound};
+use crate::limits;
 use crate::path::StreamKind;
 
 /// See the module.
@@ -38,6 +39,7 @@ impl Lane {
             return 0;
         }
         self.bytes.clear();
+        self.bytes.shrink_to(limits::STREAM_RECORD);
         self.since = None;
         std::mem::take(&mut self.datagrams)
     }
@@ -65,6 +67,7 @@ impl Lane {
     /// Takes over all that another has, behind what is here.
     pub(super) fn append(&mut self, other: &mut Self) {
         self.bytes.append(&mut other.bytes);
+        other.bytes.shrink_to(limits::STREAM_RECORD);
         self.datagrams += std::mem::take(&mut other.datagrams);
         self.since = self.since.into_iter().chain(other.since.take()).min();
     }

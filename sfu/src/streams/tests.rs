@@ -1,12 +1,12 @@
-//! Both ends of a stream without a connection between them.
+//! Streams over one end of a socket, whose other end the test has; what they write, and how much is taken of it, goes by the test's own book.
+#![expect(clippy::disallowed_types, reason = "sockets of the test's own")]
 
-use std::future::Future;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex};
 
-use housecall_turn::limits::{MAX_RELAYED_MESSAGE, MAX_STREAM_MESSAGE};
-use housecall_turn::stream::FramingError;
+use housecall_turn::limits::MAX_RELAYED_MESSAGE;
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::*;
@@ -15,52 +15,152 @@ use crate::clock::testing;
 const AUDIO: &[u8] = &[0xaa; 100];
 const VIDEO: &[u8] = &[0xbb; 1_200];
 
-fn ends(kind: StreamKind) -> (Streams, StreamLink, Path, Instant) {
-    ends_with(kind, MAX_STREAM_MESSAGE)
+/// What a connection took, and what it will take.
+struct Book {
+    /// Bytes that it takes yet.
+    room: usize,
+    writes: Vec<Vec<u8>>,
+    /// What it read ahead of the socket.
+    held: VecDeque<Vec<u8>>,
+    is_closed: bool,
 }
 
-fn ends_with(kind: StreamKind, longest: usize) -> (Streams, StreamLink, Path, Instant) {
-    let now = testing::start();
+struct Tap {
+    socket: UnixStream,
+    book: Arc<Mutex<Book>>,
+}
+
+impl Connection for Tap {
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.book.lock().expect("no panic").held.pop_front() {
+            Some(held) => {
+                buffer[..held.len()].copy_from_slice(&held);
+                Ok(held.len())
+            }
+            None => self.socket.read(buffer),
+        }
+    }
+
+    fn has_more(&self) -> bool {
+        !self.book.lock().expect("no panic").held.is_empty()
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut book = self.book.lock().expect("no panic");
+        let taken = bytes.len().min(book.room);
+        if taken == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        book.room -= taken;
+        book.writes.push(bytes[..taken].to_vec());
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn close(&mut self) {
+        self.book.lock().expect("no panic").is_closed = true;
+    }
+}
+
+/// A stream's other end.
+struct Far {
+    socket: UnixStream,
+    book: Arc<Mutex<Book>>,
+    path: Path,
+    end: StreamEnd,
+}
+
+impl Far {
+    fn id(&self) -> StreamId {
+        self.path.is_stream().expect("a stream").0
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        self.socket.write_all(bytes).expect("the socket takes it");
+    }
+
+    fn book(&self) -> std::sync::MutexGuard<'_, Book> {
+        self.book.lock().expect("no panic")
+    }
+
+    fn writes(&self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.book().writes)
+    }
+}
+
+fn thread(longest: usize) -> (Opener, Streams) {
     let wake = Arc::new(eventfd(0, EventfdFlags::NONBLOCK).expect("a descriptor"));
-    let (opener, mut streams) = pair(wake, longest, now);
-    let link = opener
-        .open(kind, ([192, 0, 2, 1], 5_000).into(), [198, 51, 100, 1].into())
-        .expect("room");
-    let Some(StreamEvent::Opened(path)) = streams.poll(now) else {
+    pair(wake, longest, testing::start).expect("a descriptor")
+}
+
+fn open(opener: &Opener, streams: &mut Streams, kind: StreamKind, begun: &[u8]) -> Far {
+    let (near, socket) = UnixStream::pair().expect("a pair");
+    near.set_nonblocking(true).expect("an option");
+    let book = Arc::new(Mutex::new(Book {
+        room: usize::MAX,
+        writes: Vec::new(),
+        held: VecDeque::new(),
+        is_closed: false,
+    }));
+    let arrival = Arrival {
+        kind,
+        remote: ([192, 0, 2, 1], 5_000).into(),
+        local: [198, 51, 100, 1].into(),
+        connection: Box::new(Tap {
+            socket: near,
+            book: Arc::clone(&book),
+        }),
+        begun: begun.to_vec(),
+    };
+    let end = opener.open(arrival).expect("room");
+    streams.begin(testing::start());
+    let Some(StreamEvent::Opened(path)) = streams.poll() else {
         panic!("it is told first that there is a stream");
     };
-    streams.begin(now);
-    (streams, link, path, now)
-}
-
-fn id(path: Path) -> StreamId {
-    path.is_stream().expect("a stream").0
-}
-
-/// What a future gives without waiting.
-fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(value) => Some(value),
-        Poll::Pending => None,
+    Far {
+        socket,
+        book,
+        path,
+        end,
     }
 }
 
-/// Messages that the shard gets.
-fn received(streams: &mut Streams, now: Instant) -> Vec<Vec<u8>> {
-    let mut messages = Vec::new();
-    while let Some(event) = streams.poll(now) {
-        let StreamEvent::Messages(path, kind, chunk) = event else {
-            continue;
-        };
-        let mut rest = &chunk[..];
-        while let Ok(Some(found)) = frame(kind, rest, MAX_STREAM_MESSAGE) {
-            messages.push(rest[found.message].to_vec());
-            rest = &rest[found.len..];
+fn one(kind: StreamKind) -> (Streams, Far) {
+    let (opener, mut streams) = thread(MAX_STREAM_MESSAGE);
+    let far = open(&opener, &mut streams, kind, &[]);
+    assert!(turn(&mut streams).is_empty() && !streams.is_behind());
+    (streams, far)
+}
+
+/// What a turn brings: messages, and ends of streams as `None`.
+fn turn(streams: &mut Streams) -> Vec<Option<Vec<u8>>> {
+    let longest = streams.longest;
+    streams.begin(testing::start());
+    streams.look();
+    let mut came = Vec::new();
+    while let Some(event) = streams.poll() {
+        match event {
+            StreamEvent::Opened(_) => {}
+            StreamEvent::Messages(_, kind, mut messages) => {
+                let mut rest = &*messages.bytes();
+                while let Ok(Some(found)) = frame(kind, rest, longest) {
+                    came.push(Some(rest[found.message].to_vec()));
+                    rest = &rest[found.len..];
+                }
+                assert!(rest.is_empty(), "whole messages only");
+                streams.give_back(messages);
+            }
+            StreamEvent::Closed(_) => came.push(None),
         }
-        assert!(rest.is_empty(), "whole messages only");
-        streams.give_back(path, chunk);
     }
-    messages
+    came
 }
 
 fn framed(messages: &[&[u8]]) -> Vec<u8> {
@@ -70,15 +170,6 @@ fn framed(messages: &[&[u8]]) -> Vec<u8> {
         bytes.extend(*message);
     }
     bytes
-}
-
-/// What the task gets to write, all at once.
-fn written(link: &mut StreamLink) -> Vec<Vec<u8>> {
-    let mut chunks = Vec::new();
-    while let Some(Some(chunk)) = at_once(link.writer.next()) {
-        chunks.push(chunk);
-    }
-    chunks
 }
 
 fn kinds(chunk: &[u8]) -> Vec<u8> {
@@ -95,156 +186,172 @@ fn kinds(chunk: &[u8]) -> Vec<u8> {
 #[test]
 fn messages_cross_whole_however_they_were_read() {
     let bytes = framed(&[AUDIO, &[], VIDEO, AUDIO]);
+    let whole: Vec<_> = [AUDIO, &[], VIDEO, AUDIO].map(|message| Some(message.to_vec())).into();
     for piece in [1, 7, 101, 102, 103, 500, 5_000] {
-        let (mut streams, mut link, _, now) = ends(StreamKind::IceTcp);
+        let (mut streams, mut far) = one(StreamKind::IceTcp);
         let mut messages = Vec::new();
         for piece in bytes.chunks(piece) {
-            at_once(link.reader.buffer())
-                .expect("a chunk is free")
-                .expect("open")
-                .extend_from_slice(piece);
-            assert_eq!(at_once(link.reader.hand_over()), Some(Ok(true)));
-            messages.extend(received(&mut streams, now));
+            far.send(piece);
+            messages.extend(turn(&mut streams));
         }
-        assert_eq!(messages, [AUDIO, &[], VIDEO, AUDIO], "in pieces of {piece}");
+        assert_eq!(messages, whole, "in pieces of {piece}");
+        assert!(turn(&mut streams).is_empty());
     }
 }
 
 #[test]
-fn a_connection_is_not_read_while_its_shard_is_behind() {
-    let (mut streams, mut link, path, now) = ends(StreamKind::IceTcp);
-    streams.trust(path);
-    let mut given = 0;
-    while let Some(buffer) = at_once(link.reader.buffer()) {
-        buffer.expect("open").extend_from_slice(&framed(&[AUDIO]));
-        match at_once(link.reader.hand_over()) {
-            Some(outcome) => assert_eq!(outcome, Ok(true)),
-            None => break,
-        }
-        given += 1;
-    }
-    assert_eq!(given, limits::STREAM_CHUNKS_UP - 1, "one chunk holds what is not whole");
-    assert_eq!(received(&mut streams, now).len(), given);
-    assert_eq!(at_once(link.reader.hand_over()), Some(Ok(true)), "chunks came back");
-    assert_eq!(received(&mut streams, now).len(), 1, "and nothing was lost");
+fn what_was_read_before_it_was_handed_over_comes_first() {
+    let (opener, mut streams) = thread(MAX_STREAM_MESSAGE);
+    let bytes = framed(&[AUDIO, VIDEO]);
+    let mut far = open(&opener, &mut streams, StreamKind::IceTcp, &bytes[..10]);
+    // Read ahead by what is around the socket, which has nothing to tell then.
+    far.book().held.push_back(bytes[10..20].to_vec());
+    far.book().held.push_back(bytes[20..150].to_vec());
+    assert!(streams.is_behind());
+    assert!(turn(&mut streams).is_empty());
+    assert!(streams.is_behind(), "it holds more");
+    assert_eq!(turn(&mut streams), [Some(AUDIO.to_vec())]);
+    assert!(!streams.is_behind());
+    far.send(&bytes[150..]);
+    assert_eq!(turn(&mut streams), [Some(VIDEO.to_vec())]);
 }
 
 #[test]
-fn a_long_message_crosses_whole_and_leaves_no_long_chunks_behind() {
-    let (mut streams, mut link, path, now) = ends_with(StreamKind::TurnTcp, MAX_RELAYED_MESSAGE);
-    streams.trust(path);
+fn a_turn_reads_so_much_and_strangers_take_no_turn_of_others() {
+    let (opener, mut streams) = thread(MAX_STREAM_MESSAGE);
+    let mut strangers: Vec<Far> = (0..3 * limits::STREAM_READS_PER_TURN)
+        .map(|_| open(&opener, &mut streams, StreamKind::IceTcp, &[]))
+        .collect();
+    let mut known: Vec<Far> = (0..2 * limits::STREAM_READS_PER_TURN)
+        .map(|_| open(&opener, &mut streams, StreamKind::IceTcp, &[]))
+        .collect();
+    while streams.is_behind() {
+        assert!(turn(&mut streams).is_empty());
+    }
+    for stranger in &mut strangers {
+        // More than is read of them at once, again and again.
+        stranger.send(&framed(&[&[255]]).repeat(limits::STRANGERS_READ));
+    }
+    for (number, far) in (0_u8..).zip(&mut known) {
+        streams.trust(far.path);
+        far.send(&framed(&[&[number]]));
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..2 {
+        let messages: Vec<u8> = turn(&mut streams)
+            .into_iter()
+            .map(|message| message.expect("none ends")[0])
+            .collect();
+        let of_strangers = messages.iter().filter(|kind| **kind == 255).count();
+        assert!(of_strangers > 0);
+        assert!(of_strangers * 3 <= limits::STRANGERS_READS_PER_TURN * limits::STRANGERS_READ);
+        assert_eq!(messages.len() - of_strangers, limits::STREAM_READS_PER_TURN);
+        seen.extend(messages.into_iter().filter(|kind| *kind != 255));
+    }
+    assert_eq!(seen.len(), known.len(), "each had its turn");
+}
+
+#[test]
+fn streams_that_hold_more_are_queued_once_and_not_beyond_their_end() {
+    let (opener, mut streams) = thread(MAX_STREAM_MESSAGE);
+    let mut fars: Vec<Far> = (0..10)
+        .map(|_| open(&opener, &mut streams, StreamKind::IceTcp, &[]))
+        .collect();
+    while streams.is_behind() {
+        turn(&mut streams);
+    }
+    for far in &mut fars {
+        far.book().held.extend(vec![framed(&[AUDIO]); 100]);
+        // Its descriptor tells of something too, each time.
+        far.send(&[0]);
+    }
+    for _ in 0..50 {
+        assert!(!turn(&mut streams).is_empty());
+        assert!(streams.strange.again.len() <= fars.len());
+    }
+    // Nonsense, with more behind it.
+    for far in &mut fars {
+        far.book().held.clear();
+        far.book().held.extend(vec![vec![0xff; 40]; 3]);
+    }
+    let mut ends = 0;
+    for _ in 0..20 {
+        ends += turn(&mut streams).iter().filter(|came| came.is_none()).count();
+    }
+    assert_eq!((ends, streams.is_behind()), (10, false));
+
+    // The same for one that is closed meanwhile.
+    let far = open(&opener, &mut streams, StreamKind::IceTcp, &[]);
+    far.book().held.extend(vec![framed(&[AUDIO]); 3]);
+    turn(&mut streams);
+    assert!(streams.is_behind());
+    streams.close(far.path);
+    turn(&mut streams);
+    assert!(!streams.is_behind());
+}
+
+#[test]
+fn of_many_that_come_or_go_a_turn_sees_some() {
+    let (opener, mut streams) = thread(MAX_STREAM_MESSAGE);
+    let fars: Vec<Far> = (0..40)
+        .map(|_| open(&opener, &mut streams, StreamKind::IceTcp, &[]))
+        .collect();
+    while streams.is_behind() {
+        turn(&mut streams);
+    }
+    for far in &fars {
+        streams.end(far.path);
+    }
+    let ends: Vec<usize> = (0..4).map(|_| turn(&mut streams).len()).collect();
+    let most = limits::STREAM_CHANGES_PER_TURN;
+    assert_eq!(ends, [most, most, 40 - 2 * most, 0]);
+    assert!(!streams.is_behind() && streams.is_empty());
+}
+
+#[test]
+fn of_a_long_message_no_more_room_is_kept_than_it_needs() {
+    let (opener, mut streams) = thread(MAX_RELAYED_MESSAGE);
+    let mut far = open(&opener, &mut streams, StreamKind::TurnTcp, &[]);
+    streams.trust(far.path);
     let mut message = vec![7; 4 + 65_507];
     message[..4].copy_from_slice(&[0x40, 1, 0xff, 0xe3]);
     message.push(0);
-    for _ in 0..10 {
+    for _ in 0..3 {
+        let mut came = Vec::new();
         for piece in message.chunks(10_000) {
-            at_once(link.reader.buffer())
-                .expect("a chunk is free")
-                .expect("open")
-                .extend_from_slice(piece);
-            assert_eq!(at_once(link.reader.hand_over()), Some(Ok(true)));
+            assert!(came.is_empty());
+            far.send(piece);
+            came = turn(&mut streams);
+            let kept = streams.streams[&far.id()].rest.capacity();
+            assert!(kept <= MAX_RELAYED_MESSAGE, "{kept} bytes");
         }
-        let Some(StreamEvent::Messages(_, kind, chunk)) = streams.poll(now) else {
-            panic!("a message has come")
-        };
-        assert!(
-            chunk.capacity() <= MAX_RELAYED_MESSAGE + 10_000,
-            "{} bytes",
-            chunk.capacity()
-        );
-        let found = frame(kind, &chunk, MAX_RELAYED_MESSAGE)
-            .expect("a message")
-            .expect("whole");
-        assert_eq!((found.message, found.len, chunk.len()), (0..65_511, 65_512, 65_512));
-        streams.give_back(path, chunk);
-        let spare = at_once(link.reader.buffer()).expect("free").expect("open").capacity();
-        assert!(spare <= limits::STREAM_CHUNK, "{spare} bytes");
+        assert_eq!(came, [Some(message[..65_511].to_vec())]);
+        let kept = streams.streams[&far.id()].rest.capacity();
+        assert!(kept <= limits::STREAM_READ, "{kept} bytes");
     }
 }
 
 // A stranger announces 65,504 bytes and would hold them, less one, until the connection is closed for want of use.
 #[test]
 fn a_stranger_s_stream_holds_little() {
-    let (streams, mut link, path, _) = ends_with(StreamKind::TurnTcp, MAX_RELAYED_MESSAGE);
-    let announced = [0x40, 1, 0xff, 0xe0];
-    let mut read = |bytes: &[u8]| {
-        let buffer = at_once(link.reader.buffer()).expect("a chunk is free").expect("open");
-        buffer.extend_from_slice(bytes);
-        let held = buffer.capacity();
-        (held, at_once(link.reader.hand_over()).expect("not busy"))
-    };
+    let (opener, mut streams) = thread(MAX_RELAYED_MESSAGE);
+    let mut far = open(&opener, &mut streams, StreamKind::TurnTcp, &[]);
     // One byte less than the longest that it may have.
     let mut longest = vec![0; MAX_STREAM_MESSAGE - 1];
     longest[..4].copy_from_slice(&[0x40, 1, 0x0f, 0xfc]);
-    assert_eq!(read(&longest), (limits::STRANGERS_CHUNK, Ok(true)));
-    assert_eq!(read(&[0]), (limits::STRANGERS_CHUNK, Ok(true)));
-    let too_long = LinkError::Framing(FramingError::TooLong);
-    assert_eq!(read(&announced), (limits::STRANGERS_CHUNK, Err(too_long)));
-    streams.trust(path);
-    let rest = [0; limits::STRANGERS_CHUNK - 4];
-    assert_eq!(read(&rest).1, Ok(true), "its client has an allocation");
-    assert_eq!(
-        read(&[]),
-        (MAX_RELAYED_MESSAGE, Ok(true)),
-        "as long as a message, not twice that"
-    );
-}
+    far.send(&longest);
+    assert!(turn(&mut streams).is_empty());
+    assert_eq!(streams.streams[&far.id()].rest.capacity(), longest.len());
+    far.send(&[0]);
+    assert_eq!(turn(&mut streams).len(), 1);
+    let announced = [0x40, 1, 0xff, 0xe0];
+    far.send(&announced);
+    assert_eq!(turn(&mut streams), [None], "too long for a stranger");
 
-/// Sends as much as is taken. How many bytes are kept for that.
-fn held_for_a_sender_ahead(streams: &mut Streams, link: &mut StreamLink, path: Path, now: Instant) -> usize {
-    let mut held = 0;
-    while let Some(buffer) = at_once(link.reader.buffer()) {
-        buffer.expect("open").extend_from_slice(&framed(&[AUDIO]));
-        if at_once(link.reader.hand_over()).is_none() {
-            break;
-        }
-    }
-    held += at_once(link.reader.buffer())
-        .expect("it is there")
-        .expect("open")
-        .capacity();
-    let mut taken = Vec::new();
-    while let Some(StreamEvent::Messages(_, _, chunk)) = streams.poll(now) {
-        held += chunk.capacity();
-        taken.push(chunk);
-    }
-    for chunk in taken {
-        streams.give_back(path, chunk);
-    }
-    // What was not handed over before.
-    assert_eq!(at_once(link.reader.hand_over()), Some(Ok(true)));
-    received(streams, now);
-    held
-}
-
-#[test]
-fn little_is_kept_for_a_stranger_who_sends_ahead() {
-    let (mut streams, mut link, path, now) = ends(StreamKind::IceTcp);
-    let mut held = || held_for_a_sender_ahead(&mut streams, &mut link, path, now);
-    for _ in 0..3 {
-        assert_eq!(held(), 2 * limits::STRANGERS_CHUNK);
-    }
-    streams.trust(path);
-    let mut held = || held_for_a_sender_ahead(&mut streams, &mut link, path, now);
-    // Those that it had grow when they come round.
-    held();
-    held();
-    assert_eq!(held(), limits::STREAM_CHUNKS_UP * limits::STREAM_CHUNK);
-}
-
-#[test]
-fn two_chunks_do_for_whoever_sends_no_faster_than_is_looked() {
-    let (mut streams, mut link, path, now) = ends(StreamKind::IceTcp);
-    streams.trust(path);
-    let mut places = std::collections::BTreeSet::new();
-    for _ in 0..100 {
-        let buffer = at_once(link.reader.buffer()).expect("a chunk is free").expect("open");
-        places.insert(buffer.as_ptr());
-        buffer.extend_from_slice(&framed(&[AUDIO]));
-        assert_eq!(at_once(link.reader.hand_over()), Some(Ok(true)));
-        assert_eq!(received(&mut streams, now), [AUDIO]);
-    }
-    assert_eq!(places.len(), 2);
+    let mut far = open(&opener, &mut streams, StreamKind::TurnTcp, &[]);
+    streams.trust(far.path);
+    far.send(&announced);
+    assert!(turn(&mut streams).is_empty(), "its client has an allocation");
 }
 
 #[test]
@@ -253,53 +360,46 @@ fn what_is_no_message_ends_the_stream() {
         (StreamKind::IceTcp, &[0xff, 0xff, 0][..]),
         (StreamKind::TurnTcp, b"GET / HTTP/1.1"),
         (StreamKind::TurnTls, &[0x40, 0, 0xff, 0xff]),
+        (StreamKind::IceTcp, &[0, 1, 7, 0xff, 0xff]),
     ] {
-        let (_streams, mut link, ..) = ends(kind);
-        at_once(link.reader.buffer())
-            .expect("free")
-            .expect("open")
-            .extend_from_slice(bytes);
-        let outcome = at_once(link.reader.hand_over());
-        assert!(matches!(
-            outcome,
-            Some(Err(LinkError::Framing(FramingError::TooLong | FramingError::Unknown)))
-        ));
+        let (mut streams, mut far) = one(kind);
+        far.send(bytes);
+        assert_eq!(turn(&mut streams), [None]);
+        assert!(far.book().is_closed);
     }
 }
 
 #[test]
-fn a_burst_leaves_as_one_chunk_with_audio_first() {
-    let (mut streams, mut link, path, _) = ends(StreamKind::IceTcp);
-    streams.send(id(path), &VIDEO.repeat(5), VIDEO.len(), Cargo::Video);
-    streams.send(id(path), AUDIO, AUDIO.len(), Cargo::Urgent);
+fn a_burst_leaves_in_one_write_with_audio_first() {
+    let (mut streams, far) = one(StreamKind::IceTcp);
+    streams.send(far.id(), &VIDEO.repeat(5), VIDEO.len(), Cargo::Video);
+    streams.send(far.id(), AUDIO, AUDIO.len(), Cargo::Urgent);
     streams.flush(|_, since| assert_eq!(since, None));
-    let chunks = written(&mut link);
-    assert_eq!(chunks.len(), 1);
-    assert_eq!(kinds(&chunks[0]), [0xaa, 0xbb, 0xbb, 0xbb, 0xbb, 0xbb]);
+    let writes = far.writes();
+    assert_eq!(writes.len(), 1);
+    assert_eq!(kinds(&writes[0]), [0xaa, 0xbb, 0xbb, 0xbb, 0xbb, 0xbb]);
 }
 
 #[test]
 fn turn_messages_are_padded() {
-    let (mut streams, mut link, path, _) = ends(StreamKind::TurnTls);
-    streams.send(id(path), &[0x40, 1, 0, 1, 9, 0x40, 1, 0, 1, 9], 5, Cargo::Urgent);
+    let (mut streams, far) = one(StreamKind::TurnTls);
+    streams.send(far.id(), &[0x40, 1, 0, 1, 9, 0x40, 1, 0, 1, 9], 5, Cargo::Urgent);
     streams.flush(|_, _| {});
-    assert_eq!(
-        written(&mut link),
-        [[0x40, 1, 0, 1, 9, 0, 0, 0, 0x40, 1, 0, 1, 9, 0, 0, 0]]
-    );
+    assert_eq!(far.writes(), [[0x40, 1, 0, 1, 9, 0, 0, 0, 0x40, 1, 0, 1, 9, 0, 0, 0]]);
 }
 
 #[test]
 fn a_connection_that_takes_nothing_loses_video_and_keeps_audio() {
-    let (mut streams, mut link, path, start) = ends(StreamKind::IceTcp);
+    let (mut streams, far) = one(StreamKind::IceTcp);
+    far.book().room = 0;
+    let (start, mut waits) = (testing::start(), None);
     let mut now = start;
-    let mut waits = None;
     // Two seconds of 50 audio packets and 150 of video.
     for _ in 0..100 {
         now += Duration::from_millis(20);
         streams.begin(now);
-        streams.send(id(path), AUDIO, AUDIO.len(), Cargo::Urgent);
-        streams.send(id(path), &VIDEO.repeat(3), VIDEO.len(), Cargo::Video);
+        streams.send(far.id(), AUDIO, AUDIO.len(), Cargo::Urgent);
+        streams.send(far.id(), &VIDEO.repeat(3), VIDEO.len(), Cargo::Video);
         streams.flush(|_, since| waits = since);
     }
     assert_eq!(
@@ -309,62 +409,82 @@ fn a_connection_that_takes_nothing_loses_video_and_keeps_audio() {
     );
     let lost = streams.take_lost();
     assert!((250..300).contains(&lost), "{lost} of 300");
-    let held = streams.streams[&id(path)].video.len() + streams.streams[&id(path)].urgent.len();
-    assert!(held <= limits::STREAM_VIDEO.bytes + limits::STREAM_URGENT.bytes);
+    let stream = &streams.streams[&far.id()];
+    assert!(stream.video.len() + stream.urgent.len() <= limits::STREAM_VIDEO.bytes + limits::STREAM_URGENT.bytes);
 
-    // It takes all at once again.
+    // It takes some at a time again.
     let mut seen = Vec::new();
-    while let Some(Some(chunk)) = at_once(link.writer.next()) {
-        seen.extend(kinds(&chunk));
-        link.writer.done(chunk);
+    while waits.is_some() {
+        far.book().room += 5_000;
+        turn(&mut streams);
         streams.flush(|_, since| waits = since);
+        seen.extend(far.writes().concat());
     }
-    assert_eq!(waits, None);
+    let seen = kinds(&seen);
     assert_eq!(
         seen.iter().filter(|kind| **kind == 0xaa).count(),
         100,
         "all audio arrives"
     );
     assert_eq!(seen.iter().filter(|kind| **kind == 0xbb).count() as u64, 300 - lost);
+    let first_video = seen.iter().rposition(|kind| *kind == 0xbb);
+    assert_eq!(first_video, Some(seen.len() - 1), "audio has overtaken it");
 }
 
 #[test]
-fn the_shard_is_told_when_there_is_room_again() {
-    let (mut streams, mut link, path, now) = ends(StreamKind::IceTcp);
-    for _ in 0..=limits::STREAM_CHUNKS_DOWN {
-        streams.send(id(path), AUDIO, AUDIO.len(), Cargo::Urgent);
-        streams.flush(|_, _| {});
-    }
-    let chunk = at_once(link.writer.next()).flatten().expect("a chunk");
-    assert!(matches!(
-        streams.inbox.try_recv(),
-        Err(std::sync::mpsc::TryRecvError::Empty)
-    ));
-    link.writer.done(chunk);
-    assert!(matches!(streams.inbox.try_recv(), Ok(FromStream::Room(_))));
-    streams.flush(|_, since| assert_eq!(since, None));
-    assert_eq!(written(&mut link).len(), limits::STREAM_CHUNKS_DOWN);
-    assert!(streams.poll(now).is_none());
+fn it_goes_on_when_the_descriptor_is_writable_and_not_before() {
+    let (mut streams, far) = one(StreamKind::IceTcp);
+    far.book().room = 50;
+    streams.send(far.id(), AUDIO, AUDIO.len(), Cargo::Urgent);
+    let mut waits = None;
+    streams.flush(|_, since| waits = since);
+    assert_eq!((far.writes().concat().len(), waits.is_some()), (50, true));
+    far.book().room = usize::MAX;
+    streams.flush(|_, since| waits = since);
+    assert_eq!((far.writes().len(), waits.is_some()), (0, true), "nobody has said so");
+    assert!(turn(&mut streams).is_empty());
+    streams.flush(|_, since| waits = since);
+    assert_eq!((far.writes().concat().len(), waits), (52, None));
 }
 
-#[test]
-fn each_end_learns_of_the_other_s_end() {
-    let (mut streams, link, path, now) = ends(StreamKind::TurnTcp);
-    drop(link);
-    assert!(matches!(streams.poll(now), Some(StreamEvent::Closed(gone)) if gone == path));
-    assert!(streams.poll(now).is_none());
-    assert_eq!(streams.send(id(path), AUDIO, 100, Cargo::Urgent), Sent::Refused);
+#[tokio::test]
+async fn each_end_learns_of_the_other_s_end() {
+    let (mut streams, far) = one(StreamKind::TurnTcp);
+    let (id, book) = (far.id(), Arc::clone(&far.book));
+    drop(far.socket);
+    assert_eq!(turn(&mut streams), [None]);
+    assert!(turn(&mut streams).is_empty());
+    assert_eq!(streams.send(id, AUDIO, 100, Cargo::Urgent), Sent::Refused);
+    far.end.seen().await;
+    assert!(book.lock().expect("no panic").is_closed);
 
-    let (mut streams, mut link, path, _) = ends(StreamKind::TurnTcp);
-    assert!(at_once(link.writer.next()).is_none(), "waits");
-    streams.close(path);
-    assert_eq!(at_once(link.writer.next()), Some(None));
+    let (mut streams, mut far) = one(StreamKind::TurnTcp);
+    streams.close(far.path);
+    assert!(far.book().is_closed);
+    assert_eq!(far.socket.read(&mut [0; 8]).expect("an end"), 0);
+    far.end.seen().await;
 }
 
 #[test]
 fn only_old_streams_are_looked_at() {
-    let (mut streams, _link, path, now) = ends(StreamKind::IceTcp);
+    let (mut streams, far) = one(StreamKind::IceTcp);
+    let now = testing::start();
     assert!(streams.due(now + limits::STREAM_SWEEP).is_empty());
-    assert_eq!(streams.due(now + limits::STREAM_UNUSED), [path]);
+    assert_eq!(streams.due(now + limits::STREAM_UNUSED), [far.path]);
     assert!(streams.due(now + limits::STREAM_UNUSED).is_empty(), "not again at once");
+}
+
+#[test]
+fn one_that_takes_nothing_for_long_ends() {
+    let (mut streams, far) = one(StreamKind::IceTcp);
+    far.book().room = 0;
+    streams.send(far.id(), AUDIO, AUDIO.len(), Cargo::Urgent);
+    streams.flush(|_, _| {});
+    let since = testing::start();
+    streams.due(since + limits::STREAM_STUCK - limits::STREAM_SWEEP);
+    assert!(!streams.is_behind());
+    streams.due(since + limits::STREAM_STUCK);
+    assert!(streams.is_behind());
+    assert_eq!(turn(&mut streams), [None]);
+    assert!(far.book().is_closed);
 }

@@ -1,11 +1,13 @@
 //! The general relay on loopback, and a client that is told of it.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant, SystemTime};
 
-use housecall_sfu::{PublicRelay, PublicRelaySettings, StreamLink};
+use housecall_sfu::{Arrival, Plain, PublicRelay, PublicRelaySettings, StreamKind};
 use housecall_turn::stun::{AttributeType, Builder, Class, Integrity, IntegrityKey, Message, Method, TransactionId};
 use housecall_turn::{Bindings, Network, Quotas, REALM, Secret, UnixSeconds};
 use prometheus::Registry;
@@ -56,6 +58,22 @@ impl Lab {
         };
         let relay = PublicRelay::start(settings, &registry).expect("a relay on loopback");
         Self { ports, relay, registry }
+    }
+
+    /// A connection to the relay, always from the same address.
+    pub(crate) fn connect(&self) -> UnixStream {
+        let (near, far) = UnixStream::pair().expect("a pair");
+        near.set_nonblocking(true).expect("an option");
+        far.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let arrival = Arrival {
+            kind: StreamKind::TurnTcp,
+            remote: "127.0.0.9:50000".parse().expect("an address"),
+            local: "127.0.0.1".parse().expect("an address"),
+            connection: Box::new(Plain(near)),
+            begun: Vec::new(),
+        };
+        let _ = self.relay.open_stream(arrival).expect("room");
+        far
     }
 
     /// Waits until the counters with these label values have reached a sum.
@@ -164,26 +182,17 @@ impl Client {
     }
 
     /// As [`Self::ask`], over a connection.
-    pub(crate) async fn ask_over(&mut self, link: &mut StreamLink, method: Method, transport: &[u8]) -> Reply {
+    pub(crate) fn ask_over(&mut self, link: &mut UnixStream, method: Method, transport: &[u8]) -> Reply {
         let request = self.request(method, |builder| {
             if !transport.is_empty() {
                 builder.attribute(AttributeType::REQUESTED_TRANSPORT, transport);
             }
         });
-        link.reader
-            .buffer()
-            .await
-            .expect("a buffer")
-            .extend_from_slice(&request);
-        assert!(
-            link.reader.hand_over().await.expect("a relay"),
-            "it has nothing else to do"
-        );
-        let answer = tokio::time::timeout(PATIENCE, link.writer.next()).await;
-        let chunk = answer.expect("an answer in time").expect("an answer");
-        let reply = Reply(chunk.to_vec());
-        link.writer.done(chunk);
-        reply
+        link.write_all(&request).expect("written");
+        let mut answer = vec![0; 2_048];
+        let len = link.read(&mut answer).expect("an answer in time");
+        answer.truncate(len);
+        Reply(answer)
     }
 
     pub(crate) fn receive(&self) -> Vec<u8> {
