@@ -306,6 +306,8 @@ pub struct ParticipantStats {
     pub uplink_estimate: Option<Bitrate>,
     /// How long what we send stands in a queue, by its transport-wide feedback.
     pub queue: Duration,
+    /// The range in which the transit times of nine in ten packets of the audio we send lie, by the same feedback.
+    pub spread: Duration,
     /// The share of what we sent over the last second that was lost, by the same feedback, 0.0..=1.0.
     pub path_loss: f32,
     /// From a repair request to the repaired packet, smoothed, if that was measured: a round trip and the publisher's time to answer.
@@ -335,6 +337,8 @@ pub struct PublishedStats {
     pub repaired: u64,
     /// Interarrival jitter (RFC 3550 §6.4.1).
     pub jitter: Duration,
+    /// The range in which the transit times of nine in ten packets lie. Audio only.
+    pub spread: Duration,
     /// Width and height read from the last key frame, where the codec shows it.
     pub size: Option<(u16, u16)>,
     /// Key frames seen.

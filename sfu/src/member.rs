@@ -768,6 +768,10 @@ impl Member {
             rtt: self.slots.iter().find_map(|slot| slot.sub.round_trip()),
             estimate: estimate.and_then(|estimate| estimate.target),
             queue: estimate.map_or(Duration::ZERO, |estimate| estimate.evidence(None).queue),
+            spread: self
+                .controller
+                .as_ref()
+                .map_or(Duration::ZERO, |controller| controller.spread()),
             path_loss: estimate.map_or(0.0, |estimate| estimate.losses.share() as f32),
             uplink_estimate: self.uplink.as_ref().and_then(|uplink| uplink.estimate().target),
             uplink_rtt: mine().find_map(Published::round_trip),

@@ -381,6 +381,7 @@ impl Published {
                 lost: counted.lost,
                 repaired: counted.repaired,
                 jitter: counted.jitter,
+                spread: counted.spread,
                 size: stream.ring.latest_key_frame().and_then(|key| key.size),
                 key_frames: stream.key_frames,
             })

@@ -33,6 +33,7 @@ use arrayvec::ArrayVec;
 use crate::ids::Ssrc;
 use crate::limits;
 use crate::media::{Bitrate, Target};
+use crate::quality::Spread;
 use crate::rtcp::TransportFeedback;
 
 pub(crate) use estimator::Estimate;
@@ -146,6 +147,8 @@ pub(crate) struct Controller {
     probed: Option<Probed>,
     floor: Bitrate,
     speech: Speech,
+    /// How evenly sound comes.
+    spread: Spread,
     /// Packets are lost by chance.
     is_lossy: bool,
     /// Made when that is first so.
@@ -176,6 +179,7 @@ impl Controller {
             probed: None,
             floor,
             speech: Speech::new(),
+            spread: Spread::new(),
             is_lossy: false,
             missing: None,
             waiting: None,
@@ -201,6 +205,7 @@ impl Controller {
         self.hot.sent.forget();
         self.missing.iter_mut().for_each(|missing| missing.forget());
         self.signals = Signals::new();
+        self.spread = Spread::new();
         self.estimator = Estimator::new();
         self.prober = Prober::new();
         self.pacing = Pacing::new();
@@ -288,6 +293,9 @@ impl Controller {
             };
             if let Some((packet, _)) = self.hot.sent.arrived(number, now_us) {
                 self.signals.handle_arrival(&packet, arrival);
+                if packet.sort == Sort::Audio {
+                    self.spread.add(arrival.saturating_sub(packet.sent_us), arrival);
+                }
             }
         }
         let (signals, sent) = (&mut self.signals, &mut self.hot.sent);
@@ -511,6 +519,11 @@ impl Controller {
     /// What is known of the path.
     pub(crate) const fn estimate(&self) -> &Estimate {
         self.estimator.estimate()
+    }
+
+    /// The range in which the transit times of nine in ten packets of sound lie.
+    pub(crate) fn spread(&self) -> Duration {
+        self.spread.get()
     }
 
     /// The verdict of a probe that has ended, once.

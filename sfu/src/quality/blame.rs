@@ -9,6 +9,8 @@ use super::Leg;
 const LOSS: f32 = 0.02;
 /// From here on a receiver's jitter buffer grows noticeably.
 const JITTER: Duration = Duration::from_millis(30);
+/// The same by its transit times: in packets that overtake nothing neighbours come together however late they are, and jitter stays low.
+const SPREAD: Duration = Duration::from_millis(50);
 /// From here on a round trip is in the way of a conversation (ITU-T G.114: 150 ms one way go unnoticed, and there are two lines).
 const ROUND_TRIP: Duration = Duration::from_millis(300);
 /// A queue of this length is one the ladder steps down for.
@@ -74,6 +76,7 @@ fn strain(signs: &Signs) -> f32 {
         leg.loss / LOSS,
         leg.audio_loss.unwrap_or(0.0) / LOSS,
         times(leg.jitter, JITTER),
+        times(leg.spread, SPREAD),
         times(leg.rtt.unwrap_or_default(), ROUND_TRIP),
         times(leg.queue, QUEUE),
         limited,
@@ -101,6 +104,7 @@ mod tests {
                 loss: 0.005,
                 audio_loss: Some(0.005),
                 jitter: ms(8),
+                spread: ms(20),
                 rtt: Some(ms(60)),
                 queue: ms(10),
             },
@@ -124,6 +128,7 @@ mod tests {
         let losing_more = with(|signs| signs.leg.loss = 0.2);
         let broken_voice = with(|signs| signs.leg.audio_loss = Some(0.04));
         let trembling = with(|signs| signs.leg.jitter = ms(60));
+        let swaying = with(|signs| signs.leg.spread = ms(90));
         let far = with(|signs| signs.leg.rtt = Some(ms(700)));
         let queueing = with(|signs| signs.leg.queue = ms(300));
         let limited = with(|signs| signs.is_limited = true);
@@ -137,6 +142,8 @@ mod tests {
             (broken_voice, fine, on_time, Uplink),
             (fine, trembling, on_time, Downlink),
             (trembling, fine, on_time, Uplink),
+            (swaying, fine, on_time, Uplink),
+            (fine, swaying, on_time, Downlink),
             (far, fine, on_time, Uplink),
             (fine, far, on_time, Downlink),
             (fine, queueing, on_time, Downlink),

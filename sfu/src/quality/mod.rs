@@ -3,11 +3,13 @@
 
 mod blame;
 mod speech;
+mod spread;
 
 use std::time::Duration;
 
 pub use blame::{Culprit, Server, Signs, blame};
 pub use speech::{Mos, mos};
+pub(crate) use spread::Spread;
 
 use crate::api::{ParticipantStats, PublishedStats, SlotStats};
 use crate::ids::TrackId;
@@ -24,6 +26,8 @@ pub struct Leg {
     pub audio_loss: Option<f32>,
     /// The worst interarrival jitter of its audio, or of its video if there was no audio.
     pub jitter: Duration,
+    /// The range in which the transit times of nine in ten packets of its audio lay.
+    pub spread: Duration,
     /// Round trip of the whole line, if it was measured.
     pub rtt: Option<Duration>,
     /// How long packets stood in a queue. Known of what the server sends.
@@ -40,6 +44,7 @@ impl Leg {
             known.into_iter().find(is_same)
         };
         let mut sums = Sums::default();
+        let mut spread = Duration::ZERO;
         for stats in &now.published {
             let (packets, lost, repaired) =
                 earlier(stats).map_or((0, 0, 0), |other| (other.packets, other.lost, other.repaired));
@@ -52,8 +57,12 @@ impl Leg {
             let lost = stats.lost.saturating_sub(lost) + repaired;
             let came = stats.packets.saturating_sub(packets).saturating_sub(repaired);
             sums.add(kind, came + lost, lost, stats.jitter);
+            if came + lost > 0 {
+                spread = spread.max(stats.spread);
+            }
         }
         Self {
+            spread,
             rtt: now.rtt.or(now.uplink_rtt),
             ..sums.leg()
         }
@@ -72,6 +81,8 @@ impl Leg {
         }
         let leg = sums.leg();
         Self {
+            // Who is silent has none, whatever was last measured.
+            spread: leg.audio_loss.map_or(Duration::ZERO, |_| now.spread),
             rtt: now.rtt,
             // Over TCP what waits for the connection is a queue, too, and the first to be seen.
             queue: now.queue.max(now.stream_queue.unwrap_or_default()),
@@ -146,6 +157,7 @@ mod tests {
             lost,
             repaired,
             jitter: Duration::from_millis(jitter),
+            spread: Duration::from_millis(jitter),
             size: None,
             key_frames: 0,
         }
@@ -193,6 +205,7 @@ mod tests {
         assert!((up.loss - 0.11).abs() < 1e-6, "{up:?}");
         assert_eq!(up.audio_loss, Some(0.1));
         assert_eq!(up.jitter, Duration::from_millis(5), "that of the audio");
+        assert_eq!(up.spread, Duration::from_millis(90), "the worst of what came");
         let down = Leg::down(Some(&before), &now);
         assert_eq!((down.expected, down.audio_loss), (1_100, Some(0.05)));
         assert!((down.loss - 50.0 / 1_100.0).abs() < 1e-6, "{down:?}");

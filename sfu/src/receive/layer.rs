@@ -9,8 +9,12 @@ use crate::ids::Ssrc;
 use crate::limits;
 use crate::media::Bitrate;
 use crate::ntp::SrMapping;
+use crate::quality::Spread;
 use crate::rtcp::{ReportBlock, SenderInfo};
 use crate::rtp::SequenceUnwrapper;
+
+/// Ticks of a second of Opus (RFC 7587 §4.1).
+const AUDIO_CLOCK: u32 = 48_000;
 
 /// What is done about packets that do not come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +75,8 @@ pub(crate) struct LayerCounters {
     pub(crate) repaired: u64,
     /// Interarrival jitter.
     pub(crate) jitter: Duration,
+    /// The range in which the transit times of nine in ten packets of audio lie.
+    pub(crate) spread: Duration,
 }
 
 /// The account of one primary SSRC.
@@ -295,6 +301,7 @@ impl LayerReceiver {
             lost: self.expected() - self.packets,
             repaired: self.repaired,
             jitter: self.jitter.duration(),
+            spread: self.jitter.spread(),
         }
     }
 
@@ -405,6 +412,11 @@ struct Jitter {
     scaled: u32,
     /// Arrival and timestamp of the packet before.
     last: Option<(Instant, u32)>,
+    /// When the first packet came, and how much longer than it the last one took, in microseconds.
+    first: Option<Instant>,
+    transit: i64,
+    /// Of audio: pictures are spread by whoever sends them.
+    spread: Option<Spread>,
 }
 
 impl Jitter {
@@ -413,6 +425,13 @@ impl Jitter {
             clock_rate,
             scaled: 0,
             last: None,
+            first: None,
+            transit: 0,
+            spread: if clock_rate == AUDIO_CLOCK {
+                Some(Spread::new())
+            } else {
+                None
+            },
         }
     }
 
@@ -423,7 +442,15 @@ impl Jitter {
         let passed = now.saturating_duration_since(before).as_micros() as u64;
         let ticks = (passed.saturating_mul(u64::from(self.clock_rate)) / 1_000_000) as i64;
         let sent = i64::from(timestamp.wrapping_sub(timestamp_before) as i32);
-        let difference = ticks.saturating_sub(sent).unsigned_abs();
+        let longer = ticks.saturating_sub(sent);
+        if let Some(spread) = &mut self.spread {
+            let first = *self.first.get_or_insert(before);
+            let rate = i64::from(self.clock_rate);
+            self.transit = self.transit.saturating_add(longer.saturating_mul(1_000_000) / rate);
+            let now_us = now.saturating_duration_since(first).as_micros() as i64;
+            spread.add(self.transit, now_us);
+        }
+        let difference = longer.unsigned_abs();
         // A pause or a timestamp that jumps is no jitter of the path; ten seconds keep the sum within its bits.
         let Some(difference) = u32::try_from(difference)
             .ok()
@@ -432,6 +459,10 @@ impl Jitter {
             return;
         };
         self.scaled = self.scaled - ((self.scaled + 8) >> 4) + difference;
+    }
+
+    fn spread(&self) -> Duration {
+        self.spread.as_ref().map_or(Duration::ZERO, Spread::get)
     }
 
     const fn ticks(&self) -> u32 {

@@ -73,6 +73,7 @@ impl Visit {
                 lost: 0,
                 repaired: 0,
                 jitter: Duration::from_millis(4),
+                spread: Duration::from_millis(8),
                 size: None,
                 key_frames: 0,
             }],
