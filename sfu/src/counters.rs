@@ -76,6 +76,10 @@ pub(crate) enum Count {
     SendRefused,
     /// Receive calls that failed.
     ReceiveErrors,
+    /// Times when strangers began to send too many requests.
+    Floods,
+    /// Those of them that the system keeps apart from media.
+    FloodsApart,
     /// Sequence numbers asked for from publishers.
     NackOut,
     /// Sequence numbers viewers asked for.
@@ -142,7 +146,7 @@ pub(crate) enum Count {
 pub(crate) const COUNTS: usize = TABLE.len();
 
 /// (count, metric family, label value). All families have the one label `kind`.
-const TABLE: [(Count, Family, &str); 62] = [
+const TABLE: [(Count, Family, &str); 64] = [
     (Count::RtpIn, Family::Packets, "rtp_in"),
     (Count::RtpBytesIn, Family::Bytes, "rtp_in"),
     (Count::RtpOut, Family::Packets, "rtp_out"),
@@ -175,6 +179,8 @@ const TABLE: [(Count, Family, &str); 62] = [
     (Count::HandshakesDropped, Family::Dropped, "handshakes_dropped"),
     (Count::SendRefused, Family::Dropped, "send_refused"),
     (Count::ReceiveErrors, Family::Turns, "receive_errors"),
+    (Count::Floods, Family::Turns, "floods"),
+    (Count::FloodsApart, Family::Turns, "floods_apart"),
     (Count::NackOut, Family::Feedback, "nack_out"),
     (Count::NackIn, Family::Feedback, "nack_in"),
     (Count::KeyFrameOut, Family::Feedback, "key_frame_request_out"),

@@ -1,7 +1,7 @@
 //! Threads of shards, with their sockets and their clock: each feeds a [`Worker`] and sends what it says. (The general relay has a thread of its own kind.)
 //!
 //! One turn of a shard's thread: wait for the socket, a command or a deadline · read the clock once · received datagrams · due deadlines ·
-//! send · commands · a step of a handshake · tell events. Each step has a budget, so that none starves the others, and media goes first:
+//! send · in a flood, requests · commands · a step of a handshake · tell events. Each step has a budget, so that none starves the others, and media goes first:
 //! however many people join, forwarding waits for two offers and one step of a handshake at most.
 
 #![expect(
@@ -32,7 +32,9 @@ use crate::clock::{NtpTime, WallClock};
 use crate::command::Command;
 use crate::counters::{Count, Metrics};
 use crate::dtls::Certificate;
+use crate::flood::Flood;
 use crate::handle::Sfu;
+use crate::ice;
 use crate::ids::RelayUserId;
 use crate::limits;
 use crate::load::{self, Intake, LoadMeter, Lull, TurnTimes};
@@ -42,6 +44,7 @@ use crate::random::Random;
 use crate::relay::{self, Relay};
 use crate::settings::{self, Settings};
 use crate::socket::MediaSocket;
+use crate::steering::{Lane, Rule};
 use crate::streams::{self, Arrival, Opener, StreamEnd, StreamEvent, Streams};
 use crate::worker::{Worker, WorkerConfig};
 
@@ -143,6 +146,14 @@ pub fn start_on(settings: &Settings, sockets: Vec<Socket>) -> Result<Running, St
             settings::Streams::Accepted { .. } => relay::one_of_each_family(&candidates),
         };
         let relay = secret.as_ref().map(|secret| relay(secret, &candidates));
+        let rule = Rule {
+            tag: ice::generate_tag(&mut Random::System),
+            sends: match settings.relay {
+                settings::Relay::HandOverUdp => Lane::Media,
+                // Nobody was told of TURN over UDP.
+                settings::Relay::HandOver | settings::Relay::Off => Lane::Requests,
+            },
+        };
         let config = WorkerConfig {
             shard: index as u16,
             candidates,
@@ -151,6 +162,7 @@ pub fn start_on(settings: &Settings, sockets: Vec<Socket>) -> Result<Running, St
             start_kbps: settings.start_kbps,
             picture_floor: settings.picture_floor,
             adaptation: settings.adaptation,
+            tag: rule.tag,
             max_segments: socket.max_segments(),
             wall,
         };
@@ -178,6 +190,9 @@ pub fn start_on(settings: &Settings, sockets: Vec<Socket>) -> Result<Running, St
             outbox: Outbox::default(),
             intake: Intake::default(),
             lull: Lull::default(),
+            flood: Flood::new(now()),
+            rule,
+            requests: 0,
             paused: Pause::None,
             received: 0,
             sent: 0,
@@ -444,6 +459,10 @@ struct Shard {
     outbox: Outbox,
     intake: Intake,
     lull: Lull,
+    flood: Flood,
+    rule: Rule,
+    /// What strangers may send too, received in the last turn.
+    requests: usize,
     /// What the present turn began with.
     paused: Pause,
     /// Datagrams received in the last turn.
@@ -529,7 +548,8 @@ impl Shard {
             let deadline = self.worker.poll_timeout().map(|(at, _)| at);
             let deadline = deadline.map(|at| at.saturating_duration_since(now));
             let retell = (!self.backlog.is_empty()).then_some(limits::RETELL);
-            let all = deadline.into_iter().chain(retell);
+            let look = self.flood.poll_look().map(|at| at.saturating_duration_since(now));
+            let all = deadline.into_iter().chain(retell).chain(look);
             all.fold(limits::METRICS_INTERVAL, Duration::min)
         };
         let pauses = self.paused != Pause::None;
@@ -574,7 +594,7 @@ impl Shard {
     }
 
     fn turn(&mut self, woken: Woken, mut now: Instant) -> Turn {
-        (self.received, self.sent, self.more) = (0, 0, false);
+        (self.received, self.sent, self.requests, self.more) = (0, 0, 0, false);
         self.outlet.streams.begin(now);
         if woken.socket {
             now = self.receive(now);
@@ -591,42 +611,23 @@ impl Shard {
         }
         self.worker.handle_timeout(now);
         self.flush(now);
-        if woken.command || self.worker.has_handshakes() {
+        let looks = self.flood.poll_look().is_some_and(|at| at <= now);
+        if looks || woken.command || self.worker.has_handshakes() {
             self.forwarded = Some(self::now());
+        }
+        if looks {
+            now = self.receive_requests();
+        }
+        if let Some(change) = self.flood.note(self.requests, now) {
+            self.part_or_join(change, now);
         }
         if woken.command && self.handle_commands(now) == Turn::Stop {
             return Turn::Stop;
         }
-        if self.worker.handle_handshake(now) || woken.command {
+        if self.worker.handle_handshake(now) || woken.command || looks {
             self.flush(now);
         }
         Turn::Go
-    }
-
-    /// Takes what the socket has, in a turn that began at `now`. The time at which the last of it had come.
-    fn receive(&mut self, mut now: Instant) -> Instant {
-        for _ in 0..RECEIVES_PER_TURN {
-            let worker = &mut self.worker;
-            match self.outlet.socket.receive(self::now, |path, datagram, at| {
-                // One call brings datagrams of many rooms: one that breaks its room must not take those behind it along.
-                _ = guard(worker, |worker| worker.handle_datagram(path, datagram, at));
-            }) {
-                Ok(received) => {
-                    now = received.at.unwrap_or(now);
-                    self.received += received.datagrams;
-                    self.more = received.more;
-                    if !received.more {
-                        break;
-                    }
-                }
-                Err(_) => {
-                    // ICMP errors of peers that went away surface here; they say nothing about other peers.
-                    self.worker.count(Count::ReceiveErrors, 1);
-                    break;
-                }
-            }
-        }
-        now
     }
 
     fn handle_commands(&mut self, now: Instant) -> Turn {
@@ -770,5 +771,6 @@ enum Turn {
     Stop,
 }
 
+mod receive;
 #[cfg(test)]
 mod tests;

@@ -12,8 +12,10 @@ use crate::api::IceCredentials;
 use crate::limits::{CONSENT_TIMEOUT, MAX_PATHS};
 use crate::path::Path;
 use crate::random::Random;
+use crate::steering::Tag;
 
-/// Characters of a local user name fragment: 96 bits, so that it names a transport among all and cannot be guessed.
+/// Characters of a local user name fragment: those of the shard's [`Tag`], and 72 bits, so that it names a transport among all and cannot be
+/// guessed.
 pub(crate) const UFRAG_LEN: usize = 16;
 
 /// Characters of a local password: 144 bits (RFC 8445 §5.3 asks for 128).
@@ -29,24 +31,34 @@ const KNOWN: [AttributeType; 3] = [
     AttributeType::USE_CANDIDATE,
 ];
 
-/// Fresh random credentials for our side.
+/// Fresh random credentials for our side, named with `tag`.
 #[must_use]
-pub(crate) fn generate_credentials(random: &mut Random) -> IceCredentials {
+pub(crate) fn generate_credentials(random: &mut Random, tag: Tag) -> IceCredentials {
+    let Tag(tag) = tag;
+    let name = random_ice_chars(random, UFRAG_LEN - tag.len());
     IceCredentials {
-        ufrag: random_ice_chars(random, UFRAG_LEN),
-        pwd: random_ice_chars(random, PWD_LEN),
+        ufrag: tag.map(char::from).into_iter().chain(name).collect(),
+        pwd: random_ice_chars(random, PWD_LEN).collect(),
     }
 }
 
+/// What the names of a shard are to begin with.
+#[must_use]
+pub(crate) fn generate_tag(random: &mut Random) -> Tag {
+    let mut tag = Tag([0; 4]);
+    for (place, name) in tag.0.iter_mut().zip(random_ice_chars(random, 4)) {
+        *place = name as u8;
+    }
+    tag
+}
+
 /// `len` ≤ 32 random `ice-char`s (RFC 8839 §5.4), six bits each.
-fn random_ice_chars(random: &mut Random, len: usize) -> String {
+fn random_ice_chars(random: &mut Random, len: usize) -> impl Iterator<Item = char> {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut bytes = [0; 32];
     random.fill(&mut bytes);
-    bytes[..len]
-        .iter()
-        .map(|byte| char::from(ALPHABET[usize::from(byte & 63)]))
-        .collect()
+    let chars = bytes.into_iter().take(len);
+    chars.map(|byte| char::from(ALPHABET[usize::from(byte & 63)]))
 }
 
 /// Why a STUN datagram had no effect. It may have been answered by an error response all the same.

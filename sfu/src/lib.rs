@@ -13,6 +13,7 @@ mod demux;
 mod driver;
 mod dtls;
 mod ext;
+mod flood;
 #[doc(hidden)]
 pub mod fuzzing;
 mod h264;
@@ -46,6 +47,7 @@ mod settings;
 mod slot;
 mod socket;
 pub mod srtp;
+mod steering;
 mod streams;
 #[doc(hidden)]
 pub mod testing;

@@ -46,7 +46,7 @@ impl Worker {
         offer: &str,
         now: Instant,
     ) -> Result<Answer, NegotiateError> {
-        let local = generate_credentials(&mut self.shared.random);
+        let local = self.new_credentials();
         let session_id = self.shared.random.u64() >> 1;
         let (session, sdp) = self.answer(offer, None, &local, session_id, &[])?;
         let transport = Transport::new(
@@ -81,7 +81,7 @@ impl Worker {
             self.members[key.0].session = session;
             return Ok(self.adopt(key, sdp, current, now));
         }
-        let local = generate_credentials(&mut self.shared.random);
+        let local = self.new_credentials();
         let (session, sdp) = self.answer(offer, Some(&previous), &local, session_id, &used)?;
         let remote = session.remote_ice.clone();
         self.members[key.0].session = session;
@@ -91,10 +91,14 @@ impl Worker {
 
     /// An ICE restart without an offer. Returns our new credentials.
     pub(crate) fn restart_transport(&mut self, key: MemberKey, remote: IceCredentials, now: Instant) -> IceCredentials {
-        let local = generate_credentials(&mut self.shared.random);
+        let local = self.new_credentials();
         self.members[key.0].session.remote_ice = remote.clone();
         self.install_credentials(key, local.clone(), remote, now);
         local
+    }
+
+    fn new_credentials(&mut self) -> IceCredentials {
+        generate_credentials(&mut self.shared.random, self.shared.config.tag)
     }
 
     fn install_credentials(&mut self, key: MemberKey, local: IceCredentials, remote: IceCredentials, now: Instant) {

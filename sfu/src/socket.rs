@@ -24,11 +24,15 @@ use crate::batch::Cargo;
 use crate::limits;
 use crate::outbox::{Sent, Sink};
 use crate::path::Path;
+use crate::steering::{self, Lane, Rule};
 
 /// Biggest UDP payload the kernel hands over in one buffer, coalesced or not.
 pub(crate) const RECEIVE_BUFFER: usize = 65_535;
 /// Buffers per receive call. Each may hold a GRO batch; more would only spread the cache.
 const RECEIVE_BUFFERS: usize = if BATCH_SIZE < 8 { BATCH_SIZE } else { 8 };
+/// The same for requests in a flood: GRO puts up to 64 of one sender into each, and media waits meanwhile. Without GRO on their socket media would
+/// lose its own, for the kernel looks whether to use it before the program has chosen.
+const REQUEST_BUFFERS: usize = if RECEIVE_BUFFERS < 2 { RECEIVE_BUFFERS } else { 2 };
 
 /// Whether the kernel takes several datagrams in one call. Found out by trying: neither the kernel nor a driver says so before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -260,7 +264,7 @@ fn forbid_fragments(socket: &Socket, is_v6: bool) -> io::Result<()> {
 }
 
 /// What one receive call brought.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Received {
     /// Datagrams handed on.
     pub(crate) datagrams: usize,
@@ -270,9 +274,10 @@ pub(crate) struct Received {
     pub(crate) more: bool,
 }
 
-/// A bound media socket.
+/// A bound media socket: one that everything leaves by and, while there is a flood, one beside it that only receives requests.
 pub(crate) struct MediaSocket {
     port: UdpPort,
+    requests: Option<UdpPort>,
     buffers: Vec<Box<[u8]>>,
     metas: [RecvMeta; RECEIVE_BUFFERS],
 }
@@ -291,11 +296,50 @@ impl MediaSocket {
     fn on(port: UdpPort) -> Self {
         Self {
             port,
+            requests: None,
             buffers: (0..RECEIVE_BUFFERS)
                 .map(|_| vec![0; RECEIVE_BUFFER].into_boxed_slice())
                 .collect(),
             metas: [RecvMeta::default(); RECEIVE_BUFFERS],
         }
+    }
+
+    /// From now on the kernel keeps requests apart from media: as `rule` says.
+    ///
+    /// # Errors
+    /// What the system answers if it cannot do this. Nothing has changed then.
+    pub(crate) fn part(&mut self, rule: Rule) -> io::Result<()> {
+        if self.requests.is_none() {
+            let socket = steering::part(&self.port.socket, rule)?;
+            let port = UdpPort::of(socket, Oversize::Lost, limits::REQUESTS_BUFFER_BYTES);
+            if port.is_err() {
+                steering::close(&self.port.socket);
+            }
+            let port = port?;
+            // Whatever the system's default is. It may grant less, which is no error.
+            let _ = port.socket.set_recv_buffer_size(limits::REQUESTS_BUFFER_BYTES);
+            self.requests = Some(port);
+        }
+        Ok(())
+    }
+
+    /// From now on all arrives in one place again. What was not received on the other is lost with [`Self::close_requests`].
+    pub(crate) fn join(&mut self) {
+        if self.requests.is_some() {
+            steering::join(&self.port.socket);
+        }
+    }
+
+    /// After [`Self::join`].
+    pub(crate) fn close_requests(&mut self) {
+        if self.requests.take().is_some() {
+            steering::close(&self.port.socket);
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn requests(&self) -> Option<&Socket> {
+        self.requests.as_ref().map(|port| &port.socket)
     }
 
     pub(crate) fn local(&self) -> SocketAddr {
@@ -312,15 +356,22 @@ impl MediaSocket {
     /// `clock` is read once they are there, not before they are asked for. A thread that is kept from the processor in between finds what has
     /// come since: with the time of before, that would have travelled faster than any packet can, and all later ones would seem to stand in a
     /// queue.
+    #[inline]
     pub(crate) fn receive(
         &mut self,
+        lane: Lane,
         clock: impl Fn() -> Instant,
         mut handle: impl FnMut(Path, &mut [u8], Instant),
     ) -> io::Result<Received> {
+        let (port, most) = match (lane, &self.requests) {
+            (Lane::Media, _) => (&self.port, RECEIVE_BUFFERS),
+            (Lane::Requests, Some(requests)) => (requests, REQUEST_BUFFERS),
+            (Lane::Requests, None) => return Ok(Received::default()),
+        };
         let mut slices = self.buffers.iter_mut();
         let mut slices: [IoSliceMut<'_>; RECEIVE_BUFFERS] =
             std::array::from_fn(|_| IoSliceMut::new(slices.next().map_or(&mut [], |buffer| &mut buffer[..])));
-        let filled = self.port.receive(&mut slices, &mut self.metas)?;
+        let filled = port.receive(&mut slices[..most], &mut self.metas[..most])?;
         let mut datagrams = 0;
         let mut at = None;
         for (meta, buffer) in self.metas.iter().zip(&mut self.buffers).take(filled) {
@@ -334,7 +385,7 @@ impl MediaSocket {
         Ok(Received {
             datagrams,
             at,
-            more: filled == RECEIVE_BUFFERS,
+            more: filled == most,
         })
     }
 }
@@ -345,6 +396,7 @@ impl Sink for MediaSocket {
     }
 }
 
+/// That of media.
 impl AsFd for MediaSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.port.as_fd()
@@ -401,7 +453,9 @@ mod tests {
         client.send_to(b"hello", to).expect("sent on loopback");
         let mut got = Vec::new();
         while socket
-            .receive(Instant::now, |path, datagram, _| got.push((path, datagram.to_vec())))
+            .receive(Lane::Media, Instant::now, |path, datagram, _| {
+                got.push((path, datagram.to_vec()));
+            })
             .expect("receive")
             .datagrams
             == 0
@@ -430,6 +484,7 @@ mod tests {
         let client = std::net::UdpSocket::bind("127.0.0.1:0").expect("a loopback socket");
         let mut came = Vec::new();
         let none = socket.receive(
+            Lane::Media,
             || unreachable!("nothing has come"),
             |_, _, at| came.push((at, Instant::now())),
         );
@@ -448,7 +503,7 @@ mod tests {
             Instant::now()
         };
         let received = socket
-            .receive(clock, |_, _, at| came.push((at, Instant::now())))
+            .receive(Lane::Media, clock, |_, _, at| came.push((at, Instant::now())))
             .expect("receive");
         assert_eq!((received.datagrams, received.at), (1, Some(came[0].0)));
         assert!(came[0].0 <= came[0].1);

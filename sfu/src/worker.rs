@@ -47,6 +47,7 @@ use crate::random::Random;
 use crate::relay::{Relay, Relayed};
 use crate::send::Pacer;
 use crate::settings::Adaptation;
+use crate::steering::Tag;
 use crate::timers::Timers;
 use crate::transport::{Transport, TransportEvent, stun_local_ufrag};
 
@@ -66,6 +67,8 @@ pub(crate) struct WorkerConfig {
     pub(crate) picture_floor: Bitrate,
     /// Whether what a viewer is sent follows what its path carries.
     pub(crate) adaptation: Adaptation,
+    /// What all our names in ICE begin with.
+    pub(crate) tag: Tag,
     /// Datagrams one send call can hold.
     pub(crate) max_segments: usize,
     /// Ties `Instant`s to wall-clock time, for sender reports.

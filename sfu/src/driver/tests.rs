@@ -8,10 +8,12 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::oneshot;
 
-use super::{COMMANDS_PER_TURN, Running, start};
+use super::{COMMANDS_PER_TURN, Running, start, start_on};
 use crate::api::{Answer, IceCredentials};
 use crate::demux::{self, Datagram};
 use crate::dtls::Fingerprint;
@@ -26,6 +28,10 @@ use crate::testing::puppet::{Direction, Fields, Line, OPUS, Puppet, offer};
 
 const FIRST: RoomId = RoomId(1);
 const SECOND: RoomId = RoomId(2);
+/// For what may be lost.
+const WAIT: Duration = Duration::from_millis(200);
+/// For what must come some time.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Two shards, and a room on each.
 fn two_shards() -> Running {
@@ -214,6 +220,94 @@ async fn of_strangers_connections_a_turn_takes_little_and_the_next_ones_the_rest
         client.read_exact(&mut answer).expect("an answer");
         assert_eq!(answer, [0x01, 0x13], "Allocate, refused");
     }
+}
+
+/// Strangers flood a shard while somebody is connected: they keep their consent, and others are answered. How many floods were kept apart.
+async fn flooded(sockets: Vec<Socket>) -> f64 {
+    // From another prefix (/24) each, for each has a budget of answers.
+    const FLOOD: [u8; 4] = [127, 77, 1, 1];
+    const NEWCOMER: [u8; 4] = [127, 77, 2, 1];
+    let settings = Settings {
+        listen: ([127, 0, 0, 1], 0).into(),
+        relay: settings::Relay::HandOverUdp,
+        ..Settings::default()
+    };
+    let running = start_on(&settings, sockets).expect("loopback");
+    let registry = prometheus::Registry::new();
+    running.metrics.register(&registry).expect("once");
+    let count = |kind: &str| {
+        let families = registry.gather();
+        let driver = families
+            .iter()
+            .find(|family| family.name() == "housecall_media_driver_total");
+        let mut kinds = driver.expect("registered").get_metric().iter();
+        let counted = kinds.find(|metric| metric.get_label()[0].value() == kind);
+        counted.expect("counted").get_counter().get_value()
+    };
+    running.sfu.create_room(FIRST, 4).expect("an empty queue");
+    let mut member = Somebody::join(&running.sfu, FIRST, ParticipantId(1), Direction::RecvOnly).await;
+    // Allocate over UDP without credentials: long enough for an answer of twice its length.
+    let request = [
+        &[0, 3, 0, 8, 0x21, 0x12, 0xa4, 0x42],
+        &[7; 12][..],
+        &[0, 0x19, 0, 4, 17, 0, 0, 0],
+    ]
+    .concat();
+    let from = |ip: [u8; 4]| {
+        let socket = UdpSocket::bind(SocketAddr::from((ip, 0))).expect("loopback");
+        socket.connect(running.addresses[0]).expect("loopback");
+        socket.set_read_timeout(Some(WAIT)).expect("set");
+        socket
+    };
+    let stranger = from(FLOOD);
+    let handful = || (0..200).for_each(|_| _ = stranger.send(&request));
+
+    let patience = Instant::now() + PATIENCE;
+    assert!(count("floods") == 0.0);
+    while count("floods") == 0.0 {
+        assert!(Instant::now() < patience, "the flood was never noticed");
+        handful();
+    }
+    // Whatever is lost is sent again, as clients do.
+    let own = member.socket.local_addr().expect("bound");
+    member.socket.set_read_timeout(Some(WAIT)).expect("set");
+    let mut buffer = [0; 2_048];
+    for _ in 0..20 {
+        let mut is_answered = false;
+        while !is_answered {
+            assert!(Instant::now() < patience, "a participant is not answered");
+            handful();
+            member.socket.send(&member.puppet.check(false)).expect("sent");
+            while !is_answered && let Ok(len) = member.socket.recv(&mut buffer) {
+                is_answered = member.puppet.is_answer(&buffer[..len], own);
+            }
+        }
+    }
+    let newcomer = from(NEWCOMER);
+    let answered = || {
+        handful();
+        newcomer.send(&request).expect("sent");
+        newcomer.recv(&mut [0; 2_048]).is_ok()
+    };
+    while !answered() {
+        assert!(Instant::now() < patience, "nobody else is answered");
+    }
+    count("floods_apart")
+}
+
+#[tokio::test]
+async fn in_a_flood_participants_keep_their_consent_and_others_may_ask() {
+    assert!(flooded(Vec::new()).await >= 1.0, "it was kept apart");
+}
+
+#[tokio::test]
+async fn a_flood_that_cannot_be_kept_apart_is_received_as_ever() {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).expect("a socket");
+    // Others may have joined already.
+    rustix::net::sockopt::set_socket_reuseport(&socket, true).expect("an option");
+    let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    socket.bind(&address.into()).expect("loopback");
+    assert!(flooded(vec![socket]).await == 0.0);
 }
 
 #[tokio::test]

@@ -84,6 +84,7 @@ impl Audience {
             start_kbps: 1_500,
             picture_floor: crate::media::Bitrate::from_kbps(500),
             adaptation: crate::settings::Adaptation::On,
+            tag: crate::steering::Tag(*b"tags"),
             max_segments: 64,
             wall: WallClock::new(start, NtpTime::from_bits(0xe000_0000_0000_0000)),
         };

@@ -4,7 +4,10 @@ use super::*;
 use crate::ice::generate_credentials;
 use crate::limits::{CONSENT_TIMEOUT, MAX_DATAGRAM, MAX_PATHS};
 use crate::random::Random;
+use crate::steering::Tag;
 use client::{Check, Client, path};
+
+const TAG: Tag = Tag(*b"tags");
 
 mod checks;
 pub(crate) mod client;
@@ -26,8 +29,8 @@ impl Pair {
     fn with_fingerprint(choose: impl FnOnce(&Client) -> Fingerprint) -> Self {
         let now = crate::clock::testing::start();
         let (local, remote) = (
-            generate_credentials(&mut Random::System),
-            generate_credentials(&mut Random::System),
+            generate_credentials(&mut Random::System, TAG),
+            generate_credentials(&mut Random::System, TAG),
         );
         let client = Client::new(&local, &remote, now);
         let config = TransportConfig {

@@ -118,6 +118,7 @@ pub(crate) fn drive(data: &[u8]) -> Reached {
         start_kbps: 1_500,
         picture_floor: crate::media::Bitrate::from_kbps(500),
         adaptation: crate::settings::Adaptation::On,
+        tag: crate::steering::Tag(*b"tags"),
         max_segments: 16,
         wall: WallClock::new(now, NtpTime::from_bits(0xe000_0000_0000_0000)),
     };

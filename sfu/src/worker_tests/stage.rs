@@ -100,6 +100,7 @@ impl Stage {
             start_kbps: 1_500,
             picture_floor: crate::media::Bitrate::from_kbps(500),
             adaptation: crate::settings::Adaptation::On,
+            tag: crate::steering::Tag(*b"tags"),
             max_segments: 16,
             wall: WallClock::new(start, WALL),
         };

@@ -320,8 +320,8 @@ fn an_ice_restart_keeps_dtls_and_moves_to_the_new_path() {
     pair.take_events();
     let old = Check::default();
     let (local, remote) = (
-        generate_credentials(&mut Random::System),
-        generate_credentials(&mut Random::System),
+        generate_credentials(&mut Random::System, TAG),
+        generate_credentials(&mut Random::System, TAG),
     );
     pair.server.restart_ice(local.clone(), remote.clone(), pair.now);
 
@@ -371,8 +371,8 @@ fn an_ice_restart_revives_after_darkness_and_again_before_any_check() {
     pair.wait(Duration::from_secs(120));
     assert!(pair.take_events().contains(&TransportEvent::Disconnected));
     let (lost, lost_remote) = (
-        generate_credentials(&mut Random::System),
-        generate_credentials(&mut Random::System),
+        generate_credentials(&mut Random::System, TAG),
+        generate_credentials(&mut Random::System, TAG),
     );
     pair.server.restart_ice(lost, lost_remote, pair.now);
     pair.check(path(3));
@@ -382,8 +382,8 @@ fn an_ice_restart_revives_after_darkness_and_again_before_any_check() {
         "the answer was lost: the client still has the first credentials"
     );
     let (local, remote) = (
-        generate_credentials(&mut Random::System),
-        generate_credentials(&mut Random::System),
+        generate_credentials(&mut Random::System, TAG),
+        generate_credentials(&mut Random::System, TAG),
     );
     pair.server.restart_ice(local.clone(), remote.clone(), pair.now);
     pair.check(path(3));
