@@ -97,7 +97,8 @@ pub(crate) const KEY_FRAME_REUSE: Duration = Duration::from_millis(200);
 /// again 100 ms later.
 pub(crate) const MAX_PENDING_RESENDS: usize = 128;
 
-/// How often one packet is resent. Ten at one a round trip is as long as a browser asks before it wants a key frame.
+/// How often one packet is resent. Ten at one a round trip is as long as a browser asks before it wants a key frame; on a path that loses many,
+/// where each time counts twice, five round trips.
 pub(crate) const MAX_RESENDS: u8 = 10;
 
 /// Sender reports whose time of sending is remembered for round trips: a report block echoes the last, or the one before it if the
@@ -386,6 +387,9 @@ pub(crate) const SENT_HISTORY: usize = 1_024;
 /// Packets of pictures whose transport-wide numbers are remembered for [`crate::adapt::Missing`], a power of two, at 12 bytes each, only for
 /// paths that lose many: 2 s of 720p. Feedback is a round trip and 100 ms late.
 pub(crate) const MISSING_HISTORY: usize = 512;
+
+/// How long after the socket was full nothing is sent again unasked: what viewers then miss was dropped here. A round trip and 100 ms.
+pub(crate) const FULL_SOCKET_PAUSE: Duration = Duration::from_millis(300);
 
 /// Packets that one feedback makes the server send again unasked. Where it tells of more, something else is wrong than chance.
 pub(crate) const MAX_UNASKED: usize = 32;

@@ -335,9 +335,9 @@ impl Member {
                 shared.counters.add(Count::TwccIn, 1);
                 if let Some(controller) = &mut self.controller {
                     controller.handle_feedback(feedback, now);
-                    for (ssrc, sequence) in controller.take_missing() {
+                    for (ssrc, sequence, copies) in controller.take_missing(!shared.has_dropped(now), now) {
                         if let Some(slot) = self.slots.iter_mut().find(|slot| slot.ssrc() == ssrc) {
-                            slot.sub.handle_missing(sequence);
+                            slot.sub.handle_missing(sequence, copies);
                         }
                     }
                 }

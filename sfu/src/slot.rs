@@ -60,13 +60,15 @@ impl Way<'_> {
         }
     }
 
-    /// So is a packet of the picture `ssrc`, on a path that loses many.
+    /// So is a packet of the picture `ssrc`, on a path that loses many. Whether it is to be sent once more at once.
     #[cold]
-    fn note_picture(&mut self, written: &Written, ssrc: Ssrc) {
-        if let (Some(number), Some(controller)) = (written.transport_wide, self.controller.as_mut()) {
-            let sequence = written.repeats.unwrap_or(written.sequence) as u16;
-            controller.handle_sent_picture(number, ssrc, sequence, written.repeats.is_some());
-        }
+    fn note_picture(&mut self, written: &Written, ssrc: Ssrc, shared: &Shared, now: Instant) -> bool {
+        let (Some(number), Some(controller)) = (written.transport_wide, self.controller.as_mut()) else {
+            return false;
+        };
+        let sequence = written.repeats.unwrap_or(written.sequence) as u16;
+        controller.handle_sent_picture(number, (ssrc, sequence), written.len, written.repeats.is_some(), now);
+        written.is_awaited && !shared.has_dropped(now) && controller.takes_copy(written.len, now)
     }
 }
 
@@ -214,8 +216,8 @@ impl Slot {
                 ..
             } = written;
             way.note(&written, sort, shared, now);
-            if is_video && self.sub.is_lossy() {
-                way.note_picture(&written, self.ssrc());
+            if is_video && self.sub.is_lossy() && way.note_picture(&written, self.ssrc(), shared, now) {
+                self.sub.repeat(&written);
             }
             match way.transport.seal_rtp(space, len, header_len) {
                 Ok(sealed) => {

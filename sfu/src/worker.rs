@@ -102,6 +102,16 @@ pub(crate) struct Shared {
     pub(crate) wishes: Vec<KeyFrameWish>,
     /// Some of the packets that were forwarded since the last flush: what they were, and when they had arrived.
     pub(crate) samples: Samples,
+    /// When the socket was last full, and video was dropped for it.
+    pub(crate) full_socket: Option<Instant>,
+}
+
+impl Shared {
+    /// Whether what viewers miss may have been dropped here: then sending more of it helps nobody.
+    pub(crate) fn has_dropped(&self, now: Instant) -> bool {
+        self.full_socket
+            .is_some_and(|at| now.saturating_duration_since(at) < limits::FULL_SOCKET_PAUSE)
+    }
 }
 
 /// Arrivals of packets that were forwarded, a few of each flush.
@@ -188,6 +198,7 @@ impl Worker {
                 // One for each line of the member that is being filled.
                 wishes: Vec::with_capacity(limits::MAX_LINES),
                 samples: Samples::default(),
+                full_socket: None,
             },
             rooms: FxHashMap::default(),
             members: Slab::new(),

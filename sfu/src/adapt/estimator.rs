@@ -43,7 +43,7 @@ pub(crate) const ORDERED_GATE: f64 = 2.5;
 const LOSS_EXCESS: f64 = 0.15;
 const LOSS_EXCESS_OF_SECOND: f64 = 0.18;
 /// Below this many packets loss says nothing.
-const LEAST_FATES: u32 = 15;
+pub(super) const LEAST_FATES: u32 = 15;
 /// A burst of losses shorter than this is a blip.
 const LOSING_US: i64 = 180_000;
 /// Capacity is measured over this time at most ...
@@ -180,6 +180,11 @@ impl Estimator {
     /// Whether a queue of ours stood within the last `span`.
     pub(crate) fn congested_within(&self, span: Duration, now_us: i64) -> bool {
         now_us - self.last_congested_us <= span.as_micros() as i64
+    }
+
+    /// Whether nothing hints at congestion.
+    pub(crate) const fn is_clear(&self) -> bool {
+        matches!(self.phase, Phase::Clear { .. })
     }
 
     /// What comes through, while it looks as if a queue began to build: video does well to go no faster until the next feedback.

@@ -4,6 +4,7 @@
 //! * `sent` remembers what left under which number;
 //! * `signals` turns feedback into queue delay, trend, arrival rate and loss;
 //! * `missing` says what of a picture is to be sent again, where much is lost;
+//! * `unasked` says how much that may be;
 //! * `estimator` makes one capacity of them, by states;
 //! * `probe` sends more for a moment to see whether the next rung fits;
 //! * `ladder` decides what each video flow is sent;
@@ -24,6 +25,7 @@ mod signals;
 #[cfg_attr(not(test), allow(dead_code, reason = "the drawing bench uses only a part of it"))]
 pub(crate) mod sim;
 mod speech;
+mod unasked;
 mod uplink;
 
 use std::time::{Duration, Instant};
@@ -37,7 +39,7 @@ use crate::quality::Spread;
 use crate::rtcp::TransportFeedback;
 
 pub(crate) use estimator::Estimate;
-use estimator::Estimator;
+use estimator::{Estimator, LEAST_FATES};
 use ladder::{AUDIO_RESERVE, SCREEN_FLOOR};
 pub(crate) use ladder::{Budget, Cause, Flow, LARGE, Move, Rates, SCREEN_RESERVE};
 pub(crate) use missing::Missing;
@@ -49,6 +51,8 @@ use sent::SentHistory;
 pub(crate) use sent::Sort;
 use signals::Signals;
 use speech::Speech;
+use unasked::Allowance;
+pub(crate) use unasked::Copies;
 pub(crate) use uplink::{Demand, Uplink};
 
 /// Bytes that a packet is longer on the wire than as RTP: SRTP tag, UDP and IPv4 headers.
@@ -66,6 +70,10 @@ const KNOWN: Duration = Duration::from_secs(30);
 const LOSSY: f64 = 0.03;
 const VERY_LOSSY: f64 = 0.06;
 const HARDLY_LOSSY: f64 = 0.015;
+/// With so much more than usual lost within 0.3 s it may not be chance, and nothing is sent again unasked.
+const DOUBTFUL: f64 = 0.15;
+/// What was kept for a path that loses many is given up when it has not for so long.
+const MISSING_KEPT_US: i64 = 5_000_000;
 /// A path with less has no room for it.
 const ROOM_FOR_REDUNDANCY: Bitrate = Bitrate::from_kbps(250);
 /// With nothing flowing, and so no feedback, the way back is looked for this often.
@@ -133,6 +141,11 @@ fn by_priority(flows: impl Iterator<Item = (bool, Target)>) -> ArrayVec<usize, {
     order.into_iter().map(|(place, _)| place).collect()
 }
 
+/// Bytes on the wire of a packet of `len` RTP bytes.
+fn wire_size(len: usize) -> u16 {
+    u16::try_from(len + WIRE_OVERHEAD).unwrap_or(u16::MAX)
+}
+
 /// See the module.
 pub(crate) struct Controller {
     hot: Hot,
@@ -151,8 +164,15 @@ pub(crate) struct Controller {
     spread: Spread,
     /// Packets are lost by chance.
     is_lossy: bool,
-    /// Made when that is first so.
+    /// When they last were.
+    lossy_us: i64,
+    /// And nothing speaks against it: what is missing may be sent again unasked.
+    resends: bool,
+    /// Packets come in order and none is missing, as over TCP: what is, the server itself has dropped.
+    is_ordered: bool,
+    /// Made when packets are lost by chance, and given up some time after.
     missing: Option<Box<Missing>>,
+    allowance: Allowance,
     /// A flow waits for a better path, which must be looked for even if nothing else is sent; when it was last looked at.
     waiting: Option<i64>,
 }
@@ -181,7 +201,11 @@ impl Controller {
             speech: Speech::new(),
             spread: Spread::new(),
             is_lossy: false,
+            lossy_us: 0,
+            resends: false,
+            is_ordered: false,
             missing: None,
+            allowance: Allowance::default(),
             waiting: None,
         }
     }
@@ -196,6 +220,9 @@ impl Controller {
 
     /// Whether packets go over TCP, where none is missing and each may be held up by those before.
     pub(crate) const fn set_ordered(&mut self, is_ordered: bool) {
+        self.is_ordered = is_ordered;
+        self.is_lossy &= !is_ordered;
+        self.resends &= !is_ordered;
         self.estimator.set_ordered(is_ordered);
         self.prober.set_ordered(is_ordered);
     }
@@ -236,17 +263,47 @@ impl Controller {
         }
     }
 
-    /// A packet of a picture left under a transport-wide number, on a path that [loses many](Self::is_lossy): see [`Missing::handle_sent`].
-    pub(crate) fn handle_sent_picture(&mut self, number: u16, ssrc: Ssrc, sequence: u16, again: bool) {
+    /// A packet of a picture, `len` RTP bytes, left under a transport-wide number, on a path that [loses many](Self::is_lossy): see
+    /// [`Missing::handle_sent`].
+    pub(crate) fn handle_sent_picture(
+        &mut self,
+        number: u16,
+        (ssrc, sequence): (Ssrc, u16),
+        len: usize,
+        again: bool,
+        now: Instant,
+    ) {
+        let size = wire_size(len);
         if let Some(missing) = &mut self.missing {
-            missing.handle_sent(number, ssrc, sequence, again);
+            missing.handle_sent(number, ssrc, sequence, size, again);
+        }
+        if !again {
+            let now_us = self.micros(now);
+            self.allowance.handle_picture(size, now_us);
         }
     }
 
-    /// What of pictures feedback said is missing, as SSRC and sequence number, once: to be sent again unasked.
-    pub(crate) fn take_missing(&mut self) -> impl Iterator<Item = (Ssrc, u16)> + use<> {
+    /// What of pictures feedback said is missing, as SSRC and sequence number, once: to be sent again unasked, so often. Nothing if
+    /// `may_resend` is false, or if more is lost than chance explains.
+    pub(crate) fn take_missing(
+        &mut self,
+        may_resend: bool,
+        now: Instant,
+    ) -> ArrayVec<(Ssrc, u16, Copies), { limits::MAX_UNASKED }> {
         let lost = self.missing.as_mut().map(|missing| missing.take_lost());
-        lost.filter(|_| self.is_lossy).into_iter().flatten()
+        let lost = lost.filter(|_| self.resends && may_resend).into_iter().flatten();
+        let now_us = self.micros(now);
+        lost.filter_map(|lost| {
+            let copies = self.allowance.take(lost.size, Copies::Two, now_us)?;
+            Some((lost.ssrc, lost.sequence, copies))
+        })
+        .collect()
+    }
+
+    /// Whether a packet of a picture, `len` RTP bytes, may be sent once more unasked. It is counted as sent.
+    pub(crate) fn takes_copy(&mut self, len: usize, now: Instant) -> bool {
+        let now_us = self.micros(now);
+        self.resends && self.allowance.take(wire_size(len), Copies::One, now_us).is_some()
     }
 
     /// See [`crate::member::Member::touch`].
@@ -298,10 +355,13 @@ impl Controller {
                 }
             }
         }
-        let (signals, sent) = (&mut self.signals, &mut self.hot.sent);
+        let (signals, sent, missing) = (&mut self.signals, &mut self.hot.sent, &mut self.missing);
         let before = signals.newest_sent_us.saturating_sub(REORDERING_US);
         sent.settle(before, now_us, |packet, is_lost| {
             signals.handle_fate(&packet, is_lost, now_us);
+            if let Some(missing) = missing.as_mut().filter(|_| is_lost) {
+                missing.handle_given_up(packet.number as u16);
+            }
         });
         self.estimator.handle_feedback(signals, now_us);
         if self.estimator.estimate().is_congested {
@@ -316,25 +376,32 @@ impl Controller {
             self.speech.handle_sent(bytes, now_us);
         }
         self.set_pace(now_us);
-        self.weigh_loss();
+        self.weigh_loss(now_us);
         self.hot.due = true;
         self.note_flags();
     }
 
     /// More redundancy helps against chance, and does harm where packets are lost because there are too many.
-    fn weigh_loss(&mut self) {
+    fn weigh_loss(&mut self, now_us: i64) {
         let estimate = self.estimator.estimate();
         let (usual, losses) = (self.signals.usual_loss(), estimate.losses);
         let is_narrow = estimate.target.is_some_and(|target| target < ROOM_FOR_REDUNDANCY);
-        if estimate.is_congested || is_narrow {
+        if estimate.is_congested || is_narrow || self.is_ordered {
             self.is_lossy = false;
         } else if usual >= LOSSY || losses.packets >= 40 && losses.share() >= VERY_LOSSY {
             self.is_lossy = true;
         } else if usual < HARDLY_LOSSY {
             self.is_lossy = false;
         }
+        let loses_more = estimate.loses_more_than_usual;
+        let recent = self.signals.losses(3, now_us);
+        let is_doubtful = recent.packets >= LEAST_FATES && recent.share() > usual + DOUBTFUL;
+        self.resends = self.is_lossy && self.estimator.is_clear() && !loses_more && !is_doubtful;
         if self.is_lossy {
+            self.lossy_us = now_us;
             self.missing.get_or_insert_with(|| Box::new(Missing::new()));
+        } else if now_us - self.lossy_us > MISSING_KEPT_US {
+            self.missing = None;
         }
     }
 
@@ -536,6 +603,87 @@ impl Controller {
 mod tests {
     use super::*;
     use crate::media::Layer;
+
+    /// A viewer that is sent 200 packets of a picture a second.
+    struct Line {
+        controller: Controller,
+        now: Instant,
+        number: u16,
+    }
+
+    impl Line {
+        fn new() -> Self {
+            let now = Instant::now();
+            Self {
+                controller: Controller::new(Bitrate::ZERO, now),
+                now,
+                number: 0,
+            }
+        }
+
+        /// So many feedbacks, each of ten packets of which those are lost. How many packets may be sent again unasked for each hundred.
+        fn run(&mut self, feedbacks: u32, may_resend: bool, is_lost: impl Fn(u16) -> bool) -> usize {
+            let mut unasked = 0;
+            for _ in 0..feedbacks {
+                let mut told = Vec::new();
+                for _ in 0..10 {
+                    let number = self.number;
+                    self.number = self.number.wrapping_add(1);
+                    self.now += Duration::from_millis(5);
+                    self.controller.handle_sent(number, 1_200, Sort::Video, self.now);
+                    if self.controller.is_lossy() {
+                        self.controller
+                            .handle_sent_picture(number, (Ssrc(7), number), 1_200, false, self.now);
+                    }
+                    let arrival = self.controller.micros(self.now) + 20_000;
+                    told.push((number, (!is_lost(number)).then_some(arrival)));
+                }
+                self.controller.handle_arrivals(told.into_iter(), self.now);
+                for (_, _, copies) in self.controller.take_missing(may_resend, self.now) {
+                    unasked += if copies == Copies::Two { 2 } else { 1 };
+                }
+            }
+            unasked * 10 / feedbacks as usize
+        }
+    }
+
+    const fn a_tenth(number: u16) -> bool {
+        number % 10 == 3
+    }
+
+    #[test]
+    fn what_chance_loses_is_sent_again_unasked_within_the_allowance_and_what_the_server_dropped_is_not() {
+        let mut line = Line::new();
+        line.run(200, true, a_tenth);
+        assert!(line.controller.is_lossy());
+        let unasked = line.run(200, true, a_tenth);
+        assert!((15..=25).contains(&unasked), "{unasked} of 100");
+        assert_eq!(line.run(200, false, a_tenth), 0, "the socket is full");
+        line.controller.set_ordered(true);
+        assert!(!line.controller.is_lossy());
+        assert_eq!(line.run(200, true, a_tenth), 0, "over TCP");
+        assert!(!line.controller.is_lossy());
+    }
+
+    #[test]
+    fn nothing_is_sent_again_unasked_where_more_is_lost_than_chance_explains() {
+        let mut line = Line::new();
+        line.run(200, true, a_tenth);
+        // What is known of the last quarter of a second is of before at first.
+        line.run(1, true, |number| number % 2 == 0);
+        assert_eq!(line.run(20, true, |number| number % 2 == 0), 0);
+    }
+
+    #[test]
+    fn what_is_kept_for_a_path_that_loses_many_is_given_up_when_it_does_not() {
+        let mut line = Line::new();
+        line.run(200, true, a_tenth);
+        assert!(line.controller.missing.is_some());
+        line.run(100, true, |_| false);
+        assert!(line.controller.missing.is_some(), "it may again");
+        line.run(300, true, |_| false);
+        assert!(line.controller.missing.is_none());
+    }
 
     #[test]
     fn screens_come_first_then_what_is_asked_for_large_and_else_the_first_line() {

@@ -9,7 +9,7 @@ pub(crate) enum Sort {
     Audio,
     /// A picture's first sending.
     Video,
-    /// A retransmission that the receiver asked for.
+    /// A retransmission, asked for or not.
     Resend,
     /// Sent to measure the path, of no use to the receiver.
     Padding,

@@ -167,6 +167,8 @@ pub(crate) struct Written {
     pub(crate) sequence: u64,
     /// Of a retransmission, the sequence number it repeats.
     pub(crate) repeats: Option<u64>,
+    /// The publisher repaired it: the receiver has waited for it, and asked for it in vain.
+    pub(crate) is_awaited: bool,
     /// The marker bit.
     pub(crate) marker: bool,
     /// The transport-wide number it carries, if any.

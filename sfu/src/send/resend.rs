@@ -1,4 +1,5 @@
-//! What the receiver asked for again (RFC 4585 generic NACK), until it is resent.
+//! What is to be sent again, until it is: what the receiver asked for (RFC 4585 generic NACK), and on a path that loses many also what feedback
+//! says is missing and what the publisher repaired.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -53,7 +54,7 @@ impl Resends {
         }
     }
 
-    /// Queues a packet that leaves just now to follow itself, if there is room.
+    /// Queues a packet once more, if there is room, whether it waits already or not.
     pub(super) fn follow(&mut self, sequence: u64) {
         if self.waiting.len() < limits::MAX_PENDING_RESENDS {
             self.waiting.push_back(sequence);

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::adapt::Copies;
 use crate::clock::NtpTime;
 use crate::ids::{PayloadType, Ssrc, TrackId};
 use crate::limits;
@@ -406,12 +407,11 @@ impl Subscription {
             return Forwarded::Skipped;
         }
         // Padding between frames has the timestamp of the frame before it and no marker.
-        if self.forwarder.note_sent(stored, sequence) && stored.facts != Facts::Empty {
+        let is_newest = self.forwarder.note_sent(stored, sequence);
+        let is_empty = stored.facts == Facts::Empty;
+        if is_newest && !is_empty {
             flowing.frame = stored.timestamp;
             flowing.frame_complete = stored.marker;
-        } else if self.is_lossy && self.config.rtx_ssrc.is_some() {
-            // The receiver has waited for it, and asked for it in vain.
-            self.resends.follow(sequence);
         }
         if stored.starts_key_frame() {
             self.decodable_from = self.decodable_from.max(sequence);
@@ -420,6 +420,7 @@ impl Subscription {
                 self.requests.reset();
             }
         }
+        let is_awaited = !is_newest && !is_empty && self.is_lossy && self.was_missed(sequence, stamp.now);
         let payload_type = protected.as_ref().map_or(negotiated.media, |(_, (red, _))| *red);
         let fields = fields(stored, offsets, self.config.ssrc, payload_type, sequence);
         let transport_wide = self.header.write(out, fields, stamp);
@@ -444,6 +445,7 @@ impl Subscription {
             ssrc: self.config.ssrc,
             sequence,
             repeats: None,
+            is_awaited,
             marker: stored.marker,
             transport_wide,
         })

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::testbed::{EPOCH, Out, VP8, VP8_RTX, Viewer, config};
+use crate::adapt::Copies;
 use crate::clock::testing::start;
 use crate::ids::TrackId;
 use crate::limits;
@@ -309,22 +310,38 @@ fn on_a_path_that_loses_many_what_was_repaired_leaves_twice_and_what_feedback_mi
     let mut scene = Scene::new();
     scene.run(5);
     scene.viewer.sub.set_lossy(true);
-    let mut picture = scene.picture();
-    let late = picture[1].1.remove(1);
-    scene.store(&picture);
-    scene.take();
-    scene.track.store(Layer::P720, &late, scene.now);
-    let [first, again] = &scene.take()[..] else {
-        panic!("it is sent, and once more")
+    let mut repaired = None;
+    for (late_by, is_awaited) in [(0, false), (2, false), (10, true)] {
+        let mut picture = scene.picture();
+        let late = picture[1].1.remove(1);
+        scene.store(&picture);
+        assert!(scene.take().iter().all(|taken| !taken.written.is_awaited));
+        scene.now += Duration::from_millis(late_by);
+        scene.track.store(Layer::P720, &late, scene.now);
+        let [first] = &scene.take()[..] else {
+            panic!("it is sent")
+        };
+        assert_eq!(
+            first.written.is_awaited, is_awaited,
+            "{late_by} ms behind those after it"
+        );
+        repaired = Some(first.written);
+    }
+    let repaired = repaired.expect("three were");
+    scene.viewer.sub.repeat(&repaired);
+    let [again] = &scene.take()[..] else {
+        panic!("it is sent once more")
     };
-    let number = first.written.sequence;
-    assert_eq!((first.written.repeats, again.written.repeats), (None, Some(number)));
+    let number = repaired.sequence;
+    assert_eq!((repaired.repeats, again.written.repeats), (None, Some(number)));
     // Feedback that both are missing comes within what is taken for a round trip, and is believed all the same.
     scene.nack(&[number as u16]);
     assert_eq!(scene.take().len(), 0, "it may be on its way");
-    scene.viewer.sub.handle_missing(number as u16);
-    assert_eq!(scene.take().len(), 2);
-    scene.viewer.sub.handle_missing(number as u16 + 1_000);
+    for (copies, count) in [(Copies::One, 1), (Copies::Two, 2)] {
+        scene.viewer.sub.handle_missing(number as u16, copies);
+        assert_eq!(scene.take().len(), count);
+    }
+    scene.viewer.sub.handle_missing(number as u16 + 1_000, Copies::Two);
     assert_eq!(scene.take().len(), 0, "never sent");
 }
 

@@ -59,6 +59,7 @@ impl Worker {
     /// The socket is full: the video of the present batch is dropped, all other video waits for the next tick. Returns how many datagrams
     /// were dropped. Viewers ask for them again; what waits is in the rings.
     pub(crate) fn handle_full_socket(&mut self, now: Instant) -> usize {
+        self.shared.full_socket = Some(now);
         let dropped = self.batch.drop_video();
         self.offer_new_packets(Frames::Whole, now);
         for key in &self.pending {

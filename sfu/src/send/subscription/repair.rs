@@ -11,6 +11,9 @@ const PADDING: usize = 255;
 /// A NACK for a number that never left looks this many numbers ahead for one that did, to know how old the hole is.
 const HOLE_SCAN: u64 = 32;
 
+/// A packet that comes so long after its followers was not overtaken on its way, but lost and repaired.
+const OVERTAKEN: Duration = Duration::from_millis(10);
+
 impl Subscription {
     /// Takes in a NACK (RFC 4585 §6.2.1): what can be resent is queued, what cannot asks for a key frame.
     pub(crate) fn handle_nack(&mut self, numbers: impl Iterator<Item = u16>, now: Instant) {
@@ -31,14 +34,28 @@ impl Subscription {
         }
     }
 
-    /// Feedback says that this packet did not arrive, however often it was sent: it is sent again unasked.
-    pub(crate) fn handle_missing(&mut self, number: u16) {
+    /// Feedback says that this packet did not arrive, however often it was sent: it is sent again unasked, unless nobody needs it any more.
+    pub(crate) fn handle_missing(&mut self, number: u16, copies: Copies) {
         if self.config.rtx_ssrc.is_some()
-            && let Some(sequence) = self.widen(number)
+            && let Some(sequence) = self.widen(number).filter(|sequence| *sequence >= self.decodable_from)
             && let Some(sent) = self.history.get(sequence)
         {
-            self.resends.ask_at_once(&sent, self.is_lossy);
+            self.resends.ask_at_once(&sent, copies == Copies::Two);
         }
+    }
+
+    /// A packet that leaves just now is to be sent once more behind itself.
+    pub(crate) fn repeat(&mut self, written: &Written) {
+        if self.config.rtx_ssrc.is_some() && written.repeats.is_none() {
+            self.resends.follow(written.sequence);
+        }
+    }
+
+    /// Whether a number that leaves only now was missed by the receiver: those after it left some time ago.
+    pub(super) fn was_missed(&self, sequence: u64, now: Instant) -> bool {
+        (sequence + 1..=sequence + HOLE_SCAN)
+            .filter_map(|later| self.history.get(later))
+            .any(|later| self.history.age(&later, now) >= OVERTAKEN)
     }
 
     /// The packet that a number on the wire means. Numbers ahead of the highest were never sent; those of another source are of no use any
@@ -127,6 +144,7 @@ impl Subscription {
                 ssrc,
                 sequence: number,
                 repeats: Some(sequence),
+                is_awaited: false,
                 marker: stored.marker,
                 transport_wide,
             });
@@ -168,6 +186,7 @@ impl Subscription {
             ssrc,
             sequence,
             repeats: None,
+            is_awaited: false,
             marker: false,
             transport_wide,
         })
