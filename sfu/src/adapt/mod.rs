@@ -613,7 +613,7 @@ mod tests {
 
     impl Line {
         fn new() -> Self {
-            let now = Instant::now();
+            let now = crate::clock::testing::start();
             Self {
                 controller: Controller::new(Bitrate::ZERO, now),
                 now,
