@@ -98,7 +98,12 @@ impl Relay {
         let (true, Some(client)) = (self.server.is_some(), path.relay_client()) else {
             return false;
         };
-        self.streams.insert(client, path);
+        // Of an earlier connection from the same address, whose end is not seen yet: what it had ends here, not with this one.
+        if self.streams.insert(client, path).is_some()
+            && let Some(server) = &mut self.server
+        {
+            server.end_client(client);
+        }
         true
     }
 

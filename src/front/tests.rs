@@ -385,11 +385,12 @@ fn unless_later<T>(outcome: std::io::Result<T>) -> Option<T> {
     }
 }
 
-// The library keeps what it has of such a message, and takes no more: the connection ends, for it would never be of use again.
-#[tokio::test]
-async fn a_message_of_a_handshake_that_never_ends_ends_the_connection() {
-    use tokio_rustls::rustls::ConnectionTrafficSecrets;
-
+/// Both ends of a connection after the handshake; the client's keys may be taken out.
+async fn tls_pair() -> (
+    TlsWire<std::net::TcpStream>,
+    TcpStream,
+    tokio_rustls::rustls::ClientConnection,
+) {
     let files = Files::new();
     let acceptor = files.open().acceptor(TlsVersion::V13).expect("TLS");
     let mut config = (**files.connector(&[]).config()).clone();
@@ -403,8 +404,43 @@ async fn a_message_of_a_handshake_that_never_ends_ends_the_connection() {
     let name = ServerName::try_from("localhost").expect("a name");
     let (client, server) = tokio::join!(connector.connect(name, near), acceptor.accept(far));
     let (stream, tls) = server.expect("a handshake").into_inner();
-    let mut wire = TlsWire::new(stream.into_std().expect("a socket"), tls);
-    let (mut client, tls) = client.expect("a handshake").into_inner();
+    let (client, of_client) = client.expect("a handshake").into_inner();
+    (
+        TlsWire::new(stream.into_std().expect("a socket"), tls),
+        client,
+        of_client,
+    )
+}
+
+// Whoever says goodbye and waits for ours leaves the socket open, and it tells no more.
+#[tokio::test]
+async fn a_goodbye_that_comes_with_the_last_bytes_ends_the_connection() {
+    let (mut wire, mut client, mut tls) = tls_pair().await;
+    std::io::Write::write_all(&mut tls.writer(), b"last").expect("there is room");
+    tls.send_close_notify();
+    let mut records = Vec::new();
+    while tls.wants_write() {
+        tls.write_tls(&mut records).expect("written");
+    }
+    client.write_all(&records).await.expect("written");
+    let mut buffer = [0; 4_096];
+    let read = loop {
+        match unless_later(wire.read(&mut buffer)) {
+            Some(read) => break read,
+            None => tokio::time::sleep(Duration::from_millis(1)).await,
+        }
+    };
+    assert_eq!(&buffer[..read], b"last");
+    assert!(wire.has_more(), "its end is to be read");
+    assert_eq!(unless_later(wire.read(&mut buffer)), Some(0));
+}
+
+// The library keeps what it has of such a message, and takes no more: the connection ends, for it would never be of use again.
+#[tokio::test]
+async fn a_message_of_a_handshake_that_never_ends_ends_the_connection() {
+    use tokio_rustls::rustls::ConnectionTrafficSecrets;
+
+    let (mut wire, mut client, tls) = tls_pair().await;
     let secrets = tls.dangerous_extract_secrets().expect("allowed");
     let (first, ConnectionTrafficSecrets::Aes256Gcm { key, iv }) = secrets.tx else {
         panic!("another cipher")
@@ -431,13 +467,15 @@ async fn a_message_of_a_handshake_that_never_ends_ends_the_connection() {
         // It may be closed while it is written to.
         let _ = client.write_all(&record).await;
         let mut buffer = [0; 4_096];
-        // What has come of it, in several reads.
-        for _ in 0..1_000 {
+        // What has come of it, in several reads; of the last, whatever is still on its way.
+        let (reads, pause) = if number == 7 { (20_000, 1) } else { (1_000, 0) };
+        for _ in 0..reads {
             match wire.read(&mut buffer) {
                 Ok(read) => panic!("{read} bytes of nothing"),
                 Err(cause) if cause.kind() == std::io::ErrorKind::WouldBlock => {
                     assert!(!wire.has_more(), "there is nothing to be read of it");
                     tokio::task::yield_now().await;
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
                 }
                 Err(cause) => {
                     assert_eq!(cause.kind(), std::io::ErrorKind::InvalidData, "{cause}");

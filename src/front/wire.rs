@@ -23,20 +23,23 @@ pub(super) struct TlsWire<S> {
     left: Vec<u8>,
     /// Bytes that are ready to be read.
     plaintext: usize,
+    /// The peer has said goodbye: behind what is ready there is nothing, whether the socket is closed or not.
+    is_over: bool,
 }
 
 impl<S: Read + Write> TlsWire<S> {
     /// Takes over a connection whose handshake is done.
     pub(super) fn new(stream: S, mut tls: ServerConnection) -> Self {
         // What was read along with the handshake's end. What is wrong with it comes up again with what follows.
-        let plaintext = tls
-            .process_new_packets()
-            .map_or(0, |state| state.plaintext_bytes_to_read());
+        let (plaintext, is_over) = tls.process_new_packets().map_or((0, false), |state| {
+            (state.plaintext_bytes_to_read(), state.peer_has_closed())
+        });
         Self {
             stream,
             tls,
             left: Vec::new(),
             plaintext,
+            is_over,
         }
     }
 
@@ -80,7 +83,10 @@ impl<S: Read + Write> TlsWire<S> {
                 }
             }
             match self.tls.process_new_packets() {
-                Ok(state) => self.plaintext = state.plaintext_bytes_to_read(),
+                Ok(state) => {
+                    self.plaintext = state.plaintext_bytes_to_read();
+                    self.is_over = state.peer_has_closed();
+                }
                 Err(cause) => {
                     // The peer is told why, if the socket takes it.
                     let _ = self.drain();
@@ -98,7 +104,7 @@ impl<S: Read + Write + AsFd + Send> Connection for TlsWire<S> {
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.plaintext == 0 && !self.read_records(buffer.len())? {
+        if self.plaintext == 0 && (self.is_over || !self.read_records(buffer.len())?) {
             return Ok(0);
         }
         let read = self.tls.reader().read(buffer)?;
@@ -107,7 +113,7 @@ impl<S: Read + Write + AsFd + Send> Connection for TlsWire<S> {
     }
 
     fn has_more(&self) -> bool {
-        self.plaintext > 0 || !self.left.is_empty()
+        self.plaintext > 0 || !self.left.is_empty() || self.is_over
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -432,6 +432,44 @@ fn a_connection_that_takes_nothing_loses_video_and_keeps_audio() {
 }
 
 #[test]
+fn audio_overtakes_video_that_is_leaving_within_a_record() {
+    for kind in [StreamKind::IceTcp, StreamKind::TurnTls] {
+        let (mut streams, far) = one(kind);
+        far.book().room = 5_000;
+        // A key frame, in messages of TURN's own framing: channel, length.
+        let video = [
+            &[0x40, 0, 1_196_u16.to_be_bytes()[0], 1_196_u16.to_be_bytes()[1]][..],
+            &VIDEO[4..],
+        ]
+        .concat();
+        for _ in 0..80 {
+            streams.send(far.id(), &video, video.len(), Cargo::Video);
+        }
+        let mut waits = None;
+        streams.flush(|_, since| waits = since);
+        streams.send(far.id(), AUDIO, AUDIO.len(), Cargo::Urgent);
+        far.book().room = usize::MAX;
+        while waits.is_some() {
+            turn(&mut streams);
+            streams.flush(|_, since| waits = since);
+        }
+        let sent = far.writes().concat();
+        let heard = sent.windows(AUDIO.len()).position(|bytes| bytes == AUDIO);
+        let heard = heard.expect("audio leaves");
+        assert!(
+            (5_000..=limits::STREAM_RECORD).contains(&heard),
+            "{kind:?}: behind {heard} bytes"
+        );
+        let frames = sent.windows(4).filter(|bytes| *bytes == &video[..4]).count();
+        assert_eq!(
+            (frames, streams.take_lost()),
+            (80, 0),
+            "{kind:?}: nothing is lost for it"
+        );
+    }
+}
+
+#[test]
 fn it_goes_on_when_the_descriptor_is_writable_and_not_before() {
     let (mut streams, far) = one(StreamKind::IceTcp);
     far.book().room = 50;
