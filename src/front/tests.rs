@@ -321,19 +321,7 @@ fn what_is_wrong_with_a_pair_is_said_in_a_sentence() {
 // A record as long as they may be with short ones behind it is more than the library takes at once.
 #[tokio::test]
 async fn what_crosses_tls_is_whole_however_long_its_records_are() {
-    let files = Files::new();
-    let acceptor = files.open().acceptor(TlsVersion::V13).expect("TLS");
-    let connector = files.connector(&[]);
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let near = TcpStream::connect(listener.local_addr().expect("bound"))
-        .await
-        .expect("connected");
-    let (far, _) = listener.accept().await.expect("accepted");
-    let name = ServerName::try_from("localhost").expect("a name");
-    let (client, server) = tokio::join!(connector.connect(name, near), acceptor.accept(far));
-    let (stream, tls) = server.expect("a handshake").into_inner();
-    let stream = stream.into_std().expect("a socket");
-    let mut client = client.expect("a handshake");
+    let (mut wire, mut client) = tls_pair().await;
 
     let pieces = [
         16_384, 900, 900, 900, 900, 900, 900, 900, 900, 900, 16_384, 1, 40_000, 7,
@@ -343,7 +331,6 @@ async fn what_crosses_tls_is_whole_however_long_its_records_are() {
     let len = all.len();
     // It never waits: it is tried until the socket is ready.
     let driven = tokio::task::spawn_blocking(move || {
-        let mut wire = TlsWire::new(stream, tls);
         let (mut came, mut buffer) = (Vec::new(), vec![0; 4_096]);
         while came.len() < len {
             if let Some(read) = unless_later(wire.read(&mut buffer)) {
@@ -386,11 +373,7 @@ fn unless_later<T>(outcome: std::io::Result<T>) -> Option<T> {
 }
 
 /// Both ends of a connection after the handshake; the client's keys may be taken out.
-async fn tls_pair() -> (
-    TlsWire<std::net::TcpStream>,
-    TcpStream,
-    tokio_rustls::rustls::ClientConnection,
-) {
+async fn tls_pair() -> (TlsWire<std::net::TcpStream>, Client) {
     let files = Files::new();
     let acceptor = files.open().acceptor(TlsVersion::V13).expect("TLS");
     let mut config = (**files.connector(&[]).config()).clone();
@@ -404,18 +387,15 @@ async fn tls_pair() -> (
     let name = ServerName::try_from("localhost").expect("a name");
     let (client, server) = tokio::join!(connector.connect(name, near), acceptor.accept(far));
     let (stream, tls) = server.expect("a handshake").into_inner();
-    let (client, of_client) = client.expect("a handshake").into_inner();
-    (
-        TlsWire::new(stream.into_std().expect("a socket"), tls),
-        client,
-        of_client,
-    )
+    let wire = TlsWire::new(stream.into_std().expect("a socket"), tls);
+    (wire, client.expect("a handshake"))
 }
 
 // Whoever says goodbye and waits for ours leaves the socket open, and it tells no more.
 #[tokio::test]
 async fn a_goodbye_that_comes_with_the_last_bytes_ends_the_connection() {
-    let (mut wire, mut client, mut tls) = tls_pair().await;
+    let (mut wire, client) = tls_pair().await;
+    let (mut client, mut tls) = client.into_inner();
     std::io::Write::write_all(&mut tls.writer(), b"last").expect("there is room");
     tls.send_close_notify();
     let mut records = Vec::new();
@@ -440,7 +420,8 @@ async fn a_goodbye_that_comes_with_the_last_bytes_ends_the_connection() {
 async fn a_message_of_a_handshake_that_never_ends_ends_the_connection() {
     use tokio_rustls::rustls::ConnectionTrafficSecrets;
 
-    let (mut wire, mut client, tls) = tls_pair().await;
+    let (mut wire, client) = tls_pair().await;
+    let (mut client, tls) = client.into_inner();
     let secrets = tls.dangerous_extract_secrets().expect("allowed");
     let (first, ConnectionTrafficSecrets::Aes256Gcm { key, iv }) = secrets.tx else {
         panic!("another cipher")

@@ -6,7 +6,9 @@ mod screen;
 
 use std::time::Duration;
 
-use housecall_sfu::{Event, Kind, Layer, Mid, NegotiateError, ParticipantId, RoomId, Target, TrackId};
+use housecall_sfu::{
+    Bitrate, Event, Evidence, Kind, Layer, Mid, NegotiateError, ParticipantId, QualityChange, RoomId, Target, TrackId,
+};
 
 use super::harness::{World, identity};
 use super::{Bounds, SocketId};
@@ -37,6 +39,30 @@ fn offer(id: u32) -> ClientMessage {
         id,
         sdp: format!("offer {id}"),
         fresh: false,
+    }
+}
+
+/// What a change was decided on.
+fn evidence() -> Evidence {
+    Evidence {
+        estimate: Some(Bitrate::from_kbps(420)),
+        delivered: Bitrate::from_kbps(400),
+        queue: Duration::from_millis(90),
+        loss: 0.0,
+        rtt: Some(Duration::from_millis(70)),
+    }
+}
+
+/// The rung of what this participant is sent on line 3 has changed.
+fn moved(participant: ParticipantId, from: Target, to: Target) -> Event {
+    Event::Quality {
+        room: RoomId(7),
+        participant,
+        mid: Mid::new("3").expect("valid"),
+        from,
+        to,
+        change: QualityChange::Capacity,
+        evidence: evidence(),
     }
 }
 

@@ -22,21 +22,7 @@ fn a_picture_that_the_line_cannot_carry_is_announced_before_it_stops() {
         target: p720,
         layer,
     };
-    let moved = |from, to| Event::Quality {
-        room: RoomId(7),
-        participant: patient_media,
-        mid,
-        from,
-        to,
-        change: housecall_sfu::QualityChange::Capacity,
-        evidence: housecall_sfu::Evidence {
-            estimate: None,
-            delivered: housecall_sfu::Bitrate::ZERO,
-            queue: Duration::ZERO,
-            loss: 0.0,
-            rtt: None,
-        },
-    };
+    let moved = |from, to| moved(patient_media, from, to);
     let (none, p480) = (Target::AudioOnly, Target::Video(Layer::P480));
     world.media(&sending(Some(Layer::P720)));
     let cases = [
@@ -135,14 +121,8 @@ fn a_publisher_is_told_what_to_send_and_told_again_when_it_comes_back() {
         layers: [layer("m", true, 600), layer("h", false, 1_500)],
         from: Target::Video(Layer::P720),
         to: Target::Video(Layer::P480),
-        change: UplinkChange::Path(housecall_sfu::QualityChange::Queue),
-        evidence: housecall_sfu::Evidence {
-            estimate: None,
-            delivered: Bitrate::ZERO,
-            queue: Duration::ZERO,
-            loss: 0.0,
-            rtt: None,
-        },
+        change: UplinkChange::Path(QualityChange::Queue),
+        evidence: evidence(),
     });
     let expected = (
         "1".to_owned(),

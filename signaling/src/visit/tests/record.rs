@@ -1,6 +1,6 @@
 //! What a visit's events make of its quality records.
 
-use housecall_sfu::{Bitrate, Evidence, QualityChange, Rid, UplinkChange, UplinkLayer};
+use housecall_sfu::{Bitrate, QualityChange, Rid, UplinkChange, UplinkLayer};
 
 use super::*;
 use crate::message::ClientReport;
@@ -10,16 +10,6 @@ const SECOND: Duration = Duration::from_secs(1);
 const P720: Target = Target::Video(Layer::P720);
 const P480: Target = Target::Video(Layer::P480);
 
-fn evidence() -> Evidence {
-    Evidence {
-        estimate: Some(Bitrate::from_kbps(420)),
-        delivered: Bitrate::from_kbps(400),
-        queue: Duration::from_millis(90),
-        loss: 0.0,
-        rtt: Some(Duration::from_millis(70)),
-    }
-}
-
 fn sending(participant: ParticipantId, layer: Option<Layer>) -> Event {
     Event::Sending {
         room: RoomId(7),
@@ -27,18 +17,6 @@ fn sending(participant: ParticipantId, layer: Option<Layer>) -> Event {
         mid: Mid::new("3").expect("valid"),
         target: P720,
         layer,
-    }
-}
-
-fn moved(participant: ParticipantId, from: Target, to: Target) -> Event {
-    Event::Quality {
-        room: RoomId(7),
-        participant,
-        mid: Mid::new("3").expect("valid"),
-        from,
-        to,
-        change: QualityChange::Capacity,
-        evidence: evidence(),
     }
 }
 

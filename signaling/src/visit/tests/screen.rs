@@ -1,6 +1,6 @@
 //! Shared screens: whoever is in the visit may share one, and the others are told that it is one.
 
-use housecall_sfu::{Bitrate, Evidence, Layer, QualityChange, Source, Target, TrackChange};
+use housecall_sfu::{Source, TrackChange};
 
 use super::*;
 use crate::message::{ScreenAudience, SourceName};
@@ -76,21 +76,7 @@ fn who_shares_a_screen_is_told_whether_anybody_sees_it_and_told_again_when_they_
         target,
         layer,
     };
-    let moved = |from, to| Event::Quality {
-        room: RoomId(7),
-        participant: patient_media,
-        mid,
-        from,
-        to,
-        change: QualityChange::Capacity,
-        evidence: Evidence {
-            estimate: None,
-            delivered: Bitrate::ZERO,
-            queue: Duration::ZERO,
-            loss: 0.0,
-            rtt: None,
-        },
-    };
+    let moved = |from, to| moved(patient_media, from, to);
     let (none, whole) = (Target::AudioOnly, Target::Video(Layer::P720));
     let mut expected = vec![Unwatched];
     let said = |world: &World, expected: &[ScreenAudience], what: &str| {
