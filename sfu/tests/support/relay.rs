@@ -117,7 +117,7 @@ pub(crate) struct Client {
 }
 
 /// What the relay answered.
-pub(crate) struct Reply(Vec<u8>);
+pub(crate) struct Reply(pub(crate) Vec<u8>);
 
 impl Reply {
     pub(crate) fn message(&self) -> Message<'_> {
@@ -189,10 +189,7 @@ impl Client {
             }
         });
         link.write_all(&request).expect("written");
-        let mut answer = vec![0; 2_048];
-        let len = link.read(&mut answer).expect("an answer in time");
-        answer.truncate(len);
-        Reply(answer)
+        Reply(message_of(link))
     }
 
     pub(crate) fn receive(&self) -> Vec<u8> {
@@ -242,6 +239,22 @@ impl Client {
 
 pub(crate) fn aws_lc_rs_sha256(text: &str) -> impl AsRef<[u8]> + use<> {
     aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes())
+}
+
+/// The next whole message of a connection, which may come in several pieces or with others at once.
+pub(crate) fn message_of(link: &mut UnixStream) -> Vec<u8> {
+    let mut message = vec![0; 4];
+    link.read_exact(&mut message).expect("a message in time");
+    let length = usize::from(u16::from_be_bytes([message[2], message[3]]));
+    // Channels are 0x4000 to 0x4FFF, and their messages are padded to four bytes (RFC 8656 §12.5).
+    let rest = if message[0] & 0xC0 == 0x40 {
+        length.next_multiple_of(4)
+    } else {
+        16 + length
+    };
+    message.resize(4 + rest, 0);
+    link.read_exact(&mut message[4..]).expect("the whole of it");
+    message
 }
 
 pub(crate) fn channel_data(channel: u16, payload: &[u8]) -> Vec<u8> {
