@@ -322,7 +322,10 @@ fn ports_that_systemd_has_are_known_by_their_service() {
 #[tokio::test]
 async fn a_machine_can_be_looked_at_while_nothing_runs() {
     let folder = tempfile::tempdir().expect("a folder");
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    // At an address of loopback where nobody else takes ports, on TCP or UDP.
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    let own = std::net::Ipv4Addr::new(127, 128 | (high & 63), middle, low);
+    let listener = std::net::TcpListener::bind((own, 0)).expect("a port");
     let listen = listener.local_addr().expect("bound");
     let text = format!(
         "listen = \"{listen}\"\ndata_dir = \"{}\"",

@@ -87,9 +87,13 @@ fn allocate() -> Vec<u8> {
 
 async fn is_challenged(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
     stream.write_all(&allocate()).await.expect("written");
-    let mut answer = [0; 512];
-    let read = stream.read(&mut answer).await.expect("an answer");
-    let message = Message::parse(&answer[..read]).expect("STUN, and nothing else");
+    // The head says how long the rest is (RFC 8489 section 5).
+    let mut answer = vec![0; 20];
+    stream.read_exact(&mut answer).await.expect("an answer");
+    let rest = usize::from(u16::from_be_bytes([answer[2], answer[3]]));
+    answer.resize(20 + rest, 0);
+    stream.read_exact(&mut answer[20..]).await.expect("the whole of it");
+    let message = Message::parse(&answer).expect("STUN, and nothing else");
     assert_eq!((message.class(), message.method()), (Class::Error, Method::ALLOCATE));
     assert_eq!(message.error_code().map(|error| error.code), Some(401));
 }

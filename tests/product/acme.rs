@@ -392,7 +392,7 @@ fn walk(folder: &Path) -> Vec<(std::path::PathBuf, u32)> {
 #[tokio::test]
 async fn an_authority_that_cannot_be_asked_is_named_by_the_doctor() {
     let folder = tempfile::tempdir().expect("a folder");
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let nobody = std::net::TcpListener::bind((server::own_address(), 0)).expect("a port");
     let directory = format!("https://{}/dir", nobody.local_addr().expect("bound"));
     drop(nobody);
     let root = rcgen::generate_simple_self_signed(vec!["x".to_owned()]).expect("a certificate");

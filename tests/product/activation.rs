@@ -6,20 +6,20 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use crate::server::{PATIENCE, Server, text};
+use crate::server::{PATIENCE, Server, own_address, text};
 use crate::tls::{self, Visitor};
 
 /// Opens sockets, puts them where systemd puts them, and becomes the program. Perl, for it is part of every Debian, and this takes calls
-/// that safe Rust has not. Arguments: sockets like `tcp:443`, `--`, the program.
+/// that safe Rust has not. Arguments: their address, sockets like `tcp:443`, `--`, the program.
 const LAUNCHER: &str = r#"
 use strict; use Socket; use POSIX ();
-my ($to, @kept) = (100);
+my ($address, $to, @kept) = (shift @ARGV, 100);
 while (@ARGV and (my $wanted = shift @ARGV) ne "--") {
     my ($kind, $port) = split /:/, $wanted;
     my $type = $kind eq "tcp" ? SOCK_STREAM : SOCK_DGRAM;
     socket(my $socket, PF_INET, $type, 0) or die "socket: $!";
     setsockopt($socket, SOL_SOCKET, SO_REUSEADDR, pack("l", 1)) if $kind eq "tcp";
-    bind($socket, sockaddr_in($port, inet_aton("127.0.0.1"))) or die "bind $wanted: $!";
+    bind($socket, sockaddr_in($port, inet_aton($address))) or die "bind $wanted: $!";
     listen($socket, 128) or die "listen: $!" if $kind eq "tcp";
     POSIX::dup2(fileno($socket), $to++) or die "dup2: $!";
     push @kept, $socket;
@@ -43,12 +43,12 @@ fn can_be_powerless() -> bool {
     tried.is_ok_and(|output| output.status.success())
 }
 
-/// Two ports that nobody has, on TCP and UDP: below 1024 if that is allowed.
+/// Two ports that nobody has, on TCP and UDP of our own address: below 1024 if that is allowed.
 fn two_ports(low: bool) -> (u16, u16) {
     let (first, count) = if low { (600, 400) } else { (30_000, 2_000) };
     let offset = u16::try_from(std::process::id() % u32::from(count)).expect("small");
     let mut free = (0..count).map(|step| first + (offset + step) % count).filter(|port| {
-        let address = ("127.0.0.1", *port);
+        let address = (own_address(), *port);
         TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok()
     });
     let mut next = || free.next().expect("a free port");
@@ -59,7 +59,11 @@ fn two_ports(low: bool) -> (u16, u16) {
 fn launched(sockets: &[String], powerless: bool, arguments: &[&str]) -> Command {
     let mut command = Command::new("perl");
     command.env_remove("RUST_LOG").stdin(Stdio::null());
-    command.args(["-e", LAUNCHER]).args(sockets).arg("--");
+    command
+        .args(["-e", LAUNCHER])
+        .arg(own_address().to_string())
+        .args(sockets)
+        .arg("--");
     if powerless {
         command.args(POWERLESS);
     }
@@ -84,7 +88,8 @@ fn settings(folder: &Path) -> String {
 async fn sockets_of_a_service_manager_are_served_without_any_privilege() {
     let folder = tempfile::tempdir().expect("a folder");
     let powerless = can_be_powerless();
-    let low = powerless && TcpListener::bind("127.0.0.1:1023").is_ok_and(|_| UdpSocket::bind("127.0.0.1:1022").is_ok());
+    let low = powerless
+        && TcpListener::bind((own_address(), 1_023)).is_ok_and(|_| UdpSocket::bind((own_address(), 1_022)).is_ok());
     let (port, further) = two_ports(low);
     let notified = UnixDatagram::bind(folder.path().join("notify")).expect("a socket");
     notified.set_read_timeout(Some(PATIENCE)).expect("set");
@@ -95,7 +100,7 @@ async fn sockets_of_a_service_manager_are_served_without_any_privilege() {
     };
 
     let sockets = [format!("tcp:{port}"), format!("tcp:{further}"), format!("udp:{port}")];
-    let (settings, listen) = (settings(folder.path()), format!("127.0.0.1:{port}"));
+    let (settings, listen) = (settings(folder.path()), format!("{}:{port}", own_address()));
     let data = folder.path().join("data").display().to_string();
     let arguments = ["--config", &settings, "--listen", &listen, "--data", &data];
     let mut command = launched(&sockets, powerless, &arguments);
@@ -109,7 +114,7 @@ async fn sockets_of_a_service_manager_are_served_without_any_privilege() {
     tls::is_challenged_over_udp(&listen).await;
     let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
     let client = client.build().expect("a client");
-    let answer = client.get(format!("http://127.0.0.1:{further}/join")).send();
+    let answer = client.get(format!("http://{}:{further}/join", own_address())).send();
     let answer = answer.await.expect("the further port answers");
     assert_eq!(answer.headers()["location"], "https://visits.example.org/join");
 
@@ -135,7 +140,7 @@ fn sockets_that_do_not_fit_are_refused_with_a_sentence() {
         ),
         (vec![tcp, udp], other, &*format!("`listen` names port {other}")),
     ] {
-        let listen = format!("127.0.0.1:{listen}");
+        let listen = format!("{}:{listen}", own_address());
         let arguments = ["--config", &settings, "--listen", &listen, "--data", &data];
         let Output { status, stderr, .. } = launched(&sockets, false, &arguments).output().expect("started");
         let said = text(&stderr);

@@ -46,8 +46,10 @@ fn links_of_an_earlier_start_differ_from_those_of_the_next() {
 #[test]
 fn a_taken_port_is_said_in_one_sentence_with_an_action() {
     let data = directory();
-    let tcp = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let udp = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    // Each is taken on one transport and free on the other.
+    let own = server::own_address();
+    let tcp = TcpListener::bind((own, 0)).expect("a free port");
+    let udp = UdpSocket::bind((own, 0)).expect("a free port");
     for (transport, taken) in [("TCP", tcp.local_addr()), ("UDP", udp.local_addr())] {
         let taken = taken.expect("a bound socket has an address");
         let output = server::run(&["--listen", &taken.to_string(), "--data", &directory_name(&data)]);
@@ -58,7 +60,7 @@ fn a_taken_port_is_said_in_one_sentence_with_an_action() {
             said.contains(&format!("{transport} port {} is taken", taken.port())),
             "{said}"
         );
-        assert!(said.contains("housecall serve --listen 127.0.0.1:"), "{said}");
+        assert!(said.contains(&format!("housecall serve --listen {own}:")), "{said}");
         assert!(output.stdout.is_empty(), "nothing runs, so nothing says so");
     }
 }

@@ -12,7 +12,7 @@ use housecall_turn::{Credentials, Secret, UnixSeconds};
 use turn::client::{Client, ClientConfig};
 use webrtc_util::Conn;
 
-use crate::server::{PATIENCE, Server};
+use crate::server::{PATIENCE, Server, own_address};
 
 const SECRET: &str = "00112233445566778899aabbccddeeff";
 
@@ -46,7 +46,7 @@ fn relay(directory: &Path) -> (Server, SocketAddr) {
         addresses = ["127.0.0.1"]
         ports = [{first}, {last}]
         answer_stun = true
-        allow_peers = ["127.0.0.1"]
+        allow_peers = ["127.0.0.0/8"]
         [tls]
         self_signed = true
         "#
@@ -87,7 +87,7 @@ impl Echo {
         let probe = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         let soon = Some(Duration::from_millis(200));
         probe.set_read_timeout(soon).expect("a timeout");
-        let free = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+        let free = UdpSocket::bind((own_address(), 0)).and_then(|socket| socket.local_addr());
         let address = free.expect("a free port");
         // Should this test be killed, it ends by itself.
         let process = Command::new("timeout")
@@ -95,7 +95,7 @@ impl Echo {
                 "300",
                 "turnutils_peer",
                 "-L",
-                "127.0.0.1",
+                &address.ip().to_string(),
                 "-p",
                 &address.port().to_string(),
             ])
@@ -159,21 +159,12 @@ fn coturns_client_relays_to_coturns_peer_by_udp_tcp_and_tls() {
     // together it waits for the second one. So each of its clients gets one only.
     for (transport, flags, each) in [("UDP", &[][..], 10), ("TCP", &["-t"], 10), ("TLS", &["-t", "-S"], 1)] {
         let (messages, all) = (each.to_string(), 2 * each);
-        let (port, peer) = (relay.port().to_string(), echo.address.port().to_string());
+        let (port, peer) = (
+            relay.port().to_string(),
+            (echo.address.ip().to_string(), echo.address.port().to_string()),
+        );
         let what = [
-            "-s",
-            "-c",
-            "-n",
-            &messages,
-            "-m",
-            "2",
-            "-X",
-            "-p",
-            &port,
-            "-e",
-            "127.0.0.1",
-            "-r",
-            &peer,
+            "-s", "-c", "-n", &messages, "-m", "2", "-X", "-p", &port, "-e", &peer.0, "-r", &peer.1,
         ];
         let who = ["-u", &credentials.username, "-w", &credentials.password, "127.0.0.1"];
         let said = output("turnutils_uclient", &[flags, &what, &who].concat());

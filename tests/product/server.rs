@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
@@ -12,6 +13,14 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How the last line begins that the server prints at start.
 const LAST_LINE: &str = "Stop with ";
+
+/// An address of loopback that no other test has. All others take ports of 127.0.0.1, so what is free here stays free until it is asked for,
+/// on TCP and UDP.
+pub(crate) fn own_address() -> Ipv4Addr {
+    // Process ids of Linux have 22 bits.
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 64 | (high & 63), middle, low)
+}
 
 /// The program under test, with logs only of what is wrong.
 pub(crate) fn housecall() -> Command {

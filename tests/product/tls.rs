@@ -197,10 +197,17 @@ pub(crate) async fn is_served(stream: &mut Secure) {
 /// Asks the relay, as a stranger does: it wants credentials.
 pub(crate) async fn is_challenged(stream: &mut Secure) {
     stream.write_all(&allocate()).await.expect("written");
-    let mut answer = [0; 512];
-    let read = tokio::time::timeout(PATIENCE, stream.read(&mut answer)).await;
-    let read = read.expect("the relay said nothing for a long time").expect("read");
-    wants_credentials(&answer[..read]);
+    // The head says how long the rest is (RFC 8489 §5).
+    let mut answer = vec![0; 20];
+    let whole = async {
+        stream.read_exact(&mut answer).await?;
+        let rest = usize::from(u16::from_be_bytes([answer[2], answer[3]]));
+        answer.resize(20 + rest, 0);
+        stream.read_exact(&mut answer[20..]).await
+    };
+    let read = tokio::time::timeout(PATIENCE, whole).await;
+    read.expect("the relay said nothing for a long time").expect("read");
+    wants_credentials(&answer);
 }
 
 /// The same over UDP.

@@ -88,7 +88,8 @@ async fn a_stop_tells_everybody() {
 #[tokio::test]
 async fn a_kill_loses_nothing_and_both_rejoin_from_the_open_page() {
     let data = tempfile::tempdir().expect("a temporary directory");
-    let server = Server::start(data.path());
+    // It comes back at the same port, which nobody is to take meanwhile.
+    let server = Server::start_on(data.path(), &format!("{}:0", server::own_address()));
     let address = server.address().to_owned();
     let (token, visit) = (server.token("Patient").to_owned(), "visit");
     let (mut clinician, mut patient) = together(&server).await;
