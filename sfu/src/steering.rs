@@ -210,7 +210,7 @@ mod tests {
         sends: Lane::Requests,
         ..RULE
     };
-    const PATIENCE: Duration = Duration::from_secs(20);
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     /// STUN of this kind, whose first attribute is this.
     fn stun(kind: u16, attribute: u16, value: &[u8]) -> Vec<u8> {

@@ -123,10 +123,15 @@ async fn a_publisher_reaches_its_viewers_who_come_and_go() {
     drop(publisher);
     let (_again, _again_session) = house.publisher().await;
     shows(&first, before + 60).await;
+    // The smaller one comes first where the machine is busy.
+    for viewer in [&first, &second] {
+        viewer
+            .until("1", "the large picture", |inbox| inbox.viewer.frames_of(H) > 0)
+            .await;
+    }
     first_session.delete().await;
     for viewer in [&first, &second] {
         flawless(viewer).await;
-        viewer.inbox("1", |inbox| assert!(inbox.viewer.frames_of(H) > 0, "the large picture"));
     }
     for lost in [
         "housecall_media_feedback_total{kind=\"nack_in\"}",
@@ -197,12 +202,16 @@ async fn a_publisher_reaches_a_hundred_viewers_without_a_lost_packet() {
     let house = House::open();
     let (publisher, published) = house.publisher().await;
     let (whep, guest) = (Arc::new(house.whep()), Arc::new(house.token("guest")));
-    let mut joining = JoinSet::new();
-    for _ in 0..VIEWERS {
-        let (whep, guest) = (whep.clone(), guest.clone());
-        joining.spawn(async move { House::viewer(&whep, &guest).await });
+    let mut viewers = Vec::new();
+    // A few at a time: the server waits for nobody's handshake for ever, and a slow machine is to get through them.
+    while viewers.len() < VIEWERS {
+        let mut joining = JoinSet::new();
+        for _ in 0..10 {
+            let (whep, guest) = (whep.clone(), guest.clone());
+            joining.spawn(async move { House::viewer(&whep, &guest).await });
+        }
+        viewers.extend(joining.join_all().await);
     }
-    let viewers = joining.join_all().await;
     for (viewer, _) in &viewers {
         // Of either size: a hundred clients on a busy machine may be sent the smaller one.
         shows(viewer, 90).await;

@@ -31,7 +31,7 @@ const SECOND: RoomId = RoomId(2);
 /// For what may be lost.
 const WAIT: Duration = Duration::from_millis(200);
 /// For what must come some time.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Two shards, and a room on each.
 fn two_shards() -> Running {

@@ -37,7 +37,7 @@ use super::picture::{Encoder, Listener, Viewer};
 use super::runtime::RoomySockets;
 
 /// Longest wait for anything: far beyond what a loaded machine needs, so that running into it is a failure.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 const RID: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";

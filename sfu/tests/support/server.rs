@@ -4,11 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use housecall_sfu::{
-    Answer, Event, Kind, Layer, Mid, ParticipantId, ParticipantStats, PublishedTrack, RoomId, Settings, Sfu, Target,
+    Adaptation, Answer, Event, Kind, Layer, Mid, ParticipantId, ParticipantStats, PublishedTrack, RoomId, Settings,
+    Sfu, Target,
 };
 use tokio::sync::mpsc;
 
-use super::peer::{Line, Peer};
+use super::peer::{Line, PATIENCE, Peer};
 
 pub const ROOM: RoomId = RoomId(7);
 pub const PUBLISHER: ParticipantId = ParticipantId(1);
@@ -28,11 +29,21 @@ impl Server {
         Self::listening("127.0.0.1:0", &[])
     }
 
-    /// A media core on this address that offers clients these addresses.
+    /// A media core that fits what is sent to what a path carries. A busy machine is a bad path: what is sent then is for nobody to say.
+    pub fn adapting() -> Self {
+        Self::with("127.0.0.1:0", &[], Adaptation::On)
+    }
+
+    /// A media core on this address that offers clients these addresses. Everybody is sent what was asked for.
     pub fn listening(listen: &str, public_addresses: &[IpAddr]) -> Self {
+        Self::with(listen, public_addresses, Adaptation::Off)
+    }
+
+    fn with(listen: &str, public_addresses: &[IpAddr], adaptation: Adaptation) -> Self {
         let settings = Settings {
             listen: listen.parse().unwrap(),
             public_addresses: public_addresses.to_vec(),
+            adaptation,
             ..Settings::default()
         };
         let running = housecall_sfu::start(&settings).unwrap();
@@ -105,7 +116,7 @@ impl Server {
                 }
             }
         };
-        let found = tokio::time::timeout(Duration::from_secs(30), found).await;
+        let found = tokio::time::timeout(PATIENCE, found).await;
         found.unwrap_or_else(|_| panic!("{what}: no such event"))
     }
 
