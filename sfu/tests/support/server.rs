@@ -1,7 +1,6 @@
 //! A media core of its own for each test, and the steps every test takes.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use housecall_sfu::{
     Adaptation, Answer, Event, Kind, Layer, Mid, ParticipantId, ParticipantStats, PublishedTrack, RoomId, Settings,
