@@ -60,9 +60,9 @@ function watchStates() {
 }
 
 /** Milliseconds until `probe` is true in the page. */
-async function takes(page, what, probe, timeout) {
+async function takes(page, what, probe) {
   const began = performance.now();
-  await until(what, () => page.evaluate(probe), timeout);
+  await until(what, () => page.evaluate(probe));
   return Math.round(performance.now() - began);
 }
 
@@ -93,18 +93,20 @@ async function visit(name, { rules = {}, expected, set = async () => {}, unset =
       person,
       'the transport is connected',
       () => globalThis.housecall?.peerConnection?.connectionState === 'connected',
-      40_000,
     );
     await hook(person, 'waiting').waitFor();
     await admit(clinician);
     const began = performance.now();
-    await until('a frame is decoded', async () => ((await inbound(person, 'video'))?.framesDecoded ?? 0) > 0, 30_000);
+    await until('a frame is decoded', async () => ((await inbound(person, 'video'))?.framesDecoded ?? 0) > 0);
     const frame = Math.round(performance.now() - began);
-    await decodes(clinician, { frames: 20, timeout: 40_000 });
-    await decodes(person, { frames: 20, audioSeconds: 2, timeout: 40_000 });
-    const way = await path(person);
+    await decodes(clinician, { frames: 20 });
+    await decodes(person, { frames: 20, audioSeconds: 2 });
+    // A browser short of time may take another path at first, and change when the better one answers.
+    let way;
+    await until('the path is right', async () => expected.includes((way = await path(person)))).catch(() => {
+      throw new Error(`the path is ${way}, none of: ${expected.join(', ')}`);
+    });
     results.push(`${name}: ${way}; connected ${connected} ms after joining, first frame ${frame} ms after being admitted`);
-    assert.ok(expected.includes(way), `${way} is none of ${expected.join(', ')}`);
     await during?.(person, clinician);
   } finally {
     await clinician?.context().close();
@@ -196,8 +198,8 @@ describe('the connect matrix', { skip: obstacle ?? false }, () => {
         await person.evaluate(watchStates);
         await net.rules({ forward: patient('meta l4proto udp drop') });
         const dark = performance.now();
-        await until('the visit goes on over a stream', async () => !['udp', undefined].includes(await path(person)), 40_000);
-        await decodes(person, { frames: 30, audioSeconds: 1, timeout: 30_000 });
+        await until('the visit goes on over a stream', async () => !['udp', undefined].includes(await path(person)));
+        await decodes(person, { frames: 30, audioSeconds: 1 });
         const { states, longestPause } = await person.evaluate(() => globalThis.watched);
         // A page that got no processor for a second may be told of the darkness before it looks.
         if (longestPause < 1_000) assert.equal(states[0], 'have-local-offer', `the page looks around before the browser says so: ${states}`);
@@ -207,7 +209,7 @@ describe('the connect matrix', { skip: obstacle ?? false }, () => {
         await net.rules();
         const light = performance.now();
         await until('the visit is back on UDP', async () => (await path(person)) === 'udp', 90_000);
-        await decodes(person, { frames: 30, audioSeconds: 1, timeout: 30_000 });
+        await decodes(person, { frames: 30, audioSeconds: 1 });
         results.push(`  back on UDP ${Math.round(performance.now() - light)} ms after it was let through again`);
       },
     }));

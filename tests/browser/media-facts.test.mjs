@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
 import { house } from './support/house.mjs';
+import { watchHoles } from './support/machine.mjs';
 import { decodes, hook, inbound, meet, stats, until } from './support/page.mjs';
 import { kindOf, readRtp } from './support/relay.mjs';
 
@@ -18,6 +19,7 @@ const outbound = async (page, kind) => (await stats(page)).filter((stat) => stat
 for (const name of ['Chromium', 'Firefox']) {
   describe(`what ${name} does`, () => {
     test('2: packets that carry a byte of padding are decoded like any other', async () => {
+      const isWhole = watchHoles();
       const { relay, patient, clinician } = await pair(name);
       let [padded, ssrc] = [0, null];
       relay.watch = (way, datagram) => {
@@ -25,11 +27,11 @@ for (const name of ['Chromium', 'Firefox']) {
         if (way === 'down' && kindOf(datagram) === 'rtp' && (datagram[0] & 0x20) !== 0 && readRtp(datagram).ssrc === ssrc) padded += 1;
       };
       await meet(patient, clinician);
-      await decodes(patient, { frames: 30, timeout: 40_000 });
+      await decodes(patient, { frames: 30 });
       ssrc = (await inbound(patient, 'video')).ssrc;
       const before = await inbound(patient, 'video');
       await until('some packets of the picture are padded', () => padded >= 20, 60_000);
-      await decodes(patient, { frames: 30, timeout: 40_000 });
+      await decodes(patient, { frames: 30 });
       // Once no more comes, a busy machine has decoded all of it too, or says what it left out.
       await hook(clinician, 'camera').click();
       const since = (now, field) => (now[field] ?? 0) - (before[field] ?? 0);
@@ -38,9 +40,9 @@ for (const name of ['Chromium', 'Firefox']) {
         const accounted = since(now, 'framesDecoded') + since(now, 'framesDropped');
         return accounted >= since(now, 'framesReceived') - 5 && now;
       });
-      assert.ok(since(now, 'framesDecoded') * 2 >= since(now, 'framesReceived'), 'most of it is shown');
-      // A frame that can't be decoded would end the picture and ask for a key frame.
-      assert.deepEqual([now.packetsLost, now.nackCount, now.pliCount], [0, before.nackCount, before.pliCount]);
+      // A frame that can't be decoded would end the picture and ask for a key frame, once for each.
+      const asked = now.nackCount - before.nackCount + now.pliCount - before.pliCount;
+      isWhole({ packetsLost: now.packetsLost + asked }, `nothing is missing, and nothing was asked for (${asked})`);
     });
 
     test('5: where nobody speaks hardly any sound is sent (DTX), as the answer asks', async () => {
@@ -50,7 +52,7 @@ for (const name of ['Chromium', 'Firefox']) {
         if (way === 'up' && kindOf(datagram) === 'rtp' && readRtp(datagram).ssrc === ssrc) packets += 1;
       };
       await meet(patient, clinician);
-      await decodes(clinician, { frames: 10, audioSeconds: 1, timeout: 40_000 });
+      await decodes(clinician, { frames: 10, audioSeconds: 1 });
       const answer = await patient.evaluate(() => globalThis.housecall.peerConnection.remoteDescription.sdp);
       assert.match(answer, /usedtx=1/);
       ssrc = (await outbound(patient, 'audio'))[0].ssrc;
@@ -61,9 +63,9 @@ for (const name of ['Chromium', 'Firefox']) {
         return packets / 2;
       };
       await hook(patient, 'mute').click();
-      await until('silence is not sent fifty times a second', async () => (await rate()) < 15, 30_000);
+      await until('silence is not sent fifty times a second', async () => (await rate()) < 15);
       await hook(patient, 'mute').click();
-      await until('sound is', async () => (await rate()) > 25, 30_000);
+      await until('sound is', async () => (await rate()) > 25);
     });
   });
 }
@@ -88,8 +90,9 @@ describe('what Chromium does', () => {
             return super.setRemoteDescription({ type: description.type, sdp });
           }
         };`;
-      const links = await visit('patient', 'clinician');
-      const patient = await person('Chromium', links.patient, { script });
+      const { relay, patient } = await pair('Chromium', script);
+      // Without feedback it stays where it begins, however late a busy machine looks.
+      relay.drop = (way, datagram) => way === 'down' && kindOf(datagram) === 'rtcp';
       await hook(patient, 'join-button').click();
       await until('there is an estimate', () => patient.evaluate(() => globalThis.estimates.length > 0));
       return patient.evaluate(() => globalThis.estimates[0]);
@@ -154,7 +157,7 @@ describe('what Firefox does', () => {
   test('7: after half a minute of darkness the connection has failed; another one is built, and all is as before', async () => {
     const { relay, patient, clinician } = await pair('Firefox');
     await meet(patient, clinician);
-    await decodes(patient, { frames: 30, timeout: 40_000 });
+    await decodes(patient, { frames: 30 });
     await patient.evaluate(() => {
       globalThis.before = globalThis.housecall.peerConnection;
       globalThis.states = [];
@@ -165,7 +168,7 @@ describe('what Firefox does', () => {
     const states = await patient.evaluate(() => globalThis.states);
     assert.ok(states.includes('failed'), `Firefox said ${states}`);
     relay.dark = false;
-    for (const page of [patient, clinician]) await decodes(page, { frames: 30, audioSeconds: 1, timeout: 60_000 });
+    for (const page of [patient, clinician]) await decodes(page, { frames: 30, audioSeconds: 1 });
     assert.equal(await patient.evaluate(() => globalThis.before.connectionState), 'closed');
   });
 });

@@ -38,6 +38,7 @@ export class Authority {
   }
 
   async remove() {
-    await rm(this.home, { recursive: true, force: true });
+    // Processes of a browser whose home this was may go after it, and write until then.
+    await rm(this.home, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   }
 }

@@ -30,6 +30,7 @@ export { executablePath };
  */
 export async function open(browser, link, { script, ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, locale: 'en-US', ...options });
+  context.setDefaultTimeout(60_000);
   if (script) await context.addInitScript(script);
   const page = await context.newPage();
   page.errors = [];

@@ -184,7 +184,8 @@ class Firefox {
     const deadline = setTimeout(() => child.kill('SIGKILL'), 20_000);
     await exited;
     clearTimeout(deadline);
-    await rm(profile, { recursive: true, force: true, maxRetries: 5 });
+    // Its other processes may go after it, and write until then.
+    await rm(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   }
 }
 
@@ -294,7 +295,7 @@ class Locator {
     }, this.#selector);
   }
 
-  async waitFor({ state = 'visible', timeout = 30_000 } = {}) {
+  async waitFor({ state = 'visible', timeout } = {}) {
     const holds = {
       visible: () => this.isVisible(),
       hidden: async () => !(await this.isVisible()),
@@ -308,7 +309,7 @@ class Locator {
     return this.#page.evaluate(`(selector) => (${f})(document.querySelector(selector))`, this.#selector);
   }
 
-  async click({ timeout = 30_000 } = {}) {
+  async click({ timeout } = {}) {
     await until(`${this.#selector} can be pressed`, () => this.#page.press(this.#selector), timeout);
   }
 }

@@ -19,8 +19,11 @@ export async function inbound(page, kind) {
   return streams.sort((a, b) => b.bytesReceived - a.bytesReceived)[0];
 }
 
+/** How long things may take, in ms, where nothing else is said: what takes a second on an idle machine takes many on a busy one. */
+const PATIENCE = 60_000;
+
 /** Waits until `probe` gives something truthy, and gives it back. */
-export async function until(what, probe, timeout = 20_000) {
+export async function until(what, probe, timeout = PATIENCE) {
   const end = Date.now() + timeout;
   let last;
   for (;;) {
@@ -32,7 +35,7 @@ export async function until(what, probe, timeout = 20_000) {
 }
 
 /** Waits until the page has decoded this much more than now: video frames, and audio in seconds. */
-export async function decodes(page, { frames = 0, audioSeconds = 0, timeout = 20_000 }) {
+export async function decodes(page, { frames = 0, audioSeconds = 0, timeout = PATIENCE }) {
   const video = (await inbound(page, 'video'))?.framesDecoded ?? 0;
   const audio = (await inbound(page, 'audio'))?.totalSamplesDuration ?? 0;
   await until(
@@ -82,7 +85,7 @@ export async function selected(page) {
  * Waits until the page's connection has settled on a pair that `is` accepts: a browser short of time may take a worse one first, whose answer came
  * sooner, and changes when the better one answers.
  */
-export async function settles(page, what, is, timeout = 20_000) {
+export async function settles(page, what, is, timeout = PATIENCE) {
   let last;
   try {
     return await until(`the path is ${what}`, async () => (is((last = await selected(page))) ? last : undefined), timeout);

@@ -1,6 +1,7 @@
 /** The real program, as a process of its own, on a free port with an empty data directory. */
 
 import { spawn, execFile } from 'node:child_process';
+import { createSocket } from 'node:dgram';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -11,13 +12,22 @@ import { promisify } from 'node:util';
 const run = promisify(execFile);
 const binary = process.env.HOUSECALL_BIN ?? fileURLToPath(new URL('../../../target/debug/housecall', import.meta.url));
 
-/** A TCP port nobody uses; the same number is then as good as free for UDP. */
+/** Ports from here on, so many, are not given to those who take any (on Linux 32768 and above): no browser takes one between our look and the server's start. */
+const PORTS = { from: 20_000, count: 12_000 };
+
+/** A port that nobody uses, neither for TCP nor for UDP. */
 async function freePort() {
-  const server = createServer();
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  for (let tries = 0; tries < 100; tries += 1) {
+    const port = PORTS.from + Math.floor(PORTS.count * Math.random());
+    const [tcp, udp] = [createServer(), createSocket('udp4')];
+    const isFree = (socket, take) =>
+      new Promise((resolve) => {
+        socket.once('error', () => resolve(false));
+        take(() => socket.close(() => resolve(true)));
+      });
+    if ((await isFree(tcp, (done) => tcp.listen(port, '0.0.0.0', done))) && (await isFree(udp, (done) => udp.bind(port, done)))) return port;
+  }
+  throw new Error('no port is free');
 }
 
 export class Server {

@@ -49,10 +49,12 @@ await page.waitForFunction((n) => {
 }, before);
 assert.deepEqual(await spoken(), ['Weak connection: video may pause to keep audio clear', 'Video paused to keep audio clear']);
 await picture(false);
-await page.waitForTimeout(500);
-const still = await frames();
-await page.waitForTimeout(300);
-assert.equal(await frames(), still, 'the picture stands');
+// What was on its way is still shown, on a busy machine for a while.
+let still = -1;
+for (let now = await frames(); now !== still; now = await frames()) {
+  still = now;
+  await page.waitForTimeout(1_000);
+}
 const look = await page.locator('[data-test=remote-video]').evaluate((v) => ({ opacity: Number(getComputedStyle(v).opacity), width: /** @type {HTMLVideoElement} */ (v).videoWidth }));
 assert.ok(look.width > 0 && look.opacity > 0.2 && look.opacity < 0.8, `the last frame stays, dimmed: ${JSON.stringify(look)}`);
 
@@ -63,8 +65,11 @@ await page.waitForTimeout(500);
 assert.ok(await page.locator('[data-test=paused]').isVisible(), 'until a new frame is decoded');
 await picture(true);
 await page.locator('[data-test=paused]').waitFor({ state: 'hidden' });
-assert.ok((await frames()) > still);
-assert.equal((await spoken()).at(-1), 'Video is back');
+await page.waitForFunction((n) => {
+  const video = /** @type {HTMLVideoElement | null} */ (document.querySelector('[data-test=remote-video]'));
+  return (video?.getVideoPlaybackQuality().totalVideoFrames ?? 0) > n;
+}, still);
+await page.waitForFunction(() => /** @type {any} */ (globalThis).spoken.at(-1) === 'Video is back');
 assert.deepEqual(complaints, []);
 
 await browser.close();
