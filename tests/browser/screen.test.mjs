@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { decodes, hook, meet } from './support/page.mjs';
+import { decodes, hook, meet, until } from './support/page.mjs';
 import { sent, shows } from './support/screen.mjs';
 import { windows } from './support/windows.mjs';
 
@@ -28,8 +28,10 @@ test('a screen is shared, seen whole by the other, and gone again when it is sto
     const { contentType } = await sent(sharer);
     assert.equal(contentType, 'screenshare');
     await decodes(viewer, { audioSeconds: 1 });
-    const [screen, stage] = [await hook(viewer, 'remote-screen').boundingBox(), await viewer.locator('.stage-middle').boundingBox()];
-    assert.ok(screen.width * screen.height > 0.6 * stage.width * stage.height, `the screen is the largest: ${JSON.stringify([screen, stage])}`);
+    await until('the screen is the largest', async () => {
+      const [screen, stage] = [await hook(viewer, 'remote-screen').boundingBox(), await viewer.locator('.stage-middle').boundingBox()];
+      return screen.width * screen.height > 0.6 * stage.width * stage.height;
+    });
 
     if (how === 'button') await hook(sharer, 'share').click();
     else {
@@ -42,8 +44,10 @@ test('a screen is shared, seen whole by the other, and gone again when it is sto
     }
     await hook(sharer, 'sharing').waitFor({ state: 'hidden' });
     await hook(viewer, 'remote-screen').waitFor({ state: 'detached' });
-    const [face, whole] = [await hook(viewer, 'remote-video').boundingBox(), await viewer.locator('.stage-middle').boundingBox()];
-    assert.deepEqual([face.width, face.height], [whole.width, whole.height], 'the face has the stage again');
+    await until('the face has the stage again', async () => {
+      const [face, whole] = [await hook(viewer, 'remote-video').boundingBox(), await viewer.locator('.stage-middle').boundingBox()];
+      return face.width === whole.width && face.height === whole.height;
+    });
     await decodes(viewer, { audioSeconds: 1 });
   }
   for (const page of [patient, clinician]) assert.deepEqual(page.errors, []);
