@@ -2,6 +2,7 @@
 //!
 //! `configs/housecall.toml` shows every key with its default and its reason; a test holds it to this file.
 
+pub mod log;
 mod tls;
 mod turn;
 mod words;
@@ -384,12 +385,8 @@ impl Written {
                 "Name a directory, e.g. \"/var/lib/housecall\"",
             ));
         }
-        if let Err(cause) = self.log.filter.parse::<tracing_subscriber::EnvFilter>() {
-            return Err(ConfigError::new(
-                "log.filter",
-                cause,
-                "Use off, error, warn, info, debug or trace, or a list like \"info,housecall_sfu=debug\"",
-            ));
+        if let Err(cause) = log::filter(&self.log.filter) {
+            return Err(ConfigError::new("log.filter", cause, log::ADVICE));
         }
 
         let oldest_tls = self.tls.oldest;
@@ -638,7 +635,7 @@ mod tests {
             (
                 "[log]\nfilter = \"loud=very\"",
                 "log.filter",
-                "error parsing",
+                "cannot be read",
                 "debug or trace",
             ),
             (

@@ -137,8 +137,8 @@ pub async fn doctor(config: &Config, out: &mut impl Write) -> std::io::Result<bo
     Ok(found.is_empty())
 }
 
-/// The same for a server that has just started: what is wrong goes to its log.
-pub(crate) async fn at_start(config: Config) {
+/// The same for a server that has just started, or has a new certificate: what is wrong goes to its log.
+pub(crate) async fn look(config: Config) {
     for finding in findings(&gather(&config).await) {
         tracing::warn!(check = finding.check, "{}", finding.sentence);
     }

@@ -28,7 +28,7 @@ use housecall_signaling::{Hub, HubSettings};
 use jiff::SignedDuration;
 use sd_notify::NotifyState;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 
 use announce::{Announcement, Starter};
@@ -260,6 +260,7 @@ pub async fn run(
         }),
     };
     let mut watching = JoinSet::new();
+    let changed = Arc::new(Notify::new());
     if let Some(certificate) = &certificate {
         let pair = match &config.tls {
             Tls::Files { cert, key } => Some((cert.clone(), key.clone())),
@@ -273,7 +274,8 @@ pub async fn run(
             Tls::Off | Tls::SelfSigned => None,
         };
         if let Some((cert, key)) = pair {
-            watching.spawn(front::tls::watch(Arc::clone(certificate), cert, key, metrics.clone()));
+            let (certificate, changed) = (Arc::clone(certificate), Arc::clone(&changed));
+            watching.spawn(front::tls::watch(certificate, cert, key, metrics.clone(), changed));
         }
     }
     watching.spawn(upkeep::keep(portal, hub.clone()));
@@ -323,10 +325,17 @@ pub async fn run(
     }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), %address, "started");
     tell_manager(NotifyState::Ready);
-    let looking = tokio::spawn(doctor::at_start(Config {
+    let looked_at = Config {
         listen: address,
         ..config.clone()
-    }));
+    };
+    // Again whenever there is a new certificate, which may be worse than the one before.
+    let looking = tokio::spawn(async move {
+        loop {
+            doctor::look(looked_at.clone()).await;
+            changed.notified().await;
+        }
+    });
 
     tokio::select! {
         () = shutdown => {}

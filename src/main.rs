@@ -14,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 
 use args::{Cli, Command, Ops, Visit};
 use housecall::Given;
-use housecall::config::{Config, LogFormat, Written};
+use housecall::config::{Config, LogFormat, Written, log};
 
 fn main() -> ExitCode {
     let command = Cli::parse().command();
@@ -83,13 +83,23 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
 
 /// Logs go to stderr: stdout is for what was asked for.
 fn start_log(config: &Config) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(&config.log_filter));
-    let log = tracing_subscriber::fmt()
+    let asked = std::env::var("RUST_LOG").ok().filter(|text| !text.trim().is_empty());
+    let asked = asked.map(|text| log::filter(&text));
+    let refused = asked.as_ref().and_then(|asked| asked.as_ref().err().cloned());
+    // What the file says was checked when it was read.
+    let filter = asked
+        .and_then(Result::ok)
+        .unwrap_or_else(|| EnvFilter::new(&config.log_filter));
+    let logged = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr);
     match config.log_format {
-        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).init(),
-        LogFormat::Json => log.json().init(),
+        LogFormat::Text => logged.with_ansi(io::stderr().is_terminal()).init(),
+        LogFormat::Json => logged.json().init(),
+    }
+    if let Some(cause) = refused {
+        let advice = log::ADVICE;
+        tracing::warn!(cause, "RUST_LOG is not used, but log.filter. {advice}");
     }
 }
 

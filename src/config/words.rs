@@ -47,6 +47,14 @@ pub(super) fn plain(message: &str) -> String {
         .find_map(|start| message.strip_prefix(start)?.split_once(", expected "));
     match wrong {
         Some((found, expected)) => format!("it must be {}, not {}", kind(expected), kind(found).replace('`', "")),
+        // An address, a time or a word without quotes: the parser tries it as a number.
+        None if message.starts_with("invalid float")
+            || message.starts_with("invalid integer")
+            || message.starts_with("string values must be quoted") =>
+        {
+            "it is neither a number nor true or false; texts and addresses stand in quotes, like \"0.0.0.0:8080\""
+                .to_owned()
+        }
         None if message == "invalid IP address syntax" => "it must be an IP address, like \"192.0.2.1\"".to_owned(),
         None => message,
     }
@@ -156,6 +164,11 @@ mod tests {
             "{ x = 1 }",
             "1979-05-27",
         ];
+        for value in ["0.0.0.0:8080", "visits", "10.0.0.1", "12:30"] {
+            let said = super::super::Written::from_toml(&format!("listen = {value}"), "file").err();
+            let said = said.map(|error| error.to_string()).unwrap_or_default();
+            assert!(said.contains("quotes"), "{value}: {said}");
+        }
         let mut refused = 0;
         for (key, value) in keys.iter().flat_map(|key| values.map(|value| (key, value))) {
             let Err(error) = super::super::Written::from_toml(&format!("{key} = {value}"), "file") else {

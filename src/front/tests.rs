@@ -7,7 +7,7 @@ use housecall_sfu::{RelayUrls, Running, Settings, Streams};
 use housecall_turn::stun::{Builder, Class, Message, Method, TransactionId};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
@@ -279,7 +279,14 @@ async fn a_new_certificate_is_for_new_handshakes_and_drops_nobody() {
     let files = Files::new();
     let certificate = files.open();
     let port = Port::open(Some(certificate.acceptor(TlsVersion::V13).expect("TLS"))).await;
-    let watching = tokio::spawn(tls::watch(certificate, files.cert(), files.key(), port.metrics.clone()));
+    let changed = Arc::new(Notify::new());
+    let watching = tokio::spawn(tls::watch(
+        certificate,
+        files.cert(),
+        files.key(),
+        port.metrics.clone(),
+        Arc::clone(&changed),
+    ));
     let connector = files.connector(&[]);
     let mut before = Vec::new();
     for _ in 0..50 {
@@ -302,6 +309,8 @@ async fn a_new_certificate_is_for_new_handshakes_and_drops_nobody() {
         is_challenged(client).await;
     }
     assert_eq!(before.len(), 50, "all of them still work");
+    // Whoever looks whether the new one is good is told of it, however late they ask.
+    changed.notified().await;
     watching.abort();
 }
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use rcgen::{CertificateParams, CustomExtension, DnType, KeyPair};
+use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::pki_types::pem::{Error as PemError, PemObject};
@@ -259,8 +260,15 @@ impl Stamp {
 }
 
 /// Looks after the files for ever: a new pair is shown to new handshakes; connections go on with what they have. A pair that cannot be used
-/// (half written, or one file of two) changes nothing, and is tried again when a file changes again.
-pub(crate) async fn watch(certificate: Arc<Certificate>, cert: PathBuf, key: PathBuf, metrics: FrontMetrics) {
+/// (half written, or one file of two) changes nothing, and is tried again when a file changes again. `changed` is told of each new one, for it
+/// may be the wrong one: for another name, or soon over.
+pub(crate) async fn watch(
+    certificate: Arc<Certificate>,
+    cert: PathBuf,
+    key: PathBuf,
+    metrics: FrontMetrics,
+    changed: Arc<Notify>,
+) {
     let stamps = || (Stamp::of(&cert), Stamp::of(&key));
     let note = |certificate: &Certificate| {
         let end = certificate.not_after().unwrap_or_default();
@@ -287,6 +295,7 @@ pub(crate) async fn watch(certificate: Arc<Certificate>, cert: PathBuf, key: Pat
                 note(&certificate);
                 metrics.certificate.with_label_values(&["reloads"]).inc();
                 tracing::info!("a new certificate is in use");
+                changed.notify_one();
             }
             Err(cause) => {
                 tracing::warn!(%cause, "the certificate's files have changed, and the one before stays in use");

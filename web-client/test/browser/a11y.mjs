@@ -12,7 +12,7 @@ import { launch, open, screens } from './screens.mjs';
 
 const AXE = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const SIZES = [
-  { width: 320, height: 640 },
+  { width: 320, height: 568 },
   { width: 844, height: 390 },
   { width: 1280, height: 800 },
 ];
@@ -86,11 +86,22 @@ for (const screen of screens.filter(({ name }) => isWanted(name))) {
           const within = [p, b].every((r) => r.left >= t.left && r.right <= t.right && r.top >= t.top && r.bottom <= t.bottom);
           return apart && within && p.width >= 60 ? [] : [`${plate.innerText} ${JSON.stringify([t, p, b])}`];
         });
-        return { sideways: document.documentElement.scrollWidth - innerWidth, small, tops, title: document.title, headings: document.querySelectorAll('h1').length };
+        // What is said in the middle of the stage, or in the preview, is read: nothing lies over it.
+        const words = [...document.querySelectorAll('.alone-words, .alone-hint, [data-count="1"] :is(.tile-words, .tile-paused), .preview-stage .self-blank span')];
+        const above = [...document.querySelectorAll('.self-tile, .toggles.preview button')].map((e) => e.getBoundingClientRect());
+        const covered = words
+          .filter((e) => /** @type {HTMLElement} */ (e).checkVisibility() && e.textContent !== '')
+          .filter((e) => {
+            const r = e.getBoundingClientRect();
+            return above.some((a) => a.width > 0 && a.left < r.right && r.left < a.right && a.top < r.bottom && r.top < a.bottom);
+          })
+          .map((e) => e.textContent);
+        return { sideways: document.documentElement.scrollWidth - innerWidth, small, tops, covered, title: document.title, headings: document.querySelectorAll('h1').length };
       }, SMALLEST);
       check(`${at}: scrolls sideways by ${layout.sideways} px`, layout.sideways <= 0);
       check(`${at}: small targets: ${layout.small.join('; ')}`, layout.small.length === 0);
       check(`${at}: name and button of a picture: ${layout.tops.join('; ')}`, layout.tops.length === 0);
+      check(`${at}: words under one's own picture or a button: ${layout.covered.join('; ')}`, layout.covered.length === 0);
       check(`${at}: has ${layout.headings} h1`, layout.headings === 1);
       await context.close();
     } catch (error) {
