@@ -12,6 +12,15 @@ const UNKNOWN_ROUND_TRIP: Duration = Duration::from_millis(50);
 /// Packets are not repeated faster than this however short the round trip.
 const LEAST_REPEAT: Duration = Duration::from_millis(10);
 
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// The packet waits to be sent again, or was just now.
+    Taken,
+    /// It was sent as often as any packet is, and did not arrive: it never will.
+    Spent,
+}
+
 /// The queue of one slot. It grows with the first requests, up to its bound: most viewers ask for little or nothing.
 #[derive(Debug)]
 pub(super) struct Resends {
@@ -35,23 +44,28 @@ impl Resends {
         round_trip: Option<Duration>,
         twice: bool,
         now: Instant,
-    ) {
+    ) -> Asked {
         let repeat = round_trip.unwrap_or(UNKNOWN_ROUND_TRIP).max(LEAST_REPEAT);
         let too_soon = sent.resends > 0 && history.age(sent, now) < repeat;
-        if !too_soon {
-            self.ask_at_once(sent, twice);
+        if too_soon {
+            return Asked::Taken;
         }
+        self.ask_at_once(sent, twice)
     }
 
     /// The same for one that is known not to be on its way.
-    pub(super) fn ask_at_once(&mut self, sent: &Sent, twice: bool) {
-        let spent = sent.resends >= limits::MAX_RESENDS;
-        if !(spent || self.waiting.contains(&sent.sequence)) {
-            self.follow(sent.sequence);
-            if twice {
-                self.follow(sent.sequence);
-            }
+    pub(super) fn ask_at_once(&mut self, sent: &Sent, twice: bool) -> Asked {
+        if self.waiting.contains(&sent.sequence) {
+            return Asked::Taken;
         }
+        if sent.resends >= limits::MAX_RESENDS {
+            return Asked::Spent;
+        }
+        self.follow(sent.sequence);
+        if twice {
+            self.follow(sent.sequence);
+        }
+        Asked::Taken
     }
 
     /// Queues a packet once more, if there is room, whether it waits already or not.

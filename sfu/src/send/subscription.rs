@@ -18,7 +18,7 @@ use crate::send::key_frame::{KeyFrameRequests, Reason};
 use crate::send::padding::PaddedRun;
 use crate::send::redundancy::Protected;
 use crate::send::report::{Reports, SenderFacts};
-use crate::send::resend::Resends;
+use crate::send::resend::{Asked, Resends};
 use crate::send::{LayerSource, Outgoing, SlotConfig, Stamp, Written};
 
 mod repair;

@@ -269,19 +269,24 @@ fn the_receivers_loss_is_repaired_by_retransmission() {
 }
 
 #[test]
-fn a_packet_is_resent_only_so_often() {
+fn a_packet_is_resent_only_so_often_and_then_a_key_frame_is_asked_for() {
     let mut scene = Scene::new();
     scene.run(5);
     let picture = scene.picture();
     scene.store(&picture);
     let number = scene.take()[0].header().sequence;
-    let mut resent = 0;
+    let (mut resent, mut has_asked) = (0, false);
     for _ in 0..50 {
+        let is_spent = resent == usize::from(limits::MAX_RESENDS);
         scene.nack(&[number]);
         resent += scene.take().len();
+        let wanted = scene.viewer.sub.wanted_key_frame(&scene.track, scene.now);
+        assert!(is_spent || wanted.is_none(), "it may arrive yet");
+        has_asked |= wanted.is_some();
         scene.wait(100);
     }
     assert_eq!(resent, usize::from(limits::MAX_RESENDS));
+    assert!(has_asked);
 }
 
 #[test]

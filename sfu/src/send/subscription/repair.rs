@@ -24,7 +24,10 @@ impl Subscription {
             match self.history.get(sequence) {
                 Some(sent) if self.config.rtx_ssrc.is_some() => {
                     let round_trip = self.reports.round_trip();
-                    self.resends.ask(&sent, &self.history, round_trip, self.is_lossy, now);
+                    let asked = self.resends.ask(&sent, &self.history, round_trip, self.is_lossy, now);
+                    if asked == Asked::Spent {
+                        self.lost_picture(sequence);
+                    }
                 }
                 // Under SRTP a packet cannot be sent twice under one number.
                 Some(_) => self.lost_picture(sequence),
@@ -40,7 +43,10 @@ impl Subscription {
             && let Some(sequence) = self.widen(number).filter(|sequence| *sequence >= self.decodable_from)
             && let Some(sent) = self.history.get(sequence)
         {
-            self.resends.ask_at_once(&sent, copies == Copies::Two);
+            let asked = self.resends.ask_at_once(&sent, copies == Copies::Two);
+            if asked == Asked::Spent {
+                self.lost_picture(sequence);
+            }
         }
     }
 
