@@ -120,7 +120,7 @@ describe('the end', () => {
     await remember(clinician);
     await end(clinician);
     for (const page of [patient, clinician]) {
-      await until('the page says that it is over', () => says(page, 'The visit is over'));
+      await until('the page says that it is over', () => says(page, 'The visit is over'), 10_000);
       assert.ok(await page.evaluate(closed), 'the connection is closed');
       const live = await page.evaluate(() => globalThis.before.getSenders().filter(({ track }) => track?.readyState === 'live').length);
       assert.equal(live, 0, 'camera and microphone are off');

@@ -42,7 +42,8 @@ for (const name of ['Chromium', 'Firefox']) {
       });
       // A frame that can't be decoded would end the picture and ask for a key frame, once for each.
       const asked = now.nackCount - before.nackCount + now.pliCount - before.pliCount;
-      isWhole({ packetsLost: now.packetsLost + asked }, `nothing is missing, and nothing was asked for (${asked})`);
+      const dropped = isWhole(now, 'nothing is missing');
+      assert.ok(asked === 0 || dropped > 0, `nothing was asked for: ${asked}`);
     });
 
     test('5: where nobody speaks hardly any sound is sent (DTX), as the answer asks', async () => {

@@ -28,21 +28,13 @@ impl Server {
         Self::listening("127.0.0.1:0", &[])
     }
 
-    /// A media core that fits what is sent to what a path carries. A busy machine is a bad path: what is sent then is for nobody to say.
-    pub fn adapting() -> Self {
-        Self::with("127.0.0.1:0", &[], Adaptation::On)
-    }
-
-    /// A media core on this address that offers clients these addresses. Everybody is sent what was asked for.
+    /// A media core on this address that offers clients these addresses. Everybody is sent what was asked for, whatever the path carries: a busy
+    /// machine is a bad one, and what is sent then is for nobody to say.
     pub fn listening(listen: &str, public_addresses: &[IpAddr]) -> Self {
-        Self::with(listen, public_addresses, Adaptation::Off)
-    }
-
-    fn with(listen: &str, public_addresses: &[IpAddr], adaptation: Adaptation) -> Self {
         let settings = Settings {
             listen: listen.parse().unwrap(),
             public_addresses: public_addresses.to_vec(),
-            adaptation,
+            adaptation: Adaptation::Off,
             ..Settings::default()
         };
         let running = housecall_sfu::start(&settings).unwrap();
