@@ -232,7 +232,10 @@ class Page {
     return new Locator(this, selector);
   }
 
-  /** The element's pixels in the middle, pressed and released by the browser's own input, which counts as the person's deed. */
+  /**
+   * The element's pixels in the middle, pressed and released by the browser's own input, which counts as the person's deed. False if it cannot be
+   * pressed yet, or was not hit: what is above it on the page may have grown since it was measured, and it is somewhere else.
+   */
   async press(selector) {
     const point = await this.evaluate((selector) => {
       const element = document.querySelector(selector);
@@ -241,7 +244,15 @@ class Page {
       const { left, top, width, height } = element.getBoundingClientRect();
       const [x, y] = [Math.floor(left + width / 2), Math.floor(top + height / 2)];
       // Covered by something else: not yet.
-      return width > 0 && element.contains(document.elementFromPoint(x, y)) ? { x, y } : null;
+      if (width === 0 || !element.contains(document.elementFromPoint(x, y))) return null;
+      const note = (event) => {
+        if (!event.target.closest?.(selector)) return;
+        globalThis.pressed = true;
+        removeEventListener('click', note, true);
+      };
+      globalThis.pressed = false;
+      addEventListener('click', note, true);
+      return { x, y };
     }, selector);
     if (!point) return false;
     await this.#session.send('input.performActions', {
@@ -254,7 +265,11 @@ class Page {
         },
       ],
     });
-    return true;
+    // A page that was left for another by it knows nothing of it. One that is busy takes its time.
+    for (const end = Date.now() + 5_000; Date.now() < end; await new Promise((resolve) => setTimeout(resolve, 20))) {
+      if (await this.evaluate(() => globalThis.pressed !== false)) return true;
+    }
+    return false;
   }
 
   context() {
