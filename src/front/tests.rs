@@ -310,7 +310,7 @@ async fn a_new_certificate_is_for_new_handshakes_and_drops_nobody() {
     }
     assert_eq!(before.len(), 50, "all of them still work");
     // Whoever looks whether the new one is good is told of it, however late they ask.
-    let told = tokio::time::timeout(Duration::from_secs(60), changed.notified()).await;
+    let told = timeout(Duration::from_secs(60), changed.notified()).await;
     assert!(told.is_ok(), "nobody was told");
     watching.abort();
 }
